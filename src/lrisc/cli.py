@@ -1,0 +1,315 @@
+"""The command line. Only this module and the web page talk to people.
+
+Exit codes: 0 done; 2 bad usage or bad input; 3 outage; 1 a bug.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lrisc._version import __version__
+from lrisc.errors import InputError, LriscError, OutageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lrisc.system import TransmitResult
+
+app = typer.Typer(
+    name="lrisc",
+    help="Send photographs over noisy channels in very few symbols.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def parse_cbr(text: str) -> float:
+    """``1/48`` or ``0.0208`` to a number.
+
+    Raises:
+        InputError: it is neither, or not positive and finite.
+    """
+    numerator, slash, denominator = text.partition("/")
+    try:
+        value = float(numerator) / float(denominator) if slash else float(numerator)
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"cbr '{text}' is neither a fraction such as 1/48 nor a number") from error
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"cbr must be positive, not '{text}'")
+    return value
+
+
+ImageArgument = Annotated[Path, typer.Argument(help="Photograph, 64 to 4096 pixels a side.")]
+SnrOption = Annotated[float, typer.Option("--snr", help="Es/N0 per complex symbol, dB.")]
+CbrOption = Annotated[
+    str, typer.Option("--cbr", help="Ceiling on all symbols per 3·H·W: 1/48 or 0.0208.")
+]
+ChannelOption = Annotated[str, typer.Option("--channel", help="awgn or rayleigh.")]
+BlockOption = Annotated[
+    int | None,
+    typer.Option("--block-length", help="Symbols per fade (rayleigh); 0: one for all."),
+]
+RoiOption = Annotated[
+    list[str] | None,
+    typer.Option("--roi", help="none, auto, a mask file, or x,y,w,h; may be repeated."),
+]
+StrengthOption = Annotated[
+    float | None,
+    typer.Option("--roi-strength", help="gamma in (0, 1]: smaller favours the region more."),
+]
+StepsOption = Annotated[int, typer.Option("--steps", help="Diffusion steps.")]
+ModelOption = Annotated[str, typer.Option("--model", help="Name, folder or Hugging Face id.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of channel and diffusion.")]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
+) -> None:
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(levelname)s: %(message)s",
+        stream=sys.stderr,
+    )
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def transmit(
+    image: ImageArgument,
+    snr: SnrOption = 10.0,
+    cbr: CbrOption = "1/48",
+    channel: ChannelOption = "awgn",
+    roi: RoiOption = None,
+    steps: StepsOption = 1,
+    model: ModelOption = "compact",
+    seed: SeedOption = 0,
+    roi_strength: StrengthOption = None,
+    block_length: BlockOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for pictures and report.json.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Send a photograph over a simulated channel and show what arrives."""
+    from lrisc import system
+
+    console = _console()
+    with console.status(f"sending {image.name} at {snr:g} dB"):
+        result = system.transmit(
+            image,
+            snr_db=snr,
+            cbr=parse_cbr(cbr),
+            channel=channel,
+            roi=_roi(roi),
+            steps=steps,
+            model=model,
+            seed=seed,
+            roi_strength=system.DEFAULT_ROI_STRENGTH if roi_strength is None else roi_strength,
+            block_length=block_length,
+        )
+        if out is not None:
+            _write_result(result, out)
+    if as_json:
+        print(json.dumps(result.report, indent=2))
+    elif result.reconstruction is not None:
+        _show(result, out)
+    if result.reconstruction is None:
+        raise OutageError(result.report["outage_reason"])
+
+
+@app.command()
+def encode(
+    image: ImageArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="NAME.sigmf-meta.")],
+    snr: SnrOption = 10.0,
+    cbr: CbrOption = "1/48",
+    roi: RoiOption = None,
+    roi_strength: StrengthOption = None,
+    model: ModelOption = "compact",
+) -> None:
+    """Write the frame of a photograph as IQ samples (SigMF): the frame and nothing else."""
+    from lrisc import system
+    from lrisc.link.iq import write_recording
+
+    frame = system.Transmitter.from_pretrained(model).encode(
+        image,
+        snr,
+        parse_cbr(cbr),
+        _roi(roi),
+        system.DEFAULT_ROI_STRENGTH if roi_strength is None else roi_strength,
+    )
+    meta = write_recording(output, frame.symbols)
+    _console().print(
+        f"{meta}: {frame.symbols.numel():,} symbols, CBR {frame.cbr:.5f} "
+        f"(payload {frame.payload_symbols:,}, rate map {frame.side_info_symbols:,}, "
+        f"header {frame.header_symbols:,}, pilots {frame.pilot_symbols:,})"
+    )
+
+
+@app.command()
+def channel(
+    recording: Annotated[Path, typer.Argument(help="IN.sigmf-meta.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="OUT.sigmf-meta.")],
+    snr: SnrOption,
+    channel: ChannelOption = "awgn",
+    block_length: BlockOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Send a recording over a simulated channel.
+
+    A recording carries no channel state, so with rayleigh the default is one fade for all of it.
+    """
+    from lrisc.link import channels
+    from lrisc.link.iq import read_recording, write_recording
+
+    link = channels.channel(channel, snr, block_length=block_length or 0, seed=seed)
+    meta = write_recording(output, link(read_recording(recording)).symbols)
+    _console().print(f"{meta}: {channel}, {snr:g} dB")
+
+
+@app.command()
+def decode(
+    recording: Annotated[Path, typer.Argument(help="IN.sigmf-meta.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="OUT.png.")],
+    steps: StepsOption = 1,
+    model: ModelOption = "compact",
+    seed: SeedOption = 0,
+) -> None:
+    """Paint the photograph a recording holds; SNR, gain and phase come from its samples."""
+    from lrisc.link.iq import estimate_channel, read_recording
+    from lrisc.system import Receiver
+
+    received = estimate_channel(read_recording(recording))
+    picture = Receiver.from_pretrained(model).decode(received, steps, seed)
+    _save_picture(picture, output)
+    _console().print(
+        f"{output}: {picture.width}×{picture.height}, "
+        f"estimated SNR {float(received.snr_db().mean()):.1f} dB"
+    )
+
+
+@app.command()
+def models() -> None:
+    """List the checkpoints that come inside the package."""
+    from rich.table import Table
+
+    from lrisc.checkpoint import embedded_names, load_checkpoint
+
+    table = Table("name", "parameters", "sha256", "about", box=None)
+    for name in embedded_names():
+        loaded = load_checkpoint(name)
+        count = sum(p.numel() for p in loaded.model.parameters())
+        about = str(loaded.info.get("description", ""))
+        table.add_row(name, f"{count / 1e6:.1f} M", loaded.sha256[:12], about)
+    _console(stderr=False).print(table)
+
+
+def main() -> None:
+    """Entry point: errors of the user become one line and a documented exit code."""
+    try:
+        app(standalone_mode=False)
+    except LriscError as error:
+        print(f"lrisc: {_one_line(error)}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        print("lrisc: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        # Typer vendors its own copy of click, whose usage errors are told by what they can do.
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+            print(f"lrisc: {_one_line(error.format_message())}", file=sys.stderr)  # type: ignore[attr-defined]
+            sys.exit(2)
+        raise
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+def _console(stderr: bool = True) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def _roi(values: list[str] | None) -> list[str] | None:
+    return values or None
+
+
+def _write_result(result: TransmitResult, folder: Path) -> None:
+    from lrisc.checkpoint import write_atomically
+    from lrisc.overview import draw_overview
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        pictures = [folder / "reconstruction.png", folder / "overview.png"]
+        if result.reconstruction is None:
+            # What an earlier run left here must not pass for this one's picture.
+            for path in pictures:
+                path.unlink(missing_ok=True)
+        else:
+            _save_picture(result.reconstruction, pictures[0])
+            draw_overview(result, pictures[1])
+        report = json.dumps(result.report, indent=2) + "\n"
+        write_atomically(folder / "report.json", report.encode())
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
+
+
+def _save_picture(picture: Any, path: Path) -> None:
+    import io
+
+    from lrisc.checkpoint import write_atomically
+
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{path}: pictures are written as .png")
+    buffer = io.BytesIO()
+    picture.save(buffer, format="png")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _show(result: TransmitResult, out: Path | None) -> None:
+    from rich.table import Table
+
+    r = result.report
+    console = _console(stderr=False)
+    sent = Table("sent", "symbols", "CBR", box=None)
+    pixels = 3 * r["height"] * r["width"]
+    kinds = {"payload": "payload", "side_info": "rate map", "header": "header", "pilot": "pilots"}
+    for kind, label in kinds.items():
+        count = r[f"{kind}_symbols"]
+        sent.add_row(label, f"{count:,}", f"{count / pixels:.5f}")
+    total = round(r["cbr"] * pixels)
+    sent.add_row("total", f"{total:,}", f"{r['cbr']:.5f}  = 1/{1 / r['cbr']:.1f}")
+    for column in sent.columns[1:]:
+        column.justify = "right"
+    console.print(
+        f"{r['width']}×{r['height']} pixels, {r['channel']} at {r['snr_db']:g} dB, "
+        f"{r['steps']} step{'s' if r['steps'] > 1 else ''}, model {r['model']}\n"
+    )
+    console.print(sent)
+    psnr = "identical" if r["psnr_db"] is None else f"{r['psnr_db']:.2f} dB"
+    lpips = f"{r['lpips']:.4f}" if r["lpips"] is not None else f"– ({r['lpips_reason']})"
+    console.print(f"\nPSNR {psnr}   MS-SSIM {r['ms_ssim']:.4f}   LPIPS {lpips}")
+    parts = "   ".join(f"{name} {seconds:.2f}" for name, seconds in r["seconds"].items())
+    console.print(f"seconds: {parts}")
+    if out is not None:
+        console.print(f"written: {out / 'overview.png'}, reconstruction.png, report.json")

@@ -1,0 +1,51 @@
+"""Quality of one reconstruction, for reports."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lrisc.evaluation.lpips import Lpips
+from lrisc.evaluation.lpips_weights import LpipsUnavailableError, resolve_weights
+from lrisc.evaluation.metrics import ms_ssim, psnr
+
+logger = logging.getLogger(__name__)
+
+
+def quality(source: Image.Image, reconstruction: Image.Image) -> dict[str, Any]:
+    """PSNR, MS-SSIM and LPIPS (AlexNet) of 8-bit RGB pictures of one size.
+
+    Returns:
+        ``psnr_db`` (``None`` for identical pictures), ``ms_ssim``, ``lpips`` (``None`` with
+        ``lpips_reason`` where its weights are not on this machine; nothing is downloaded here).
+    """
+    a, b = _tensor(source), _tensor(reconstruction)
+    decibels = float(psnr(a, b))
+    report: dict[str, Any] = {
+        "psnr_db": decibels if np.isfinite(decibels) else None,
+        "ms_ssim": float(ms_ssim(a, b)),
+    }
+    try:
+        with torch.no_grad():
+            report["lpips"] = float(_lpips()(a * 2 - 1, b * 2 - 1))
+    except LpipsUnavailableError as error:
+        report["lpips"], report["lpips_reason"] = None, str(error)
+    return report
+
+
+@lru_cache(maxsize=1)
+def _lpips() -> Lpips:
+    lpips = Lpips("alex")
+    lpips.load_state_dict(resolve_weights("alex", download=False))
+    return lpips.to(memory_format=torch.channels_last)
+
+
+def _tensor(image: Image.Image) -> Tensor:
+    pixels = np.asarray(image.convert("RGB")).copy()
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255

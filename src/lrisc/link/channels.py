@@ -1,0 +1,206 @@
+"""Channels between transmitter and receiver, and the channel state the receiver gets.
+
+Plain torch rather than Sionna's channel blocks, because training runs gradients through these
+functions, over a batch, with one seeded generator per call, and must not import Sionna.
+
+SNR is Es/N0 per complex symbol in dB, with Es = 1; N0 is the variance of the complex noise.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, overload
+
+import torch
+from torch import Tensor
+
+from lrisc.errors import InputError
+
+
+@overload
+def noise_variance(snr_db: float) -> float: ...
+@overload
+def noise_variance(snr_db: Tensor) -> Tensor: ...
+def noise_variance(snr_db: float | Tensor) -> float | Tensor:
+    """Noise variance N0 = 10^(-SNR/10) for symbols of unit mean power; keeps the input's type."""
+    if isinstance(snr_db, Tensor):
+        return torch.pow(10.0, -snr_db / 10.0)
+    return 10.0 ** (-snr_db / 10.0)
+
+
+def awgn(
+    symbols: Tensor, snr_db: float | Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """Add circular complex Gaussian noise CN(0, N0) to ``symbols``.
+
+    Args:
+        symbols: complex64, any shape, unit mean power.
+        snr_db: Es/N0 in dB; a float, or a tensor that broadcasts to ``symbols`` (for example
+            (B, 1) for one SNR per image). Differentiable in both.
+        generator: source of the noise; torch's global one if None.
+
+    Returns:
+        Noisy symbols, same shape and dtype.
+    """
+    noise = _complex_normal(tuple(symbols.shape), generator, symbols.device)
+    if isinstance(snr_db, Tensor):
+        return symbols + noise * noise_variance(snr_db).sqrt()
+    return symbols + noise * math.sqrt(noise_variance(snr_db))
+
+
+def rayleigh_gains(
+    length: int,
+    block_length: int,
+    generator: torch.Generator | None = None,
+    batch: tuple[int, ...] = (),
+) -> Tensor:
+    """Block-fading gains CN(0, 1), constant over ``block_length`` symbols.
+
+    Args:
+        length: number of symbols n.
+        block_length: symbols per fade; 0 means one gain for the whole frame.
+        generator: source of the gains.
+        batch: leading shape; every element fades independently.
+
+    Returns:
+        complex64 (*batch, n).
+    """
+    per_block = block_length if block_length > 0 else max(length, 1)
+    blocks = math.ceil(length / per_block)
+    device = generator.device if generator is not None else None
+    gains = _complex_normal((*batch, blocks), generator, device)
+    return gains.repeat_interleave(per_block, dim=-1)[..., :length]
+
+
+def mmse(symbols: Tensor, gains: Tensor, n0: float | Tensor) -> Tensor:
+    """Linear MMSE estimate h* y / (|h|^2 + N0) of unit-power symbols; shapes broadcast."""
+    return gains.conj() * symbols / (gains.abs().square() + n0)
+
+
+def effective_snr_db(snr_linear_per_symbol: Tensor, counts: Tensor) -> Tensor:
+    """Effective SNR of each embedding: the mean linear SNR over its own symbols, in dB.
+
+    Args:
+        snr_linear_per_symbol: float (n,), |h|^2/N0 of the packed payload in sending order.
+        counts: integer (m,), complex symbols k_i per embedding, summing to n.
+
+    Returns:
+        float32 (m,) in dB. An embedding without symbols gets the mean over the frame. A frame
+        without payload has no SNR to speak of and gets 0 dB throughout.
+    """
+    counts = counts.to(torch.int64)
+    if int(counts.sum()) != snr_linear_per_symbol.numel():
+        raise InputError("the rate map and the number of payload symbols disagree")
+    if snr_linear_per_symbol.numel() == 0:
+        return torch.zeros(counts.shape, dtype=torch.float32, device=counts.device)
+    snr = snr_linear_per_symbol.to(torch.float64)
+    owner = torch.repeat_interleave(torch.arange(counts.numel(), device=counts.device), counts)
+    sums = torch.zeros(counts.numel(), dtype=torch.float64, device=snr.device)
+    sums = sums.index_add(0, owner, snr)
+    means = torch.where(counts > 0, sums / counts.clamp(min=1), snr.mean())
+    # A fade can be exactly zero in float32; -100 dB says "nothing came through" and is finite.
+    return (10.0 * torch.log10(means.clamp(min=1e-10))).to(torch.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Received:
+    """What the receiver gets: symbols and channel state information, nothing else.
+
+    Attributes:
+        symbols: complex64 (n,), y = h x + noise.
+        gains: complex64 (n,), h of every symbol (perfect CSI, or an estimate of it).
+        noise_variance: N0, the variance of the complex noise.
+    """
+
+    symbols: Tensor
+    gains: Tensor
+    noise_variance: float
+
+    def equalised(self) -> Tensor:
+        """MMSE estimate of the sent symbols, complex64 (n,)."""
+        return mmse(self.symbols, self.gains, self.noise_variance)
+
+    def snr_linear(self) -> Tensor:
+        """Per-symbol |h|^2/N0, float32 (n,)."""
+        return self.gains.abs().square() / self.noise_variance
+
+    def snr_db(self) -> Tensor:
+        """Effective per-symbol SNR |h|^2/N0 in dB, float32 (n,)."""
+        return 10.0 * torch.log10(self.snr_linear().clamp(min=1e-10))
+
+
+class HasSymbols(Protocol):
+    """Anything that carries a 1-D complex64 tensor of symbols, such as a frame."""
+
+    @property
+    def symbols(self) -> Tensor:
+        """complex64 (n,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel with its parameters fixed; calling it again repeats the same noise.
+
+    Attributes:
+        name: a key of ``CHANNELS``.
+        snr_db: mean Es/N0 in dB.
+        block_length: symbols per fade (0: one fade per frame); without effect on AWGN.
+        seed: seed of fades and noise.
+    """
+
+    name: str
+    snr_db: float
+    block_length: int = 256
+    seed: int = 0
+
+    def __call__(self, sent: Tensor | HasSymbols) -> Received:
+        """Send complex64 symbols (n,), or the symbols of a frame."""
+        symbols = sent if isinstance(sent, Tensor) else sent.symbols
+        if symbols.dim() != 1 or not symbols.is_complex():
+            raise InputError("a channel takes a one-dimensional tensor of complex symbols")
+        symbols = symbols.detach().to("cpu", torch.complex64)
+        generator = torch.Generator().manual_seed(self.seed)
+        gains = CHANNELS[self.name](symbols.numel(), self.block_length, generator)
+        received = awgn(gains * symbols, self.snr_db, generator)
+        return Received(received, gains, noise_variance(self.snr_db))
+
+
+def channel(name: str, snr_db: float, *, block_length: int = 256, seed: int = 0) -> Channel:
+    """Make a channel by name.
+
+    Example:
+        >>> received = channel("awgn", snr_db=10)(torch.ones(64, dtype=torch.complex64))
+
+    Raises:
+        InputError: unknown name, SNR not finite or beyond +-100 dB, negative block length.
+    """
+    if name not in CHANNELS:
+        raise InputError(f"unknown channel '{name}'; choose one of {', '.join(CHANNELS)}")
+    if not math.isfinite(snr_db) or abs(snr_db) > 100:
+        raise InputError(f"the SNR must be a number of dB between -100 and 100, not {snr_db}")
+    if block_length < 0:
+        raise InputError(f"the block length must be 0 or more symbols, not {block_length}")
+    return Channel(name, float(snr_db), block_length, seed)
+
+
+def _awgn_gains(length: int, block_length: int, generator: torch.Generator) -> Tensor:
+    return torch.ones(length, dtype=torch.complex64)
+
+
+# name -> gains(length, block_length, generator); noise is the same for every channel.
+CHANNELS: dict[str, Callable[[int, int, torch.Generator], Tensor]] = {
+    "awgn": _awgn_gains,
+    "rayleigh": rayleigh_gains,
+}
+
+
+def _complex_normal(
+    shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device | None
+) -> Tensor:
+    """CN(0, 1): torch's complex normal has total variance 1, half per real dimension.
+
+    Drawn where the generator lives, so one seed gives one noise on every device.
+    """
+    source = generator.device if generator is not None else device
+    return torch.randn(shape, dtype=torch.complex64, generator=generator, device=source).to(device)

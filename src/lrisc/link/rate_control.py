@@ -1,0 +1,218 @@
+"""The rate rule and the search that meets a budget exactly."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lrisc.errors import InputError
+from lrisc.link.fec import Mcs, mcs_for, symbol_count
+from lrisc.link.header import HEADER_SYMBOLS, PILOT_SYMBOLS
+
+if TYPE_CHECKING:
+    from lrisc.link.rate_map import RateMapPrior
+
+
+def quantise_rate(rate: Tensor, rate_values: tuple[int, ...]) -> Tensor:
+    """Q of Eq. 3: to the nearest whole symbol, then up to the next value in V.
+
+    Args:
+        rate: beta · bits_i, symbols wanted per embedding, any shape.
+        rate_values: V, rising, first 0.
+
+    Returns:
+        Index into V, int64, same shape; rates above max(V) get max(V).
+    """
+    values = torch.tensor(rate_values, dtype=torch.float32, device=rate.device)
+    return torch.bucketize(rate.float() - 0.5, values).clamp(max=len(rate_values) - 1)
+
+
+def rate_scale_for(
+    bits: Tensor, symbols: Tensor, rate_values: tuple[int, ...], iterations: int = 14
+) -> Tensor:
+    """Largest beta whose rate map stays within a payload budget, by bisection, per picture.
+
+    Args:
+        bits: -log2 p(z_i | y), (B, n).
+        symbols: payload budget in complex symbols, (B,).
+        rate_values: V.
+        iterations: halvings of log2(beta) in [-12, 4].
+
+    Returns:
+        beta, (B, 1).
+    """
+    values = torch.tensor(rate_values, dtype=torch.float32, device=bits.device)
+    low = torch.full_like(bits[:, :1], -12.0)
+    high = torch.full_like(bits[:, :1], 4.0)
+    for _ in range(iterations):
+        middle = (low + high) / 2
+        spent = values[quantise_rate(bits * middle.exp2(), rate_values)].sum(1, keepdim=True)
+        fits = spent <= symbols[:, None]
+        low = torch.where(fits, middle, low)
+        high = torch.where(fits, high, middle)
+    return low.exp2()
+
+
+@dataclass(frozen=True)
+class RateDecision:
+    """What the transmitter decided for one picture.
+
+    Attributes:
+        levels: index into V per embedding, (h, w) int64.
+        rate_scale: beta.
+        side_info_bits: the coded rate map, uint8 of 0 and 1.
+        mcs: scheme of the side information.
+        payload_symbols: sum of k_i.
+    """
+
+    levels: npt.NDArray[np.int64]
+    rate_scale: float
+    side_info_bits: npt.NDArray[np.uint8]
+    mcs: Mcs
+    payload_symbols: int
+
+    @property
+    def frame_symbols(self) -> int:
+        """Everything that goes over the air."""
+        side_info = symbol_count(self.side_info_bits.size, self.mcs)
+        return PILOT_SYMBOLS + HEADER_SYMBOLS + side_info + self.payload_symbols
+
+
+class RateController:
+    """Spends a symbol budget on everything sent: pilots, header, rate map and payload.
+
+    Bisection on log2(beta) finds the last rate map that fits. Between it and the first that does
+    not, embeddings are raised one at a time, the next in the order of the rate rule first, and
+    then, for what is left, those whose step fits best. The budget is a ceiling.
+
+    Args:
+        prior: entropy model of the rate map.
+        rate_values: V.
+        side_info_snr_db: SNR that the side information must survive.
+    """
+
+    TOLERANCE = 0.005
+    """Share of the budget that may stay unspent before single embeddings are raised."""
+
+    def __init__(
+        self, prior: RateMapPrior, rate_values: tuple[int, ...], side_info_snr_db: float
+    ) -> None:
+        self.prior = prior
+        self.values = np.array(rate_values, dtype=np.int64)
+        self.snr_db = side_info_snr_db
+
+    def decide(self, bits: npt.NDArray[np.float64], budget: int) -> RateDecision:
+        """The best rate map within a budget.
+
+        Args:
+            bits: -log2 p(z_i | y), (h, w), at least 0.
+            budget: complex symbols for the whole frame.
+
+        Raises:
+            InputError: even the smallest useful frame is larger, or the largest much smaller.
+        """
+        low, high = -14.0, 8.0
+        best = self._code(self._levels(bits, low), low)
+        if best.frame_symbols > budget or best.payload_symbols == 0:
+            best = self._smallest(bits)
+            if best.frame_symbols > budget:
+                raise BudgetError(best.frame_symbols)
+        for _ in range(18):
+            middle = (low + high) / 2
+            levels = self._levels(bits, middle)
+            if self._estimate(levels) <= budget:
+                low = middle
+            else:
+                high = middle
+        # The estimate may err by a few symbols: step back until the real code fits.
+        for back in (0.0, 0.002, 0.01, 0.05, 0.2, 1.0):
+            fitting = self._code(self._levels(bits, low - back), low - back)
+            if fitting.frame_symbols <= budget and fitting.payload_symbols > 0:
+                best = fitting
+                break
+        if (best.levels == len(self.values) - 1).all() and best.frame_symbols < 0.99 * budget:
+            raise InputError(
+                f"the budget of {budget} symbols is more than this picture can use: "
+                f"{best.frame_symbols} at most"
+            )
+        return self._fill(best, bits, budget)
+
+    def _levels(self, bits: npt.NDArray[np.float64], log2_scale: float) -> npt.NDArray[np.int64]:
+        return np.searchsorted(self.values, bits * 2.0**log2_scale - 0.5).clip(
+            max=len(self.values) - 1
+        )
+
+    def _code(self, levels: npt.NDArray[np.int64], log2_scale: float) -> RateDecision:
+        side_info_bits = self.prior.encode(levels)
+        return RateDecision(
+            levels=levels,
+            rate_scale=2.0**log2_scale,
+            side_info_bits=side_info_bits,
+            mcs=mcs_for(self.snr_db, side_info_bits.size),
+            payload_symbols=int(self.values[levels].sum()),
+        )
+
+    def _estimate(self, levels: npt.NDArray[np.int64]) -> int:
+        """Symbols of a frame, from the ideal code length of its map."""
+        side_info_bits = math.ceil(self.prior.cost_bits(levels)) + 2
+        side_info = symbol_count(side_info_bits, mcs_for(self.snr_db, side_info_bits))
+        return PILOT_SYMBOLS + HEADER_SYMBOLS + side_info + int(self.values[levels].sum())
+
+    def _smallest(self, bits: npt.NDArray[np.float64]) -> RateDecision:
+        """The frame with the lowest first value for the embedding that matters most."""
+        levels = np.zeros(bits.shape, dtype=np.int64)
+        levels.flat[int(bits.argmax())] = 1
+        return self._code(levels, -12.0)
+
+    def _fill(
+        self, decision: RateDecision, bits: npt.NDArray[np.float64], budget: int
+    ) -> RateDecision:
+        """Raise single embeddings until less than the tolerance is left."""
+        log2_scale = math.log2(decision.rate_scale)
+        for share in (1.0, 0.9, 0.75, 0.5, 0.25):
+            for _ in range(6):
+                gap = budget - decision.frame_symbols
+                if gap <= self.TOLERANCE * budget:
+                    return decision
+                raised = self._raise(decision.levels, bits, int(gap * share))
+                candidate = self._code(raised, log2_scale)
+                if (
+                    candidate.frame_symbols > budget
+                    or candidate.frame_symbols <= decision.frame_symbols
+                ):
+                    break
+                decision = candidate
+        return decision
+
+    def _raise(
+        self, levels: npt.NDArray[np.int64], bits: npt.NDArray[np.float64], gap: int
+    ) -> npt.NDArray[np.int64]:
+        """Raise embeddings by one level, at most ``gap`` symbols in total.
+
+        First come those that a larger beta would raise first.
+        """
+        flat, wanted = levels.reshape(-1).copy(), np.maximum(bits.reshape(-1), 1e-3)
+        up = np.minimum(flat + 1, len(self.values) - 1)
+        cost = self.values[up] - self.values[flat]
+        beta = (self.values[flat] + 0.5) / wanted
+        for i in np.argsort(beta, kind="stable").tolist():
+            if 0 < cost[i] <= gap:
+                flat[i] = up[i]
+                gap -= int(cost[i])
+            if gap < 1:
+                break
+        return flat.reshape(levels.shape)
+
+
+class BudgetError(InputError):
+    """A budget no frame fits; ``smallest`` is the size of the smallest one in symbols."""
+
+    def __init__(self, smallest: int) -> None:
+        super().__init__(f"the budget is too small: the smallest frame takes {smallest} symbols")
+        self.smallest = smallest

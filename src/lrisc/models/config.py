@@ -1,0 +1,186 @@
+"""Sizes of the networks: one dataclass, three presets that differ in numbers only.
+
+A plain dataclass rather than pydantic: training must run on a bare machine that has only torch,
+numpy, pillow, pyyaml, safetensors and accelerate.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from lrisc.errors import InputError
+
+LATENT_STRIDE = 16
+"""Pixels per side of the patch that one latent embedding stands for."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Numbers that fix the shape of every network.
+
+    Attributes:
+        patch: space-to-depth factor in front of g_e and the U-Net (1: pixels as they are).
+        analysis_widths: channels of g_e, one per halving from ``patch`` to 16 pixels.
+        analysis_blocks: ResNet blocks before each halving.
+        analysis_tail_blocks: ResNet blocks at the latent resolution.
+        latent_channels: C, length of an embedding z_i.
+        hyper_channels: N, channels of the hyper-latent y.
+        jscc_blocks: N_e, transformer blocks in f_e and in f_d.
+        jscc_heads: attention heads of a transformer block.
+        jscc_window: side of an attention window, in embeddings.
+        rate_values: V, complex symbols an embedding may get; 2^n values, 0 first, rising.
+        snr_layers: fully connected layers of the SNR-adaptive model (SM modules: one fewer).
+        snr_hidden: hidden width of an SM module.
+        unet_widths: channels of the U-Net, one per level.
+        unet_attention: attention heads per level, 0 for none.
+        unet_stem_kernel: kernel of the very first convolution of the U-Net.
+        unet_final_blocks: ResNet blocks at the finest level after the last upsampling.
+        unet_final_kernel: kernel of the last convolution.
+        context_widths: channels of the condition given to the first levels of the U-Net.
+        time_channels: width of the time embedding.
+        initial_noise: gamma, standard deviation of x_N that decoding starts from.
+    """
+
+    patch: int
+    analysis_widths: tuple[int, ...]
+    analysis_blocks: int
+    analysis_tail_blocks: int
+    latent_channels: int
+    hyper_channels: int
+    jscc_blocks: int
+    jscc_heads: int
+    jscc_window: int
+    rate_values: tuple[int, ...]
+    snr_hidden: int
+    unet_widths: tuple[int, ...]
+    unet_attention: tuple[int, ...]
+    unet_stem_kernel: int
+    unet_final_blocks: int
+    unet_final_kernel: int
+    context_widths: tuple[int, ...]
+    time_channels: int
+    initial_noise: float
+    snr_layers: int = 8
+
+    def __post_init__(self) -> None:
+        """Reject shapes that do not fit together.
+
+        Raises:
+            InputError: with what does not fit.
+        """
+        values = self.rate_values
+        if len(values) < 2 or len(values) & (len(values) - 1):
+            raise InputError(f"rate_values needs 2^n values, got {len(values)}")
+        if values[0] != 0 or any(a >= b for a, b in itertools.pairwise(values)):
+            raise InputError("rate_values must start at 0 and rise")
+        if self.patch * 2 ** len(self.analysis_widths) != LATENT_STRIDE:
+            raise InputError("patch · 2^len(analysis_widths) must be 16")
+        if len(self.unet_attention) != len(self.unet_widths):
+            raise InputError("unet_attention needs one number per U-Net level")
+        if len(self.context_widths) > len(self.unet_widths):
+            raise InputError("context_widths has more levels than the U-Net")
+        if self.patch * 2 ** (len(self.context_widths) - 1) > LATENT_STRIDE:
+            raise InputError("the condition cannot be coarser than the latent")
+        if not self.analysis_tail_blocks and self.analysis_widths[-1] != self.latent_channels:
+            raise InputError("without tail blocks the last analysis width is the latent's")
+
+    @property
+    def max_symbols(self) -> int:
+        """The most complex symbols one embedding may get."""
+        return self.rate_values[-1]
+
+    @property
+    def multiple(self) -> int:
+        """Pictures are padded to a multiple of this many pixels a side."""
+        return max(LATENT_STRIDE, self.patch * 2 ** (len(self.unet_widths) - 1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config as plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """Rebuild a config from :meth:`to_dict`.
+
+        Raises:
+            InputError: a name is unknown or missing.
+        """
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(values) - known)
+        missing = sorted(known - set(values))
+        if unknown or missing:
+            raise InputError(f"model config: unknown {unknown}, missing {missing}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+_RATE_VALUES = (0, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)
+
+PRESETS: dict[str, ModelConfig] = {
+    "tiny": ModelConfig(
+        patch=4,
+        analysis_widths=(24, 32),
+        analysis_blocks=1,
+        analysis_tail_blocks=1,
+        latent_channels=48,
+        hyper_channels=24,
+        jscc_blocks=1,
+        jscc_heads=2,
+        jscc_window=8,
+        rate_values=_RATE_VALUES,
+        snr_hidden=16,
+        unet_widths=(24, 32, 48),
+        unet_attention=(0, 0, 1),
+        unet_stem_kernel=3,
+        unet_final_blocks=1,
+        unet_final_kernel=3,
+        context_widths=(24, 32, 48),
+        time_channels=16,
+        initial_noise=0.0,
+    ),
+    "compact": ModelConfig(
+        patch=4,
+        analysis_widths=(96, 144),
+        analysis_blocks=2,
+        analysis_tail_blocks=1,
+        latent_channels=160,
+        hyper_channels=80,
+        jscc_blocks=3,
+        jscc_heads=5,
+        jscc_window=8,
+        rate_values=_RATE_VALUES,
+        snr_hidden=64,
+        unet_widths=(96, 144, 160),
+        unet_attention=(0, 0, 1),
+        unet_stem_kernel=3,
+        unet_final_blocks=2,
+        unet_final_kernel=3,
+        context_widths=(64, 128, 160),
+        time_channels=64,
+        initial_noise=0.0,
+    ),
+    "paper": ModelConfig(
+        patch=1,
+        analysis_widths=(64, 128, 192, 256),
+        analysis_blocks=1,
+        analysis_tail_blocks=0,
+        latent_channels=256,
+        hyper_channels=256,
+        jscc_blocks=3,
+        jscc_heads=8,
+        jscc_window=16,
+        rate_values=_RATE_VALUES,
+        snr_hidden=256,
+        unet_widths=(64, 128, 192, 256, 320, 384),
+        unet_attention=(1, 1, 1, 1, 1, 1),
+        unet_stem_kernel=7,
+        unet_final_blocks=0,
+        unet_final_kernel=7,
+        context_widths=(64, 64, 128, 192),
+        time_channels=64,
+        initial_noise=0.8,
+    ),
+}
+"""``tiny`` for tests, ``compact`` for two CPU cores, ``paper`` as published."""

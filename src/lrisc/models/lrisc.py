@@ -1,0 +1,65 @@
+"""All networks of one checkpoint, assembled."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lrisc.models.analysis import Analysis
+from lrisc.models.config import ModelConfig
+from lrisc.models.diffusion import ddim
+from lrisc.models.entropy import Hyperprior, embedding_bits
+from lrisc.models.jscc import JsccDecoder, JsccEncoder
+from lrisc.models.unet import ContextPath, UNet
+
+
+class Lrisc(nn.Module):
+    """The networks left and right of the channel.
+
+    ::
+
+        image ─ analysis ─► latent ─(ROI)─ hyperprior ─► bits per embedding ─(rate rule)─► levels
+                              └──────────── jscc_encoder(·, levels, SNR) ─► symbols
+                                                                              │ channel
+        reconstruction ◄─ DDIM(unet) ◄─ context ◄─ jscc_decoder(·, levels, SNR_i)
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.analysis = Analysis(config)
+        self.hyperprior = Hyperprior(config)
+        self.jscc_encoder = JsccEncoder(config)
+        self.jscc_decoder = JsccDecoder(config)
+        self.context = ContextPath(config)
+        self.unet = UNet(config)
+
+    def embedding_bits(self, latent: Tensor) -> Tensor:
+        """-log2 p(z_i | y) of every embedding, without noise: (B, C, h, w) -> (B, h, w)."""
+        return embedding_bits(self.hyperprior(latent, noisy=False)["likelihoods"]["latent"])
+
+    def synthesise(
+        self,
+        latent: Tensor,
+        steps: int = 1,
+        generator: torch.Generator | None = None,
+        initial_noise: float | None = None,
+    ) -> Tensor:
+        """g_d: paint the picture that the received latent describes.
+
+        Args:
+            latent: ẑ, (B, C, h, w).
+            steps: DDIM steps, at least 1.
+            generator: source of x_N.
+            initial_noise: standard deviation of x_N; default: the config's.
+
+        Returns:
+            x̂0 in [-1, 1], (B, 3, 16h, 16w).
+        """
+        gamma = self.config.initial_noise if initial_noise is None else initial_noise
+        b, _, h, w = latent.shape
+        start = torch.zeros(b, 3, 16 * h, 16 * w, device=latent.device)
+        if gamma:
+            start.normal_(0.0, gamma, generator=generator)
+        contexts = self.context(latent)
+        return ddim(lambda x, time: self.unet(x, contexts, time), start, steps)

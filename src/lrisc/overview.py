@@ -1,0 +1,73 @@
+"""The overview picture: source, region of interest, rate map, reconstruction."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from lrisc.system import TransmitResult
+
+
+def draw_overview(result: TransmitResult, path: Path) -> None:
+    """Write the four panels as a PNG.
+
+    Args:
+        result: a transmission that was no outage.
+        path: of the PNG; complete or untouched.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    report = result.report
+    height, width = report["height"], report["width"]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    panel = 5.0
+    figure = Figure(figsize=(2 * panel, 2 * panel * height / width + 1.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Any = figure.subplots(2, 2)
+    source = np.asarray(result.source)
+    axes[0, 0].imshow(source)
+    axes[0, 0].set_title("source")
+
+    if result.roi_mask is None:
+        axes[0, 1].imshow(source, alpha=0.25)
+        axes[0, 1].set_title("region of interest: none")
+    else:
+        axes[0, 1].imshow(source, alpha=0.35)
+        axes[0, 1].imshow(result.roi_mask, cmap="magma", alpha=0.6, vmin=0, vmax=1)
+        axes[0, 1].set_title("region of interest")
+
+    rate_map = result.rate_map
+    shown = axes[1, 0].imshow(
+        rate_map,
+        cmap="viridis",
+        vmin=0,
+        extent=(-0.5, rate_map.shape[1] * 16 - 0.5, rate_map.shape[0] * 16 - 0.5, -0.5),
+        interpolation="nearest",
+    )
+    axes[1, 0].set_xlim(extent[:2])
+    axes[1, 0].set_ylim(extent[2:])
+    axes[1, 0].set_title(f"rate map: symbols per 16×16 patch, mean {rate_map.mean():.1f}")
+    figure.colorbar(shown, ax=axes[1, 0], shrink=0.8, aspect=30)
+
+    axes[1, 1].imshow(np.asarray(result.reconstruction))
+    quality = [f"PSNR {report['psnr_db']:.2f} dB"] if report["psnr_db"] is not None else []
+    quality.append(f"MS-SSIM {report['ms_ssim']:.4f}")
+    if report["lpips"] is not None:
+        quality.append(f"LPIPS {report['lpips']:.3f}")
+    axes[1, 1].set_title("reconstruction: " + ", ".join(quality))
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    symbols = sum(report[f"{kind}_symbols"] for kind in ("payload", "side_info", "header", "pilot"))
+    figure.suptitle(
+        f"{report['channel'].upper() if report['channel'] == 'awgn' else report['channel']}, "
+        f"{report['snr_db']:g} dB, {symbols:,} channel symbols, CBR 1/{1 / report['cbr']:.1f}"
+    )
+    temporary = path.with_name(f".{path.name}.tmp")
+    figure.savefig(temporary, format="png", dpi=100)
+    os.replace(temporary, path)

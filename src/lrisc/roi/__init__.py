@@ -1,0 +1,1 @@
+"""Regions of interest: masks and their fusion into the latent."""

@@ -1,0 +1,350 @@
+"""The public API: transmitter, receiver, and both with a channel between them.
+
+Nothing passes between transmitter and receiver but the frame's symbols.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint
+from lrisc.errors import InputError, OutageError
+from lrisc.images import ImageLike, load_image, to_pil
+from lrisc.link import channels
+from lrisc.link.channels import Received, effective_snr_db
+from lrisc.link.frame import Frame, Header, parse_body, parse_header, rate_scale_to_index
+from lrisc.link.rate_control import BudgetError, RateController, RateDecision
+from lrisc.models.config import LATENT_STRIDE
+from lrisc.models.jscc import symbol_mask
+from lrisc.roi.fusion import fuse
+from lrisc.roi.masks import RoiLike, region_mask
+
+logger = logging.getLogger(__name__)
+
+ENCODER_SNR_DB = (-2.0, 20.0)
+"""The range of mean SNRs f_e is trained for; others are clamped to it."""
+DECODER_SNR_DB = (-10.0, 25.0)
+"""The same for SNR_i at f_d, which fading spreads further."""
+DEFAULT_ROI_STRENGTH = 0.5
+"""gamma: weight of the background's latent when a region is given; smaller favours it more."""
+
+
+class Stopwatch:
+    """Seconds per part of a transmission."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to ``name``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+
+
+class Transmitter:
+    """Everything left of the channel.
+
+    ::
+
+        image ─ g_e ─► z ─(ROI)─► z' ─ h_e, h_d ─► bits ─ budget ─► rate map ─ coder, FEC ─┐
+                                   └─ f_e(z', rate map, SNR) ─► payload ───────────────────┴► frame
+    """
+
+    def __init__(self, checkpoint: LoadedCheckpoint) -> None:
+        self.checkpoint = checkpoint
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = "compact") -> Transmitter:
+        """Load an embedded checkpoint, a folder, or a Hugging Face id."""
+        return cls(load_checkpoint(name))
+
+    def encode(
+        self,
+        image: ImageLike,
+        snr_db: float,
+        cbr: float,
+        roi: RoiLike | None = None,
+        roi_strength: float = DEFAULT_ROI_STRENGTH,
+        stopwatch: Stopwatch | None = None,
+    ) -> Frame:
+        """Make the frame of a picture.
+
+        Args:
+            image: path, PIL image, or tensor in [0, 1]; 64 to 4096 pixels a side.
+            snr_db: Es/N0 the channel is expected to have, dB.
+            cbr: ceiling on all symbols sent, per 3·H·W; met within 1 % from below.
+            roi: see :func:`lrisc.roi.masks.region_mask`.
+            roi_strength: gamma in (0, 1]; smaller favours the region more.
+            stopwatch: collects the seconds per part.
+
+        Returns:
+            The symbols and their accounting.
+
+        Raises:
+            InputError: a picture, SNR, CBR or region that cannot be used.
+        """
+        watch = stopwatch or Stopwatch()
+        config = self.checkpoint.model.config
+        check_snr(snr_db)
+        if not (math.isfinite(cbr) and cbr > 0):
+            raise InputError(f"cbr must be a positive number such as 1/48, not {cbr}")
+        if not 0 < roi_strength <= 1:
+            raise InputError(f"roi strength must lie in (0, 1], not {roi_strength}")
+        pixels = load_image(image)
+        _, height, width = pixels.shape
+        mask = region_mask(roi, height, width)
+        with watch.part("analysis"), torch.no_grad():
+            padded = pad_to_multiple(pixels[None] * 2 - 1, config.multiple)
+            latent = self.checkpoint.model.analysis(padded)
+            if mask is not None:
+                inside = pad_to_multiple(mask[None, None], config.multiple)
+                latent = fuse(latent, inside, torch.tensor([roi_strength]))
+            bits = self.checkpoint.model.embedding_bits(latent)[0]
+        with watch.part("rate_control"):
+            decision = self._decide(bits, snr_db, cbr, height, width)
+        with watch.part("jscc_encoder"), torch.no_grad():
+            levels = torch.from_numpy(decision.levels)[None]
+            designed_for = torch.tensor([float(np.clip(snr_db, *ENCODER_SNR_DB))])
+            symbols = self.checkpoint.model.jscc_encoder(latent, levels, designed_for)
+            mask_sent = symbol_mask(levels.flatten(1), config.rate_values)
+            payload = torch.view_as_complex(symbols[mask_sent].float().contiguous())
+        header = Header(
+            height=height,
+            width=width,
+            checkpoint_id=self.checkpoint.checkpoint_id,
+            side_info_bits=decision.side_info_bits.size,
+            payload_symbols=decision.payload_symbols,
+            rate_scale_index=rate_scale_to_index(decision.rate_scale),
+            mcs_index=decision.mcs.index,
+        )
+        with watch.part("fec_encoder"):
+            rate_map = np.array(config.rate_values)[decision.levels]
+            return Frame.assemble(header, decision.side_info_bits, payload, rate_map, snr_db)
+
+    def _decide(
+        self, bits: Tensor, snr_db: float, cbr: float, height: int, width: int
+    ) -> RateDecision:
+        controller = RateController(
+            self.checkpoint.prior, self.checkpoint.model.config.rate_values, snr_db
+        )
+        pixels = 3 * height * width
+        try:
+            return controller.decide(bits.double().numpy(), math.floor(cbr * pixels + 1e-9))
+        except BudgetError as error:
+            raise InputError(
+                f"cbr {cbr:.4g} is too small for this picture of {width}×{height}: "
+                f"at least {error.smallest / pixels:.4g} is possible"
+            ) from error
+
+
+class Receiver:
+    """Everything right of the channel.
+
+    ::
+
+        symbols, channel state ─ header ─ rate map ─► f_d(payload, rate map, SNR_i) ─► ẑ ─ DDIM ─► x̂
+    """
+
+    def __init__(self, checkpoint: LoadedCheckpoint) -> None:
+        self.checkpoint = checkpoint
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = "compact") -> Receiver:
+        """Load an embedded checkpoint, a folder, or a Hugging Face id."""
+        return cls(load_checkpoint(name))
+
+    def decode(
+        self,
+        received: Received,
+        steps: int = 1,
+        seed: int = 0,
+        stopwatch: Stopwatch | None = None,
+    ) -> Image.Image:
+        """Paint the picture of a received frame.
+
+        Args:
+            received: symbols and channel state, nothing else.
+            steps: DDIM steps, at least 1.
+            seed: of the diffusion's starting noise.
+            stopwatch: collects the seconds per part.
+
+        Returns:
+            8-bit RGB picture of the size the header says.
+
+        Raises:
+            OutageError: header or side information fails its CRC.
+            InputError: cut short, not finite, or made with another checkpoint.
+        """
+        if steps < 1:
+            raise InputError(f"steps must be at least 1, not {steps}")
+        watch = stopwatch or Stopwatch()
+        model = self.checkpoint.model
+        with watch.part("fec_decoder"):
+            header = parse_header(received)
+            if header.checkpoint_id != self.checkpoint.checkpoint_id:
+                raise InputError(
+                    f"the frame was made with checkpoint {header.checkpoint_id:04x}, "
+                    f"this is {self.checkpoint.checkpoint_id:04x}: choose the same with --model"
+                )
+            side_info_bits, payload, snr_linear = parse_body(received, header)
+            grid = tuple(
+                -(-side // model.config.multiple) * model.config.multiple // LATENT_STRIDE
+                for side in (header.height, header.width)
+            )
+            levels = torch.from_numpy(self.checkpoint.prior.decode(side_info_bits, *grid))[None]
+        sent = symbol_mask(levels.flatten(1), model.config.rate_values)
+        if int(sent.sum()) != header.payload_symbols:
+            raise InputError("the frame's rate map and payload do not fit together")
+        with watch.part("jscc_decoder"), torch.no_grad():
+            symbols = torch.zeros(*sent.shape, 2)
+            symbols[sent] = torch.view_as_real(payload)
+            snr_db = effective_snr_db(snr_linear, sent[0].sum(1)).clamp(*DECODER_SNR_DB)
+            latent = model.jscc_decoder(symbols, levels, snr_db[None])
+        with watch.part("diffusion_decoder"), torch.no_grad():
+            generator = torch.Generator().manual_seed(seed)
+            picture = model.synthesise(latent, steps, generator)
+        if not bool(torch.isfinite(picture).all()):
+            raise OutageError("outage: the received symbols decode to no finite picture")
+        return to_pil(picture[0, :, : header.height, : header.width] / 2 + 0.5)
+
+
+@dataclass
+class TransmitResult:
+    """What was sent and what came out.
+
+    Attributes:
+        source: the picture as the transmitter saw it, 8-bit RGB.
+        reconstruction: the receiver's picture; ``None`` in an outage.
+        report: the entries of report.json.
+        rate_map: complex symbols per embedding, (h, w).
+        roi_mask: (H, W) in [0, 1], ``None`` without a region.
+        received: what the channel delivered.
+    """
+
+    source: Image.Image
+    reconstruction: Image.Image | None
+    report: dict[str, Any]
+    rate_map: npt.NDArray[np.int64]
+    roi_mask: npt.NDArray[np.float32] | None
+    received: Received = field(repr=False)
+
+
+def transmit(
+    image: ImageLike,
+    snr_db: float = 10.0,
+    cbr: float = 1 / 48,
+    channel: str = "awgn",
+    roi: RoiLike | None = None,
+    steps: int = 1,
+    model: str | Path | LoadedCheckpoint = "compact",
+    seed: int = 0,
+    roi_strength: float = DEFAULT_ROI_STRENGTH,
+    block_length: int | None = None,
+    measure: Callable[[Image.Image, Image.Image], dict[str, Any]] | None = None,
+) -> TransmitResult:
+    """Send one picture and measure what arrives.
+
+    Args:
+        image: path, PIL image, or tensor in [0, 1].
+        snr_db: mean Es/N0 per complex symbol, dB.
+        cbr: ceiling on all complex symbols sent, per 3·H·W.
+        channel: a name in :data:`lrisc.link.channels.CHANNELS`.
+        roi: region of interest, see :func:`lrisc.roi.masks.region_mask`.
+        steps: DDIM steps.
+        model: checkpoint, or its name.
+        seed: of the channel and of the diffusion's starting noise.
+        roi_strength: gamma in (0, 1].
+        block_length: symbols per fade on fading channels; default: the channel's.
+        measure: (source, reconstruction) -> more entries for the report; default: PSNR, MS-SSIM
+            and LPIPS.
+
+    Returns:
+        Pictures and report; in an outage ``reconstruction`` is ``None`` and the report says why.
+
+    Raises:
+        InputError: anything the user can mend.
+    """
+    from lrisc.evaluation.report import quality
+
+    watch = Stopwatch()
+    options = {} if block_length is None else {"block_length": block_length}
+    link = channels.channel(channel, snr_db, seed=seed, **options)
+    with watch.part("load"):
+        checkpoint = model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model)
+        pixels = load_image(image)
+    _, height, width = pixels.shape
+    frame = Transmitter(checkpoint).encode(pixels, snr_db, cbr, roi, roi_strength, watch)
+    with watch.part("channel"):
+        received = link(frame)
+    reconstruction, outage = None, None
+    try:
+        reconstruction = Receiver(checkpoint).decode(received, steps, seed, watch)
+    except OutageError as error:
+        outage = str(error)
+    source = to_pil(pixels)
+    mask = region_mask(roi, height, width)
+    report: dict[str, Any] = {"psnr_db": None, "ms_ssim": None, "lpips": None}
+    if reconstruction is not None:
+        with watch.part("metrics"):
+            report.update((measure or quality)(source, reconstruction))
+    report.update(
+        {
+            "cbr": frame.cbr,
+            "cbr_payload": frame.cbr_payload,
+            "payload_symbols": frame.payload_symbols,
+            "side_info_symbols": frame.side_info_symbols,
+            "header_symbols": frame.header_symbols,
+            "pilot_symbols": frame.pilot_symbols,
+            "snr_db": float(snr_db),
+            "channel": channel,
+            "height": height,
+            "width": width,
+            "model": checkpoint.name,
+            "model_sha256": checkpoint.sha256,
+            "steps": steps,
+            "seed": seed,
+            "seconds": {name: round(value, 4) for name, value in watch.seconds.items()},
+            "outage": outage is not None,
+        }
+    )
+    if outage is not None:
+        report["outage_reason"] = outage
+    return TransmitResult(
+        source=source,
+        reconstruction=reconstruction,
+        report=report,
+        rate_map=frame.rate_map,
+        roi_mask=None if mask is None else mask.numpy(),
+        received=received,
+    )
+
+
+def check_snr(snr_db: float) -> None:
+    """Raise InputError unless ``snr_db`` is a usable number of decibels."""
+    if not (math.isfinite(snr_db) and abs(snr_db) <= 100):
+        raise InputError(f"the SNR must be a number of dB between -100 and 100, not {snr_db}")
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Extend (B, C, H, W) at the right and bottom by its own border pixels."""
+    height, width = image.shape[-2:]
+    return F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")

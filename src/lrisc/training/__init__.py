@@ -1,0 +1,1 @@
+"""Training: stages, losses, data and the loop."""
