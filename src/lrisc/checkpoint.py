@@ -148,7 +148,9 @@ def load_checkpoint(name: str | Path) -> LoadedCheckpoint:
     if bad:
         raise InputError(f"checkpoint {folder} is damaged: {bad[0]} holds values not finite")
     model.load_state_dict({k: v.to(expected[k].dtype) for k, v in tensors.items()})
-    model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    model.eval().requires_grad_(False)
+    # nn.Module.to takes a memory format, its type stub does not know.
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return LoadedCheckpoint(
         name=str(name),
         model=model,

@@ -26,12 +26,12 @@ def draw_overview(result: TransmitResult, path: Path) -> None:
     height, width = report["height"], report["width"]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     panel = 5.0
-    figure = Figure(figsize=(2 * panel, 2 * panel * height / width + 1.2), layout="constrained")
+    figure = Figure(figsize=(2 * panel, 2 * panel * height / width + 2.0), layout="constrained")
     FigureCanvasAgg(figure)
     axes: Any = figure.subplots(2, 2)
     source = np.asarray(result.source)
     axes[0, 0].imshow(source)
-    axes[0, 0].set_title("source")
+    axes[0, 0].set_title("source", pad=8)
 
     if result.roi_mask is None:
         axes[0, 1].imshow(source, alpha=0.25)
@@ -51,15 +51,15 @@ def draw_overview(result: TransmitResult, path: Path) -> None:
     )
     axes[1, 0].set_xlim(extent[:2])
     axes[1, 0].set_ylim(extent[2:])
-    axes[1, 0].set_title(f"rate map: symbols per 16×16 patch, mean {rate_map.mean():.1f}")
-    figure.colorbar(shown, ax=axes[1, 0], shrink=0.8, aspect=30)
+    axes[1, 0].set_title(f"rate map\nsymbols per 16×16 patch, mean {rate_map.mean():.1f}")
+    figure.colorbar(shown, ax=axes[1, 0], orientation="horizontal", shrink=0.9, aspect=40)
 
     axes[1, 1].imshow(np.asarray(result.reconstruction))
     quality = [f"PSNR {report['psnr_db']:.2f} dB"] if report["psnr_db"] is not None else []
     quality.append(f"MS-SSIM {report['ms_ssim']:.4f}")
     if report["lpips"] is not None:
         quality.append(f"LPIPS {report['lpips']:.3f}")
-    axes[1, 1].set_title("reconstruction: " + ", ".join(quality))
+    axes[1, 1].set_title("reconstruction\n" + ", ".join(quality))
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])

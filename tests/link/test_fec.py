@@ -27,7 +27,7 @@ def decode(received: Received, n: int, mcs: fec.Mcs) -> fec.Bits:
 @pytest.mark.parametrize("mcs", SCHEMES)
 def test_threshold_carries_blocks(mcs: fec.Mcs) -> None:
     generator = torch.Generator().manual_seed(mcs.index)
-    for n_bits, blocks in ((100, 200), (400, 60)):
+    for n_bits, blocks in ((100, 100), (400, 30)):
         snr_db = mcs.threshold_db(n_bits)
         if math.isinf(snr_db):
             continue

@@ -43,7 +43,7 @@ def quality(source: Image.Image, reconstruction: Image.Image) -> dict[str, Any]:
 def _lpips() -> Lpips:
     lpips = Lpips("alex")
     lpips.load_state_dict(resolve_weights("alex", download=False))
-    return lpips.to(memory_format=torch.channels_last)
+    return lpips
 
 
 def _tensor(image: Image.Image) -> Tensor:

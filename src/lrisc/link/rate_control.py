@@ -173,40 +173,53 @@ class RateController:
     def _fill(
         self, decision: RateDecision, bits: npt.NDArray[np.float64], budget: int
     ) -> RateDecision:
-        """Raise single embeddings until less than the tolerance is left."""
+        """Raise embeddings until less than the tolerance is left.
+
+        A raised embedding also costs rate map bits, which nothing but coding tells, and a longer
+        rate map may move to another MCS: hence trial, with ever smaller shares of what is left.
+        """
         log2_scale = math.log2(decision.rate_scale)
-        for share in (1.0, 0.9, 0.75, 0.5, 0.25):
-            for _ in range(6):
-                gap = budget - decision.frame_symbols
-                if gap <= self.TOLERANCE * budget:
-                    return decision
-                raised = self._raise(decision.levels, bits, int(gap * share))
-                candidate = self._code(raised, log2_scale)
-                if (
-                    candidate.frame_symbols > budget
-                    or candidate.frame_symbols <= decision.frame_symbols
-                ):
-                    break
-                decision = candidate
+        for raise_levels in (self._raise_many, self._raise_one):
+            for share in (1.0, 0.85, 0.7, 0.5, 0.35, 0.2, 0.1, 0.05):
+                for _ in range(4):
+                    gap = budget - decision.frame_symbols
+                    if gap <= self.TOLERANCE * budget:
+                        return decision
+                    raised = raise_levels(decision.levels, bits, int(gap * share))
+                    candidate = self._code(raised, log2_scale)
+                    if not decision.frame_symbols < candidate.frame_symbols <= budget:
+                        break
+                    decision = candidate
         return decision
 
-    def _raise(
+    def _raise_many(
         self, levels: npt.NDArray[np.int64], bits: npt.NDArray[np.float64], gap: int
     ) -> npt.NDArray[np.int64]:
         """Raise embeddings by one level, at most ``gap`` symbols in total.
 
         First come those that a larger beta would raise first.
         """
-        flat, wanted = levels.reshape(-1).copy(), np.maximum(bits.reshape(-1), 1e-3)
+        flat = levels.reshape(-1).copy()
         up = np.minimum(flat + 1, len(self.values) - 1)
         cost = self.values[up] - self.values[flat]
-        beta = (self.values[flat] + 0.5) / wanted
+        beta = (self.values[flat] + 0.5) / np.maximum(bits.reshape(-1), 1e-3)
         for i in np.argsort(beta, kind="stable").tolist():
             if 0 < cost[i] <= gap:
                 flat[i] = up[i]
                 gap -= int(cost[i])
             if gap < 1:
                 break
+        return flat.reshape(levels.shape)
+
+    def _raise_one(
+        self, levels: npt.NDArray[np.int64], bits: npt.NDArray[np.float64], gap: int
+    ) -> npt.NDArray[np.int64]:
+        """Raise one embedding by as many levels as ``gap`` symbols allow, for few map bits."""
+        flat = levels.reshape(-1).copy()
+        highest = np.searchsorted(self.values, self.values[flat] + gap, side="right") - 1
+        gain = self.values[highest] - self.values[flat]
+        best = int(np.lexsort((bits.reshape(-1), gain))[-1])
+        flat[best] = highest[best]
         return flat.reshape(levels.shape)
 
 

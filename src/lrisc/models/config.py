@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 from lrisc.errors import InputError
 
@@ -113,7 +113,10 @@ class ModelConfig:
         missing = sorted(known - set(values))
         if unknown or missing:
             raise InputError(f"model config: unknown {unknown}, missing {missing}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {
+            k: tuple(cast(list[Any], v)) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**plain)
 
 
 _RATE_VALUES = (0, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)

@@ -123,12 +123,15 @@ class Hyperprior(nn.Module):
         self.prior = FactorizedPrior(n)
         self.conditional = GaussianConditional()
 
-    def forward(self, latent: Tensor, *, noisy: bool) -> dict[str, Any]:
+    def forward(
+        self, latent: Tensor, *, noisy: bool, noise: tuple[Tensor, Tensor] | None = None
+    ) -> dict[str, Any]:
         """Densities of a latent.
 
         Args:
             latent: z (or z'), (B, C, h, w).
             noisy: training: add U(-1/2, 1/2) to z and y; otherwise y is rounded.
+            noise: what to add to z and y, of their shapes; drawn here by default.
 
         Returns:
             ``{"latent": z or noisy z, "likelihoods": {"latent": p(z|y) (B, C, h, w),
@@ -139,8 +142,12 @@ class Hyperprior(nn.Module):
         padded = F.pad(latent, (0, -w % 4, 0, -h % 4), mode="replicate")
         y = self.encoder(padded).float()
         if noisy:
-            y = y + torch.empty_like(y).uniform_(-0.5, 0.5)
-            latent = latent + torch.empty_like(latent).uniform_(-0.5, 0.5)
+            if noise is None:
+                noise = (
+                    torch.empty_like(latent).uniform_(-0.5, 0.5),
+                    torch.empty_like(y).uniform_(-0.5, 0.5),
+                )
+            latent, y = latent + noise[0], y + noise[1]
         else:
             y = y.round()
         mean, scale = self.decoder(y)[..., :h, :w].float().chunk(2, dim=1)

@@ -120,20 +120,24 @@ class JsccEncoder(nn.Module):
         self.snr = SnrAdaptive(c, config.snr_layers, config.snr_hidden)
         self.head = nn.Linear(c, 2 * config.max_symbols)
 
-    def forward(self, latent: Tensor, levels: Tensor, snr_db: Tensor) -> Tensor:
+    def forward(
+        self, latent: Tensor, levels: Tensor, snr_db: Tensor, *, adapt: bool = True
+    ) -> Tensor:
         """Symbols before packing and power normalisation.
 
         Args:
             latent: z', (B, C, h, w).
             levels: index into V per embedding, (B, h, w) int64.
             snr_db: the channel's SNR in dB, (B,).
+            adapt: whether the SNR-adaptive model takes part (training stage 2a: no).
 
         Returns:
             (B, h·w, max(V), 2) real and imaginary parts; slots beyond k_i are not to be sent.
         """
         x = latent.permute(0, 2, 3, 1) + self.rate_tokens(levels)
         x = self.blocks(x).flatten(1, 2)
-        x = self.snr(x, snr_db[:, None].expand(x.shape[:2]))
+        if adapt:
+            x = self.snr(x, snr_db[:, None].expand(x.shape[:2]))
         return self.head(x).unflatten(-1, (-1, 2))
 
 
@@ -150,18 +154,22 @@ class JsccDecoder(nn.Module):
         self.blocks = _blocks(config)
         self.head = nn.Linear(c, c)
 
-    def forward(self, symbols: Tensor, levels: Tensor, snr_db: Tensor) -> Tensor:
+    def forward(
+        self, symbols: Tensor, levels: Tensor, snr_db: Tensor, *, adapt: bool = True
+    ) -> Tensor:
         """Received symbols to the latent's estimate.
 
         Args:
             symbols: equalised, (B, h·w, max(V), 2), zero where nothing was sent.
             levels: index into V per embedding, (B, h, w) int64.
             snr_db: SNR_i in dB, (B, h·w).
+            adapt: whether the SNR-adaptive model takes part (training stage 2a: no).
 
         Returns:
             ẑ, (B, C, h, w).
         """
         x = self.stem(symbols.flatten(2)) + self.rate_tokens(levels).flatten(1, 2)
-        x = self.snr(x, snr_db)
+        if adapt:
+            x = self.snr(x, snr_db)
         x = self.head(self.blocks(x.unflatten(1, levels.shape[1:])))
         return x.permute(0, 3, 1, 2)

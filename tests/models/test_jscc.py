@@ -1,0 +1,72 @@
+import torch
+
+from lrisc.models.config import PRESETS
+from lrisc.models.jscc import JsccDecoder, JsccEncoder, WindowAttention, symbol_mask
+
+CONFIG = PRESETS["tiny"]
+
+
+def test_mask_keeps_the_first_k_slots() -> None:
+    mask = symbol_mask(torch.tensor([[0, 1, 3]]), (0, 2, 4, 6))
+    assert mask.sum(-1).tolist() == [[0, 2, 6]]
+    assert mask[0, 1].tolist() == [True, True, False, False, False, False]
+
+
+def test_attention_sees_only_its_window() -> None:
+    torch.manual_seed(0)
+    attention = WindowAttention(8, 2, 4, shifted=False)
+    x = torch.randn(1, 8, 8, 8)
+    y = x.clone()
+    y[0, 0, 0] += 1
+    changed = (attention(x) - attention(y)).abs().sum(-1)[0] > 1e-6
+    assert bool(changed[:4, :4].all())
+    assert not bool(changed[4:].any())
+    assert not bool(changed[:, 4:].any())
+
+
+def test_shifted_windows_cross_the_border_between_windows() -> None:
+    torch.manual_seed(0)
+    attention = WindowAttention(8, 2, 4, shifted=True)
+    x = torch.randn(1, 8, 8, 8)
+    y = x.clone()
+    y[0, 3, 3] += 1
+    changed = (attention(x) - attention(y)).abs().sum(-1)[0] > 1e-6
+    assert bool(changed[2:6, 2:6].all())
+    assert int(changed.sum()) == 16
+
+
+def test_padding_of_a_ragged_grid_is_never_attended_to() -> None:
+    """A grid smaller than the window gives what full attention over it gives."""
+    torch.manual_seed(0)
+    attention = WindowAttention(8, 2, 4, shifted=False)
+    x = torch.randn(1, 3, 4, 8)
+    inside = attention(x)
+    torch.nn.init.constant_(attention.qkv.bias, 5.0)
+    assert inside.shape == x.shape
+    q, k, v = attention.qkv(x.reshape(1, 12, 8)).reshape(1, 12, 3, 2, 4).permute(2, 0, 3, 1, 4)
+    full = torch.softmax(q @ k.transpose(-1, -2) / 2, -1) @ v
+    full = attention.out(full.transpose(1, 2).reshape(1, 3, 4, 8))
+    torch.testing.assert_close(attention(x), full, rtol=1e-5, atol=1e-5)
+
+
+def test_rates_are_a_nested_prefix_of_one_head() -> None:
+    """Slots an embedding does not send cost nothing and change nothing at the receiver."""
+    torch.manual_seed(0)
+    encoder, decoder = JsccEncoder(CONFIG), JsccDecoder(CONFIG)
+    levels = torch.randint(0, 16, (1, 4, 6))
+    symbols = encoder(torch.randn(1, 48, 4, 6), levels, torch.tensor([10.0]))
+    assert symbols.shape == (1, 24, 128, 2)
+    mask = symbol_mask(levels.flatten(1), CONFIG.rate_values)
+    latent = decoder(symbols * mask.unsqueeze(-1), levels, torch.full((1, 24), 10.0))
+    assert latent.shape == (1, 48, 4, 6)
+
+
+def test_every_embedding_uses_its_own_snr() -> None:
+    torch.manual_seed(0)
+    decoder = JsccDecoder(CONFIG)
+    torch.nn.init.orthogonal_(decoder.snr.trunk[-1].get_parameter("weight"))
+    levels = torch.full((1, 1, 2), 5)
+    symbols = torch.randn(1, 2, 128, 2)
+    same = decoder(symbols, levels, torch.tensor([[10.0, 10.0]]))
+    other = decoder(symbols, levels, torch.tensor([[10.0, 0.0]]))
+    assert float((same - other).detach().abs().max()) > 1e-6

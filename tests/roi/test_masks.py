@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from lrisc.errors import InputError
+from lrisc.roi.masks import region_mask
+
+
+def test_boxes_add_up() -> None:
+    mask = region_mask(["0,0,10,20", "90,40,10,10"], 50, 100)
+    assert mask is not None
+    assert float(mask.sum()) == 300
+    assert float(mask[19, 9]) == 1
+    assert float(mask[20, 9]) == 0
+
+
+@pytest.mark.parametrize("roi", [None, "none", ["none"], "0,0,100,50"])
+def test_no_region_and_the_whole_picture_are_the_same(roi: str | list[str] | None) -> None:
+    assert region_mask(roi, 50, 100) is None
+
+
+def test_a_mask_of_nothing_is_no_region() -> None:
+    assert region_mask(torch.zeros(50, 100), 50, 100) is None
+
+
+@pytest.mark.parametrize("box", ["-1,0,5,5", "0,0,0,5", "96,0,5,5", "0,46,5,5"])
+def test_boxes_outside_are_told(box: str) -> None:
+    with pytest.raises(InputError, match="does not lie in the picture"):
+        region_mask(box, 50, 100)
+
+
+def test_auto_says_that_there_is_no_detector() -> None:
+    with pytest.raises(InputError, match="no detector"):
+        region_mask("auto", 50, 100)
+
+
+def test_mask_files(tmp_path: Path) -> None:
+    picture = Image.new("L", (100, 50))
+    picture.paste(255, (10, 10, 20, 20))
+    picture.save(tmp_path / "m.png")
+    mask = region_mask(str(tmp_path / "m.png"), 50, 100)
+    assert mask is not None
+    assert float(mask.sum()) == 100
+    with pytest.raises(InputError, match="100×50"):
+        region_mask(tmp_path / "m.png", 64, 64)
+    (tmp_path / "bad.png").write_bytes(b"not a picture")
+    with pytest.raises(InputError, match="cannot be read"):
+        region_mask(tmp_path / "bad.png", 50, 100)
+    with pytest.raises(InputError, match="neither"):
+        region_mask("nowhere.png", 50, 100)

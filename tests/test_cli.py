@@ -1,0 +1,174 @@
+"""The command line as a user meets it: exit codes, one line per error, files written."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lrisc import cli
+from lrisc.errors import InputError
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit code of ``lrisc ARGUMENTS`` in this process."""
+    monkeypatch.setattr(sys, "argv", ["lrisc", *(str(a) for a in arguments)])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.fixture
+def photo(tmp_path: Path, portrait: Image.Image) -> Path:
+    path = tmp_path / "photo.png"
+    portrait.crop((100, 40, 356, 296)).save(path)
+    return path
+
+
+@pytest.mark.parametrize(("text", "value"), [("1/48", 1 / 48), ("0.017", 0.017), ("1e-2", 0.01)])
+def test_cbr_as_fraction_or_number(text: str, value: float) -> None:
+    assert cli.parse_cbr(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "a", "1/0", "0", "-1/48", "nan", "inf", "1/48/2"])
+def test_cbr_that_is_none(text: str) -> None:
+    with pytest.raises(InputError):
+        cli.parse_cbr(text)
+
+
+def test_transmit_writes_pictures_and_report(
+    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    code = run(
+        monkeypatch, "transmit", photo, "--model", tiny_folder, "--out", out, "--json",
+        "--roi", "20,20,64,64", "--cbr", "1/24", "--snr", "12", "--seed", "5",
+    )  # fmt: skip
+    assert code == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((out / "report.json").read_text())
+    assert printed["cbr"] <= 1 / 24
+    assert Image.open(out / "reconstruction.png").size == (256, 256)
+    overview = np.asarray(Image.open(out / "overview.png").convert("RGB"))
+    assert overview.std() > 20
+    assert sorted(p.name for p in out.iterdir()) == [
+        "overview.png", "reconstruction.png", "report.json",
+    ]  # fmt: skip
+
+
+def test_an_outage_leaves_no_picture(
+    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    run(monkeypatch, "transmit", photo, "--model", tiny_folder, "--out", out, "--cbr", "1/24")
+    capsys.readouterr()
+    code = run(
+        monkeypatch, "transmit", photo, "--model", tiny_folder, "--out", out, "--cbr", "1/24",
+        "--snr", "-12", "--json",
+    )  # fmt: skip
+    captured = capsys.readouterr()
+    assert code == 3
+    assert captured.err.count("\n") == 1
+    assert "outage" in captured.err
+    assert json.loads(captured.out)["outage"] is True
+    assert [p.name for p in out.iterdir()] == ["report.json"]
+
+
+def test_two_programs_with_only_a_recording_between_them(
+    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, received, picture = tmp_path / "a", tmp_path / "b", tmp_path / "c.png"
+    model = ("--model", tiny_folder)
+    sent, received = tmp_path / "a.sigmf-meta", tmp_path / "b.sigmf-meta"
+    assert run(monkeypatch, "encode", photo, "-o", sent, "--cbr", "1/24", *model) == 0
+    assert run(monkeypatch, "channel", sent, "-o", received, "--snr", "12", "--seed", "1") == 0
+    assert run(monkeypatch, "decode", received, "-o", picture, *model) == 0
+    assert Image.open(picture).size == (256, 256)
+
+    from sigmf.validate import validate
+
+    metadata = json.loads(sent.read_text())
+    validate(metadata)
+    told = json.dumps(metadata).lower()
+    assert not any(word in told for word in ("256", "photo", "snr", "cbr", "seed"))
+    assert metadata["global"]["core:datatype"] == "cf32_le"
+
+
+def test_recordings_that_are_no_use(
+    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    meta, data = tmp_path / "a.sigmf-meta", tmp_path / "a.sigmf-data"
+    picture = tmp_path / "c.png"
+    run(monkeypatch, "encode", photo, "-o", meta, "--cbr", "1/24", "--model", tiny_folder)
+    whole = data.read_bytes()
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=len(whole) // 4).astype("<f4").tobytes()
+    cases = {
+        whole[: len(whole) // 2]: 2,
+        whole[:-3]: 2,
+        whole[:80]: 2,
+        b"": 2,
+        noise: 3,
+        bytes(len(whole)): 2,
+    }
+    for content, expected in cases.items():
+        data.write_bytes(content)
+        capsys.readouterr()
+        assert run(monkeypatch, "decode", meta, "-o", picture, "--model", tiny_folder) == expected
+        assert capsys.readouterr().err.count("\n") == 1
+        assert not picture.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["missing.png"], "no picture"),
+        (["PHOTO", "--snr", "nan"], "SNR"),
+        (["PHOTO", "--snr", "loud"], "--snr"),
+        (["PHOTO", "--cbr", "zero"], "fraction"),
+        (["PHOTO", "--cbr", "1/100000"], "too small"),
+        (["PHOTO", "--channel", "wire"], "unknown channel"),
+        (["PHOTO", "--model", "nothing"], "no checkpoint"),
+        (["PHOTO", "--roi", "auto"], "no detector"),
+        (["PHOTO", "--roi", "0,0,9999,5"], "does not lie"),
+        (["PHOTO", "--steps", "0"], "steps"),
+        (["PHOTO", "--colour", "red"], "--colour"),
+        ([], "image"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], word: str, photo: Path, tiny_folder: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    arguments = [str(photo) if a == "PHOTO" else a for a in arguments]
+    if "--model" not in arguments:
+        arguments += ["--model", str(tiny_folder)]
+    assert run(monkeypatch, "transmit", *arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1, captured.err
+    assert word in captured.err
+
+
+def test_models_lists_the_embedded_ones(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "models") == 0
+    assert "compact" in capsys.readouterr().out
+
+
+def test_the_installed_program_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lrisc", "--version"], capture_output=True, text=True, check=True
+    )
+    from lrisc import __version__
+
+    assert done.stdout.strip() == __version__

@@ -1,0 +1,194 @@
+"""The chain from picture to picture, with a tiny random checkpoint: mechanics, not quality."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import lrisc
+from lrisc.checkpoint import LoadedCheckpoint
+from lrisc.errors import InputError, OutageError
+from lrisc.link.channels import Received
+from lrisc.link.frame import HEADER_SYMBOLS, PILOT_SYMBOLS
+from tests.conftest import picture
+
+
+@pytest.fixture(scope="module")
+def transmitter(tiny: LoadedCheckpoint) -> lrisc.Transmitter:
+    return lrisc.Transmitter(tiny)
+
+
+@pytest.fixture(scope="module")
+def receiver(tiny: LoadedCheckpoint) -> lrisc.Receiver:
+    return lrisc.Receiver(tiny)
+
+
+def test_import_is_light() -> None:
+    import subprocess
+    import sys
+    import time
+
+    code = "import lrisc, sys; sys.exit('sionna' in sys.modules or 'matplotlib' in sys.modules)"
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert time.perf_counter() - start < 3
+
+
+def test_the_frame_is_all_there_is(
+    transmitter: lrisc.Transmitter, receiver: lrisc.Receiver
+) -> None:
+    """Size, rate map and scale reach the receiver through the symbols alone."""
+    frame = transmitter.encode(picture(130, 203), snr_db=10, cbr=1 / 12)
+    parts = frame.payload_symbols + frame.side_info_symbols
+    assert frame.symbols.numel() == parts + HEADER_SYMBOLS + PILOT_SYMBOLS
+    assert frame.payload_symbols == frame.rate_map.sum()
+    assert frame.rate_map.shape == (9, 13)
+    assert frame.cbr == frame.symbols.numel() / (3 * 130 * 203)
+    power = frame.symbols.abs().double().square().mean()
+    assert float(power) == pytest.approx(1, abs=1e-5)
+    bare = Received(frame.symbols.clone(), torch.ones_like(frame.symbols), 0.1)
+    assert receiver.decode(bare).size == (203, 130)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_budget_is_a_ceiling_on_everything_sent(
+    transmitter: lrisc.Transmitter, receiver: lrisc.Receiver, seed: int
+) -> None:
+    """200 random sizes, CBRs and SNRs (50 here a seed), through the whole chain."""
+    rng = np.random.default_rng(seed)
+    for i in range(50):
+        height, width = (int(v) for v in rng.integers(256, 400, 2))
+        snr_db, cbr = rng.uniform(0, 20), 2 ** rng.uniform(0, 3) / 96
+        frame = transmitter.encode(picture(height, width, i), snr_db, cbr)
+        sent = frame.symbols.numel() / (3 * height * width)
+        assert 0.99 * cbr <= sent <= cbr, (height, width, snr_db, cbr)
+        assert float(frame.symbols.abs().double().square().mean()) == pytest.approx(1, abs=1e-5)
+        if i % 10 == 0:
+            received = lrisc.channel("awgn", snr_db, seed=i)(frame)
+            assert receiver.decode(received).size == (width, height)
+
+
+def test_small_pictures_work_and_say_what_is_too_small(transmitter: lrisc.Transmitter) -> None:
+    image = picture(64, 64)
+    with pytest.raises(
+        InputError, match=r"too small for this picture of 64×64: at least 0\.0"
+    ) as e:
+        transmitter.encode(image, 10, 1 / 96)
+    smallest = float(str(e.value).split("at least ")[1].split(" ")[0])
+    assert transmitter.encode(image, 10, smallest * 1.001).payload_symbols > 0
+
+
+def test_results_repeat_by_seed(tiny: LoadedCheckpoint) -> None:
+    def run(seed: int) -> np.ndarray:
+        result = lrisc.transmit(picture(96, 96), 5, 1 / 12, model=tiny, seed=seed)
+        return np.asarray(result.reconstruction)
+
+    assert np.array_equal(run(3), run(3))
+    assert not np.array_equal(run(3), run(4))
+
+
+def test_region_of_interest_moves_symbols(tiny: LoadedCheckpoint) -> None:
+    image = picture(256, 256)
+    plain = lrisc.transmit(image, 10, 1 / 24, model=tiny)
+    boxed = lrisc.transmit(image, 10, 1 / 24, model=tiny, roi="0,0,128,128", roi_strength=0.2)
+    assert boxed.roi_mask is not None
+    assert boxed.rate_map[:7, :7].sum() > plain.rate_map[:7, :7].sum()
+    assert boxed.report["cbr"] == pytest.approx(plain.report["cbr"], rel=0.01)
+
+
+def test_report_holds_what_is_promised(tiny: LoadedCheckpoint) -> None:
+    report = lrisc.transmit(picture(128, 160), 12.5, 1 / 24, model=tiny, steps=2).report
+    assert {
+        "psnr_db", "ms_ssim", "lpips", "cbr", "cbr_payload", "payload_symbols",
+        "side_info_symbols", "header_symbols", "pilot_symbols", "snr_db", "channel", "height",
+        "width", "model", "model_sha256", "steps", "seed", "seconds", "outage",
+    } <= set(report)  # fmt: skip
+    assert (report["height"], report["width"], report["steps"]) == (128, 160, 2)
+    assert report["outage"] is False
+
+
+@pytest.mark.parametrize("channel", ["awgn", "rayleigh"])
+def test_channels(tiny: LoadedCheckpoint, channel: str) -> None:
+    result = lrisc.transmit(picture(256, 256), 15, 1 / 24, channel, model=tiny, block_length=16)
+    assert result.reconstruction is not None
+    assert result.received.symbols.numel() <= 8192
+
+
+def test_outage_is_told_and_makes_no_picture(tiny: LoadedCheckpoint) -> None:
+    result = lrisc.transmit(picture(128, 128), -10, 1 / 12, model=tiny)
+    assert result.reconstruction is None
+    assert result.report["outage"] is True
+    assert result.report["psnr_db"] is None
+    assert "CRC" in result.report["outage_reason"]
+
+
+def test_side_information_lost_is_an_outage(
+    transmitter: lrisc.Transmitter, receiver: lrisc.Receiver
+) -> None:
+    """A frame made for 20 dB that meets 3 dB: the header survives, the rate map does not."""
+    frame = transmitter.encode(picture(256, 256), 20, 1 / 24)
+    with pytest.raises(OutageError, match="rate map"):
+        receiver.decode(lrisc.channel("awgn", 3)(frame))
+
+
+def test_received_frames_that_are_no_use(
+    transmitter: lrisc.Transmitter, receiver: lrisc.Receiver, tmp_path: Path
+) -> None:
+    frame = transmitter.encode(picture(128, 128), 10, 1 / 12)
+    received = lrisc.channel("awgn", 10)(frame)
+    cut = Received(received.symbols[:-1], received.gains[:-1], 0.1)
+    with pytest.raises(InputError, match="cut short"):
+        receiver.decode(cut)
+    noise = torch.randn(4000, dtype=torch.complex64)
+    with pytest.raises(OutageError, match="header"):
+        receiver.decode(Received(noise, torch.ones_like(noise), 0.1))
+    from lrisc.checkpoint import load_checkpoint, save_checkpoint
+    from lrisc.models.lrisc import Lrisc
+
+    save_checkpoint(tmp_path, Lrisc(receiver.checkpoint.model.config))
+    with pytest.raises(InputError, match="was made with checkpoint"):
+        lrisc.Receiver(load_checkpoint(tmp_path)).decode(received)
+    with pytest.raises(InputError, match="steps"):
+        receiver.decode(received, steps=0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"snr_db": float("nan")},
+        {"snr_db": float("inf")},
+        {"cbr": 0.0},
+        {"cbr": -1.0},
+        {"cbr": float("nan")},
+        {"channel": "wire"},
+        {"roi_strength": 0.0},
+        {"roi": "auto"},
+        {"steps": 0},
+        {"model": "nothing"},
+    ],
+)
+def test_bad_requests(tiny: LoadedCheckpoint, options: dict[str, object]) -> None:
+    arguments: dict[str, object] = {"image": picture(128, 128), "cbr": 1 / 12, "model": tiny}
+    with pytest.raises(InputError):
+        lrisc.transmit(**{**arguments, **options})  # type: ignore[arg-type]
+
+
+def test_inputs_of_every_kind_give_one_result(
+    transmitter: lrisc.Transmitter, tmp_path: Path
+) -> None:
+    image = picture(96, 128)
+    pixels = (image * 255).round().byte().permute(1, 2, 0).numpy()
+    pil = Image.fromarray(pixels)
+    pil.save(tmp_path / "a.png")
+    frames = [
+        transmitter.encode(source, 10, 1 / 12).symbols
+        for source in (
+            pil,
+            tmp_path / "a.png",
+            torch.from_numpy(pixels / np.float32(255)).permute(2, 0, 1),
+        )
+    ]
+    assert torch.equal(frames[0], frames[1])
+    torch.testing.assert_close(frames[0], frames[2])
