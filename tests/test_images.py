@@ -26,7 +26,7 @@ def test_grey_palette_and_16_bit_agree(tmp_path: Path) -> None:
     ramp = grey_ramp()
     grey = Image.fromarray(ramp)
     expected = np.repeat(ramp[..., None], 3, axis=2)
-    wide = Image.fromarray((ramp.astype(np.uint16) * 257))
+    wide = Image.fromarray(ramp.astype(np.uint16) * 257)
     rgb = Image.fromarray(expected)
     colours = len(np.unique(ramp))
     palette = rgb.quantize(colours, dither=Image.Dither.NONE)

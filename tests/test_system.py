@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.conftest import picture
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError, OutageError
 from lrisc.link.channels import Received
 from lrisc.link.frame import HEADER_SYMBOLS, PILOT_SYMBOLS
-from tests.conftest import picture
 
 
 @pytest.fixture(scope="module")

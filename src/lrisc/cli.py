@@ -137,6 +137,9 @@ def encode(
     cbr: CbrOption = "1/48",
     roi: RoiOption = None,
     roi_strength: StrengthOption = None,
+    margin: Annotated[
+        float, typer.Option("--margin", help="Protect the rate map for an SNR this much lower, dB.")
+    ] = 0.0,
     model: ModelOption = "compact",
 ) -> None:
     """Write the frame of a photograph as IQ samples (SigMF): the frame and nothing else."""
@@ -149,6 +152,7 @@ def encode(
         parse_cbr(cbr),
         _roi(roi),
         system.DEFAULT_ROI_STRENGTH if roi_strength is None else roi_strength,
+        margin,
     )
     meta = write_recording(output, frame.symbols)
     _console().print(

@@ -39,6 +39,10 @@ ENCODER_SNR_DB = (-2.0, 20.0)
 """The range of mean SNRs f_e is trained for; others are clamped to it."""
 DECODER_SNR_DB = (-10.0, 25.0)
 """The same for SNR_i at f_d, which fading spreads further."""
+FADING_MARGIN_DB = 4.0
+"""How much less than the mean SNR the rate map's code counts on when the channel fades.
+
+Measured: at 5 and 10 dB no rate map of 40 was lost with 2 dB and more, at 15 dB none with 4 dB."""
 DEFAULT_ROI_STRENGTH = 0.5
 """gamma: weight of the background's latent when a region is given; smaller favours it more."""
 
@@ -84,6 +88,7 @@ class Transmitter:
         cbr: float,
         roi: RoiLike | None = None,
         roi_strength: float = DEFAULT_ROI_STRENGTH,
+        margin_db: float = 0.0,
         stopwatch: Stopwatch | None = None,
     ) -> Frame:
         """Make the frame of a picture.
@@ -94,6 +99,7 @@ class Transmitter:
             cbr: ceiling on all symbols sent, per 3·H·W; met within 1 % from below.
             roi: see :func:`lrisc.roi.masks.region_mask`.
             roi_strength: gamma in (0, 1]; smaller favours the region more.
+            margin_db: protect the rate map for an SNR this much lower, for fading channels.
             stopwatch: collects the seconds per part.
 
         Returns:
@@ -120,7 +126,7 @@ class Transmitter:
                 latent = fuse(latent, inside, torch.tensor([roi_strength]))
             bits = self.checkpoint.model.embedding_bits(latent)[0]
         with watch.part("rate_control"):
-            decision = self._decide(bits, snr_db, cbr, height, width)
+            decision = self._decide(bits, snr_db - margin_db, cbr, height, width)
         with watch.part("jscc_encoder"), torch.no_grad():
             levels = torch.from_numpy(decision.levels)[None]
             designed_for = torch.tensor([float(np.clip(snr_db, *ENCODER_SNR_DB))])
@@ -292,7 +298,8 @@ def transmit(
         checkpoint = model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model)
         pixels = load_image(image)
     _, height, width = pixels.shape
-    frame = Transmitter(checkpoint).encode(pixels, snr_db, cbr, roi, roi_strength, watch)
+    margin_db = FADING_MARGIN_DB if channel in channels.FADING else 0.0
+    frame = Transmitter(checkpoint).encode(pixels, snr_db, cbr, roi, roi_strength, margin_db, watch)
     with watch.part("channel"):
         received = link(frame)
     reconstruction, outage = None, None

@@ -73,19 +73,28 @@ def ms_ssim(image: Tensor, other: Tensor) -> Tensor:
         (B,) in [0, 1], float64.
     """
     _check(image, other)
-    first, second = image.double(), other.double()
-    scales = _scale_count(min(image.shape[-2:]))
-    weights = torch.tensor(MS_SSIM_WEIGHTS[:scales], dtype=torch.float64, device=image.device)
+    # Channel by channel: all at once, a picture of 4096 pixels a side would take 7 GB.
+    channels = [
+        _channel_similarity(image[:, c : c + 1].double(), other[:, c : c + 1].double())
+        for c in range(image.shape[1])
+    ]
+    return torch.cat(channels, dim=1).mean(dim=1)
+
+
+def _channel_similarity(first: Tensor, second: Tensor) -> Tensor:
+    """MS-SSIM of every channel by itself: (B, C, H, W) twice, float64, to (B, C)."""
+    scales = _scale_count(min(first.shape[-2:]))
+    weights = torch.tensor(MS_SSIM_WEIGHTS[:scales], dtype=first.dtype, device=first.device)
     if scales < len(MS_SSIM_WEIGHTS):
         weights = weights / weights.sum()
-    similarity = torch.ones(image.shape[:2], dtype=torch.float64, device=image.device)
+    similarity = torch.ones(first.shape[:2], dtype=first.dtype, device=first.device)
     for scale in range(scales):
         full, contrast = _ssim_terms(first, second)
         term = full if scale == scales - 1 else contrast
         similarity = similarity * term.clamp_min(0) ** weights[scale]
         if scale < scales - 1:
             first, second = _halve(first), _halve(second)
-    return similarity.mean(dim=1)
+    return similarity
 
 
 def _check(image: Tensor, other: Tensor) -> None:

@@ -102,6 +102,10 @@ def effective_snr_db(snr_linear_per_symbol: Tensor, counts: Tensor) -> Tensor:
     return (10.0 * torch.log10(means.clamp(min=1e-10))).to(torch.float32)
 
 
+DEFAULT_BLOCK_LENGTH = 64
+"""Symbols per fade: the header, which no interleaver can help, spans five of them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Received:
     """What the receiver gets: symbols and channel state information, nothing else.
@@ -151,7 +155,7 @@ class Channel:
 
     name: str
     snr_db: float
-    block_length: int = 256
+    block_length: int = DEFAULT_BLOCK_LENGTH
     seed: int = 0
 
     def __call__(self, sent: Tensor | HasSymbols) -> Received:
@@ -166,7 +170,9 @@ class Channel:
         return Received(received, gains, noise_variance(self.snr_db))
 
 
-def channel(name: str, snr_db: float, *, block_length: int = 256, seed: int = 0) -> Channel:
+def channel(
+    name: str, snr_db: float, *, block_length: int = DEFAULT_BLOCK_LENGTH, seed: int = 0
+) -> Channel:
     """Make a channel by name.
 
     Example:
@@ -187,6 +193,9 @@ def channel(name: str, snr_db: float, *, block_length: int = 256, seed: int = 0)
 def _awgn_gains(length: int, block_length: int, generator: torch.Generator) -> Tensor:
     return torch.ones(length, dtype=torch.complex64)
 
+
+FADING = frozenset({"rayleigh"})
+"""Channels whose SNR varies within a frame."""
 
 # name -> gains(length, block_length, generator); noise is the same for every channel.
 CHANNELS: dict[str, Callable[[int, int, torch.Generator], Tensor]] = {
