@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from lrisc._version import __version__
 from lrisc.errors import InputError
+from lrisc.files import write_atomically
 from lrisc.models.config import ModelConfig
 from lrisc.models.lrisc import Lrisc
 
@@ -73,7 +72,8 @@ def save_checkpoint(
         prior_table: ``RateMapPrior.table``, int32; default: the untrained prior's.
 
     Raises:
-        InputError: a weight is not finite or does not fit float16, or the folder is not writable.
+        InputError: a weight is not finite or does not fit float16.
+        UnwritableError: the folder is not writable or full.
     """
     from safetensors.torch import save
 
@@ -95,12 +95,8 @@ def save_checkpoint(
         "model": model.config.to_dict(),
         **(extra or {}),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / WEIGHTS_FILE, save(tensors))
-        write_atomically(folder / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
-    except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
+    write_atomically(folder / WEIGHTS_FILE, save(tensors))
+    write_atomically(folder / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
 
 
 def load_checkpoint(name: str | Path) -> LoadedCheckpoint:
@@ -158,26 +154,6 @@ def load_checkpoint(name: str | Path) -> LoadedCheckpoint:
         sha256=hashlib.sha256(data).hexdigest(),
         info=info,
     )
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside it, then rename: never half a file.
-
-    Raises:
-        OSError: the folder is not writable or full; the old file is then untouched.
-    """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        # mkstemp makes private files; give what any new file would get.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _locate(name: str | Path) -> Path:

@@ -205,6 +205,17 @@ def decode(
 
 
 @app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="CONFIG.yaml of a stage or of a schedule.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value …")] = None,
+) -> None:
+    """Train a stage or a whole schedule; run it again and it goes on."""
+    from lrisc.training.main import run
+
+    run(config, overrides or [])
+
+
+@app.command()
 def models() -> None:
     """List the checkpoints that come inside the package."""
     from rich.table import Table
@@ -255,39 +266,27 @@ def _roi(values: list[str] | None) -> list[str] | None:
 
 
 def _write_result(result: TransmitResult, folder: Path) -> None:
-    from lrisc.checkpoint import write_atomically
+    from lrisc.files import replace_atomically, write_atomically
     from lrisc.overview import draw_overview
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        pictures = [folder / "reconstruction.png", folder / "overview.png"]
-        if result.reconstruction is None:
-            # What an earlier run left here must not pass for this one's picture.
-            for path in pictures:
-                path.unlink(missing_ok=True)
-        else:
-            _save_picture(result.reconstruction, pictures[0])
-            draw_overview(result, pictures[1])
-        report = json.dumps(result.report, indent=2) + "\n"
-        write_atomically(folder / "report.json", report.encode())
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
+    pictures = [folder / "reconstruction.png", folder / "overview.png"]
+    if result.reconstruction is None:
+        # What an earlier run left here must not pass for this one's picture.
+        for path in pictures:
+            path.unlink(missing_ok=True)
+    else:
+        _save_picture(result.reconstruction, pictures[0])
+        replace_atomically(pictures[1], lambda path: draw_overview(result, path))
+    report = json.dumps(result.report, indent=2) + "\n"
+    write_atomically(folder / "report.json", report.encode())
 
 
 def _save_picture(picture: Any, path: Path) -> None:
-    import io
-
-    from lrisc.checkpoint import write_atomically
+    from lrisc.files import replace_atomically
 
     if path.suffix.lower() != ".png":
         raise InputError(f"{path}: pictures are written as .png")
-    buffer = io.BytesIO()
-    picture.save(buffer, format="png")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, buffer.getvalue())
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    replace_atomically(path, lambda temporary: picture.save(temporary, format="png"))
 
 
 def _show(result: TransmitResult, out: Path | None) -> None:

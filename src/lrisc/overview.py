@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ def draw_overview(result: TransmitResult, path: Path) -> None:
 
     Args:
         result: a transmission that was no outage.
-        path: of the PNG; complete or untouched.
+        path: of the PNG.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -68,6 +67,4 @@ def draw_overview(result: TransmitResult, path: Path) -> None:
         f"{report['channel'].upper() if report['channel'] == 'awgn' else report['channel']}, "
         f"{report['snr_db']:g} dB, {symbols:,} channel symbols, CBR 1/{1 / report['cbr']:.1f}"
     )
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=100)
-    os.replace(temporary, path)
+    figure.savefig(path, format="png", dpi=100)

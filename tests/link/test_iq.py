@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lrisc.errors import InputError, OutageError
+from lrisc.files import UnwritableError
 from lrisc.link import fec
 from lrisc.link.channels import channel
 from lrisc.link.frame import Header, build_frame, parse_body, parse_header
@@ -83,7 +84,7 @@ def test_bad_recordings(recording: Path) -> None:
         read_recording(recording)
     with pytest.raises(InputError):
         write_recording(recording, torch.zeros(0, dtype=torch.complex64))
-    with pytest.raises(InputError, match="cannot"):
+    with pytest.raises(UnwritableError, match="cannot"):
         write_recording(data / "below-a-file", torch.ones(3, dtype=torch.complex64))
 
 

@@ -9,8 +9,6 @@ import hashlib
 import json
 import logging
 import math
-import os
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import torch
 from torch import Tensor
 
 from lrisc.errors import InputError, OutageError
+from lrisc.files import write_atomically
 from lrisc.link.channels import Received
 from lrisc.link.frame import known_symbols, parse_body, parse_header, pilots, preamble
 
@@ -60,12 +59,8 @@ def write_recording(path: str | Path, symbols: Tensor) -> Path:
     recording.add_capture(0)
     recording.validate()
     samples = symbols.detach().to("cpu", torch.complex64).numpy().astype("<c8")
-    try:
-        meta_path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(data_path, samples.tobytes())
-        _replace(meta_path, (recording.dumps() + "\n").encode())
-    except OSError as error:
-        raise InputError(f"cannot write {meta_path}: {error.strerror or error}") from error
+    write_atomically(data_path, samples.tobytes())
+    write_atomically(meta_path, (recording.dumps() + "\n").encode())
     return meta_path
 
 
@@ -215,19 +210,3 @@ def _read_metadata(path: Path) -> dict[str, Any]:
     if any(capture.get("core:header_bytes") for capture in metadata["captures"]):
         raise InputError(f"{path} describes data with header bytes, which frames do not have")
     return described
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside it, then rename: never half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        # mkstemp makes private files; a recording gets what any new file would.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -1,0 +1,51 @@
+"""Writing files so that a crash, a kill or a full disk never leaves half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from lrisc.errors import LriscError
+
+
+class UnwritableError(LriscError):
+    """The disk is full or the folder not writable; what was there before is intact."""
+
+
+def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Write under a temporary name beside the target, flush to disk, rename.
+
+    Args:
+        path: the file to replace; its folder is created.
+        write: writes all of the file to the path it gets.
+
+    Raises:
+        UnwritableError: in one line, what failed; an old file at ``path`` is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    # safetensors reports a full disk as its own error rather than as an OSError.
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(
+            str(error).split()
+        )
+        kept = "the previous one is intact" if path.exists() else "nothing was there before"
+        raise UnwritableError(f"cannot write {path}: {reason}; {kept}") from error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write bytes with :func:`replace_atomically`."""
+    replace_atomically(path, lambda temporary: _write_bytes(temporary, data))
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    path.write_bytes(data)

@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from lrisc.files import UnwritableError, replace_atomically, write_atomically
+
+
+def test_files_are_whole_or_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    write_atomically(path, b"first")
+
+    def half(temporary: Path) -> None:
+        temporary.write_bytes(b"sec")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UnwritableError, match="No space left on device; the previous one"):
+        replace_atomically(path, half)
+    assert path.read_bytes() == b"first"
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_unwritable_folders_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnwritableError, match="cannot write") as caught:
+        write_atomically(tmp_path / "file" / "a.txt", b"x")
+    assert "\n" not in str(caught.value)
