@@ -25,19 +25,20 @@ def draw_overview(result: TransmitResult, path: Path) -> None:
     height, width = report["height"], report["width"]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     panel = 5.0
-    figure = Figure(figsize=(2 * panel, 2 * panel * height / width + 2.0), layout="constrained")
+    figure = Figure(figsize=(2 * panel, 2 * panel * height / width + 1.9), layout="compressed")
     FigureCanvasAgg(figure)
     axes: Any = figure.subplots(2, 2)
     source = np.asarray(result.source)
     axes[0, 0].imshow(source)
-    axes[0, 0].set_title("source", pad=8)
+    axes[0, 0].set_title("source")
 
     if result.roi_mask is None:
         axes[0, 1].imshow(source, alpha=0.25)
         axes[0, 1].set_title("region of interest: none")
     else:
-        axes[0, 1].imshow(source, alpha=0.35)
-        axes[0, 1].imshow(result.roi_mask, cmap="magma", alpha=0.6, vmin=0, vmax=1)
+        grey = source.mean(axis=2, keepdims=True) * 0.35
+        inside = result.roi_mask[:, :, None]
+        axes[0, 1].imshow((source * inside + grey * (1 - inside)).astype(np.uint8))
         axes[0, 1].set_title("region of interest")
 
     rate_map = result.rate_map
@@ -51,7 +52,7 @@ def draw_overview(result: TransmitResult, path: Path) -> None:
     axes[1, 0].set_xlim(extent[:2])
     axes[1, 0].set_ylim(extent[2:])
     axes[1, 0].set_title(f"rate map\nsymbols per 16×16 patch, mean {rate_map.mean():.1f}")
-    figure.colorbar(shown, ax=axes[1, 0], orientation="horizontal", shrink=0.9, aspect=40)
+    figure.colorbar(shown, ax=axes[1, 0], orientation="horizontal", shrink=0.8, aspect=40, pad=0.02)
 
     axes[1, 1].imshow(np.asarray(result.reconstruction))
     quality = [f"PSNR {report['psnr_db']:.2f} dB"] if report["psnr_db"] is not None else []
