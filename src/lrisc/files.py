@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from lrisc.errors import LriscError
 
 
@@ -32,14 +34,15 @@ def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     # safetensors reports a full disk as its own error rather than as an OSError.
-    except Exception as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(
             str(error).split()
         )
-        kept = "the previous one is intact" if path.exists() else "nothing was there before"
+        kept = "the previous one is intact" if os.path.exists(path) else "nothing was there before"
         raise UnwritableError(f"cannot write {path}: {reason}; {kept}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

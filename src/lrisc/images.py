@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from lrisc.errors import InputError
 
 MIN_SIDE, MAX_SIDE = 64, 4096
 """Pixels a side a picture may have."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
 
 ImageLike = str | Path | Image.Image | Tensor
 
@@ -33,14 +36,33 @@ def load_image(source: ImageLike) -> Tensor:
         return _from_tensor(source)
     if isinstance(source, Image.Image):
         return _from_pil(source, "the picture")
-    path = Path(source)
-    if not path.exists():
-        raise InputError(f"there is no picture {path}")
+    return read_picture(Path(source), "picture")
+
+
+def read_picture(path: Path, what: str, background: int = 255) -> Tensor:
+    """Read a picture file.
+
+    Args:
+        path: of a JPEG, PNG, WebP, TIFF, BMP, GIF (first frame), PPM or JPEG 2000 file.
+        what: what to call it in errors.
+        background: grey level, 0 to 255, under transparent pixels.
+
+    Returns:
+        (3, H, W) float32 in [0, 1].
+
+    Raises:
+        InputError: as for :func:`load_image`.
+    """
     try:
-        with Image.open(path) as image:
-            return _from_pil(image, str(path))
+        with warnings.catch_warnings():
+            # Too many pixels are an error of ours, told in one line.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                return _from_pil(image, str(path), background)
+    except FileNotFoundError as error:
+        raise InputError(f"there is no {what} {path}") from error
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is not a picture that can be read") from error
+        raise InputError(f"{path} is not a {what} that can be read") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} is broken or unreadable: {error}") from error
 
@@ -58,7 +80,7 @@ def _check_size(width: int, height: int, name: str) -> None:
         )
 
 
-def _from_pil(image: Image.Image, name: str) -> Tensor:
+def _from_pil(image: Image.Image, name: str, background: int = 255) -> Tensor:
     # Before any pixel is decoded: absurd sizes must cost nothing.
     _check_size(*image.size, name)
     image = ImageOps.exif_transpose(image)
@@ -67,8 +89,8 @@ def _from_pil(image: Image.Image, name: str) -> Tensor:
         return torch.from_numpy(pixels).expand(3, -1, -1).contiguous()
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, rgba)
+        under = Image.new("RGBA", rgba.size, (background, background, background, 255))
+        image = Image.alpha_composite(under, rgba)
     pixels = np.asarray(image.convert("RGB"))
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
 

@@ -25,7 +25,8 @@ def draw_overview(result: TransmitResult, path: Path) -> None:
     height, width = report["height"], report["width"]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     panel = 5.0
-    figure = Figure(figsize=(2 * panel, 2 * panel * height / width + 1.9), layout="compressed")
+    aspect = min(max(height / width, 0.4), 2.5)  # panels of very long pictures have margins
+    figure = Figure(figsize=(2 * panel, 2 * panel * aspect + 1.9), layout="compressed")
     FigureCanvasAgg(figure)
     axes: Any = figure.subplots(2, 2)
     source = np.asarray(result.source)

@@ -27,7 +27,7 @@ from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels
 from lrisc.link.channels import Received, effective_snr_db
 from lrisc.link.frame import Frame, Header, parse_body, parse_header, rate_scale_to_index
-from lrisc.link.rate_control import BudgetError, RateController, RateDecision
+from lrisc.link.rate_control import BudgetError, RateController, RateDecision, smooth_bits
 from lrisc.models.config import LATENT_STRIDE
 from lrisc.models.jscc import symbol_mask
 from lrisc.roi.fusion import fuse
@@ -110,9 +110,9 @@ class Transmitter:
         """
         watch = stopwatch or Stopwatch()
         config = self.checkpoint.model.config
-        check_snr(snr_db)
-        if not (math.isfinite(cbr) and cbr > 0):
-            raise InputError(f"cbr must be a positive number such as 1/48, not {cbr}")
+        channels.check_snr(snr_db)
+        if not 0 < cbr <= 1:
+            raise InputError(f"cbr must lie in (0, 1], such as 1/48, not {cbr}")
         if not 0 < roi_strength <= 1:
             raise InputError(f"roi strength must lie in (0, 1], not {roi_strength}")
         pixels = load_image(image)
@@ -124,7 +124,7 @@ class Transmitter:
             if mask is not None:
                 inside = pad_to_multiple(mask[None, None], config.multiple)
                 latent = fuse(latent, inside, torch.tensor([roi_strength]))
-            bits = self.checkpoint.model.embedding_bits(latent)[0]
+            bits = smooth_bits(self.checkpoint.model.embedding_bits(latent))[0]
         with watch.part("rate_control"):
             decision = self._decide(bits, snr_db - margin_db, cbr, height, width)
         with watch.part("jscc_encoder"), torch.no_grad():
@@ -156,9 +156,13 @@ class Transmitter:
         try:
             return controller.decide(bits.double().numpy(), math.floor(cbr * pixels + 1e-9))
         except BudgetError as error:
+            # Rounded so that what is told is possible.
+            if error.which == "smallest":
+                limit = f"too small: at least {math.ceil(error.symbols / pixels * 1e6) / 1e6:.6f}"
+            else:
+                limit = f"too large: at most {math.floor(error.symbols / pixels * 1e6) / 1e6:.6f}"
             raise InputError(
-                f"cbr {cbr:.4g} is too small for this picture of {width}×{height}: "
-                f"at least {error.smallest / pixels:.4g} is possible"
+                f"cbr {cbr:.6g} is {limit} is possible for this picture of {width}×{height}"
             ) from error
 
 
@@ -190,7 +194,7 @@ class Receiver:
         Args:
             received: symbols and channel state, nothing else.
             steps: DDIM steps, at least 1.
-            seed: of the diffusion's starting noise.
+            seed: of the diffusion's starting noise, where the checkpoint starts from noise.
             stopwatch: collects the seconds per part.
 
         Returns:
@@ -200,8 +204,8 @@ class Receiver:
             OutageError: header or side information fails its CRC.
             InputError: cut short, not finite, or made with another checkpoint.
         """
-        if steps < 1:
-            raise InputError(f"steps must be at least 1, not {steps}")
+        check_steps(steps)
+        channels.check_seed(seed)
         watch = stopwatch or Stopwatch()
         model = self.checkpoint.model
         with watch.part("fec_decoder"):
@@ -226,7 +230,9 @@ class Receiver:
             snr_db = effective_snr_db(snr_linear, sent[0].sum(1)).clamp(*DECODER_SNR_DB)
             latent = model.jscc_decoder(symbols, levels, snr_db[None])
         with watch.part("diffusion_decoder"), torch.no_grad():
-            generator = torch.Generator().manual_seed(seed)
+            # A stream of its own: the channel's noise may come from the same seed.
+            state = np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)
+            generator = torch.Generator().manual_seed(int(state[0]) >> 1)
             picture = model.synthesise(latent, steps, generator)
         if not bool(torch.isfinite(picture).all()):
             raise OutageError("outage: the received symbols decode to no finite picture")
@@ -293,6 +299,7 @@ def transmit(
 
     watch = Stopwatch()
     options = {} if block_length is None else {"block_length": block_length}
+    check_steps(steps)
     link = channels.channel(channel, snr_db, seed=seed, **options)
     with watch.part("load"):
         checkpoint = model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model)
@@ -345,10 +352,10 @@ def transmit(
     )
 
 
-def check_snr(snr_db: float) -> None:
-    """Raise InputError unless ``snr_db`` is a usable number of decibels."""
-    if not (math.isfinite(snr_db) and abs(snr_db) <= 100):
-        raise InputError(f"the SNR must be a number of dB between -100 and 100, not {snr_db}")
+def check_steps(steps: int) -> None:
+    """Raise InputError unless at least one step is asked for."""
+    if steps < 1:
+        raise InputError(f"steps must be at least 1, not {steps}")
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from lrisc.errors import InputError
 from lrisc.link.rate_control import (
     BudgetError,
     RateController,
@@ -70,18 +69,18 @@ def test_embeddings_with_more_bits_never_get_fewer_symbols() -> None:
 def test_too_small_budgets_say_what_is_possible() -> None:
     bits = bits_like(256, 256, np.random.default_rng(3))
     controller = RateController(PRIOR, VALUES, 10)
-    with pytest.raises(BudgetError) as caught:
+    with pytest.raises(BudgetError, match="the smallest takes") as caught:
         controller.decide(bits, 100)
-    smallest = controller.decide(bits, caught.value.smallest)
-    assert smallest.frame_symbols <= caught.value.smallest
+    smallest = controller.decide(bits, caught.value.symbols)
+    assert smallest.frame_symbols <= caught.value.symbols
     assert smallest.payload_symbols > 0
     with pytest.raises(BudgetError):
-        controller.decide(bits, caught.value.smallest - 1)
+        controller.decide(bits, caught.value.symbols - 1)
 
 
 def test_budgets_beyond_the_largest_rates_are_told() -> None:
     bits = bits_like(256, 256, np.random.default_rng(4))
-    with pytest.raises(InputError, match="more than this picture can use"):
+    with pytest.raises(BudgetError, match="the largest takes"):
         RateController(PRIOR, VALUES, 10).decide(bits, 10**6)
 
 

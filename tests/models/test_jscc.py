@@ -50,15 +50,20 @@ def test_padding_of_a_ragged_grid_is_never_attended_to() -> None:
 
 
 def test_rates_are_a_nested_prefix_of_one_head() -> None:
-    """Slots an embedding does not send cost nothing and change nothing at the receiver."""
+    """The first k outputs of one matrix: rows beyond k change nothing that is sent."""
     torch.manual_seed(0)
     encoder, decoder = JsccEncoder(CONFIG), JsccDecoder(CONFIG)
-    levels = torch.randint(0, 16, (1, 4, 6))
-    symbols = encoder(torch.randn(1, 48, 4, 6), levels, torch.tensor([10.0]))
-    assert symbols.shape == (1, 24, 128, 2)
+    levels = torch.randint(0, 16, (1, 4, 6)).clamp(max=7)
+    latent, snr = torch.randn(1, 48, 4, 6), torch.tensor([10.0])
     mask = symbol_mask(levels.flatten(1), CONFIG.rate_values)
-    latent = decoder(symbols * mask.unsqueeze(-1), levels, torch.full((1, 24), 10.0))
-    assert latent.shape == (1, 48, 4, 6)
+    sent = encoder(latent, levels, snr)[mask]
+    with torch.no_grad():
+        encoder.head.weight[2 * CONFIG.rate_values[7] :] += 1
+    assert torch.equal(encoder(latent, levels, snr)[mask], sent)
+    symbols = torch.zeros(1, 24, 128, 2)
+    symbols[mask] = sent
+    estimate = decoder(symbols, levels, torch.full((1, 24), 10.0))
+    assert estimate.shape == (1, 48, 4, 6)
 
 
 def test_every_embedding_uses_its_own_snr() -> None:

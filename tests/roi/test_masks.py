@@ -37,16 +37,34 @@ def test_auto_says_that_there_is_no_detector() -> None:
 
 
 def test_mask_files(tmp_path: Path) -> None:
-    picture = Image.new("L", (100, 50))
+    picture = Image.new("L", (100, 80))
     picture.paste(255, (10, 10, 20, 20))
     picture.save(tmp_path / "m.png")
-    mask = region_mask(str(tmp_path / "m.png"), 50, 100)
+    mask = region_mask(str(tmp_path / "m.png"), 80, 100)
     assert mask is not None
     assert float(mask.sum()) == 100
-    with pytest.raises(InputError, match="100×50"):
+    with pytest.raises(InputError, match="100×80"):
         region_mask(tmp_path / "m.png", 64, 64)
     (tmp_path / "bad.png").write_bytes(b"not a picture")
-    with pytest.raises(InputError, match="cannot be read"):
-        region_mask(tmp_path / "bad.png", 50, 100)
-    with pytest.raises(InputError, match="neither"):
-        region_mask("nowhere.png", 50, 100)
+    with pytest.raises(InputError, match="not a mask that can be read"):
+        region_mask(tmp_path / "bad.png", 80, 100)
+    with pytest.raises(InputError, match="there is no mask nowhere"):
+        region_mask("nowhere.png", 80, 100)
+
+
+def test_sixteen_bits_and_transparency_mean_what_they_look_like(tmp_path: Path) -> None:
+    import numpy as np
+
+    wide = np.zeros((80, 100), np.uint16)
+    wide[:10], wide[10:20] = 65535, 300
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    mask = region_mask(tmp_path / "wide.png", 80, 100)
+    assert mask is not None
+    assert float(mask[5, 5]) == 1
+    assert float(mask[15, 5]) < 0.01
+    clear = Image.new("RGBA", (100, 80), (255, 255, 255, 0))
+    clear.paste((255, 255, 255, 255), (0, 0, 10, 10))
+    clear.save(tmp_path / "clear.png")
+    mask = region_mask(tmp_path / "clear.png", 80, 100)
+    assert mask is not None
+    assert float(mask.sum()) == 100

@@ -101,6 +101,8 @@ class Header:
             if not 0 <= value < 1 << width:
                 raise InputError(f"the header cannot carry {name} = {getattr(self, name)}")
             bits.append(format(value, f"0{width}b"))
+        if not self._is_possible():
+            raise InputError("the header would describe no possible picture")
         return np.array([int(bit) for bit in "".join(bits)], dtype=np.uint8)
 
     @classmethod
@@ -122,11 +124,14 @@ class Header:
             raise InputError(
                 f"the frame has format version {header.version}; this receiver reads {VERSION}"
             )
-        patches = math.ceil(header.height / 64) * math.ceil(header.width / 64) * 16
-        if (
-            header.mcs_index >= len(fec.MCS_TABLE)
-            or header.side_info_bits > _PATCH_BITS * patches
-            or header.payload_symbols > _PATCH_SYMBOLS * patches
-        ):
+        if not header._is_possible():
             raise InputError("the frame's header passes its CRC but describes no possible picture")
         return header
+
+    def _is_possible(self) -> bool:
+        patches = math.ceil(self.height / 64) * math.ceil(self.width / 64) * 16
+        return (
+            self.mcs_index < len(fec.MCS_TABLE)
+            and self.side_info_bits <= _PATCH_BITS * patches
+            and self.payload_symbols <= _PATCH_SYMBOLS * patches
+        )

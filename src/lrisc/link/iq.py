@@ -113,9 +113,9 @@ def estimate_channel(symbols: Tensor) -> Received:
         InputError: silence, too few symbols for a frame, or another format.
         OutageError: the header fails its CRC.
     """
-    symbols = symbols.to(torch.complex64)
     if symbols.numel() and not bool(symbols.any()):
         raise InputError("the recording is silent and holds no frame")
+    symbols = unit_power(symbols)
     # A recording too short for its pilots is for parse_header to reject, under any gain.
     known = pilots()[: symbols.numel()]
     first = _estimate(symbols[: known.numel()], known)
@@ -134,6 +134,13 @@ def estimate_channel(symbols: Tensor) -> Received:
     sent = known != 0
     third = _estimate(frame[sent], known[sent]).constrained(power, frame.numel())
     return third.received(symbols)
+
+
+def unit_power(symbols: Tensor) -> Tensor:
+    """A recording at mean power 1, complex64 (n,): its scale is the recorder's, not the frame's."""
+    exact = symbols.to(torch.complex128)
+    power = float(exact.abs().square().mean()) if symbols.numel() else 0.0
+    return (exact / math.sqrt(power) if power > 0 else exact).to(torch.complex64)
 
 
 @dataclass(frozen=True)
@@ -178,6 +185,8 @@ def _estimate(symbols: Tensor, known: Tensor) -> _Estimate:
 def _pair(path: Path) -> tuple[Path, Path]:
     """Metadata and data path of a recording named by either of them or by their base name."""
     base = path.with_suffix("") if path.suffix in (META_SUFFIX, DATA_SUFFIX) else path
+    if base.name in ("", "..") or base.name.startswith(".sigmf-"):
+        raise InputError(f"'{path}' is no name for a recording")
     return base.with_name(base.name + META_SUFFIX), base.with_name(base.name + DATA_SUFFIX)
 
 

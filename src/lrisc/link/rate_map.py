@@ -21,9 +21,6 @@ import numpy.typing as npt
 
 from lrisc.errors import InputError, OutageError
 
-# A compiled module without type stubs, so it is taken as Any.
-_stream: Any = import_module("constriction").stream
-
 Bits = npt.NDArray[np.uint8]
 IntArray = npt.NDArray[np.int64]
 
@@ -114,7 +111,7 @@ class RateMapPrior:
         contexts = _context_of(flat, rate_map.shape, self.levels)[order]
         probabilities = self._probabilities[contexts]
         message = flat[order].astype(np.int32)
-        encoder = _stream.queue.RangeEncoder()
+        encoder = _stream().queue.RangeEncoder()
         encoder.encode(message, _categorical(), probabilities)
         words = encoder.get_compressed()
 
@@ -266,15 +263,22 @@ def _frequencies(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 
 
 @lru_cache(maxsize=1)
+def _stream() -> Any:
+    # Imported on first use: training fits tables where the package may not be installed. It is
+    # compiled and has no type stubs, so it is taken as Any.
+    return import_module("constriction").stream
+
+
+@lru_cache(maxsize=1)
 def _categorical() -> Any:
     # perfect=False is the fast, documented rounding; encoder and decoder must agree on it.
-    return _stream.model.Categorical(perfect=False)
+    return _stream().model.Categorical(perfect=False)
 
 
 def _range_decoder(value: int, length: int) -> Any:
     """Range decoder over a big-endian bit string, followed by zeros."""
     words = np.frombuffer(value.to_bytes(length // 8, "big") + bytes(8), dtype=">u4")
-    return _stream.queue.RangeDecoder(words.astype(np.uint32))
+    return _stream().queue.RangeDecoder(words.astype(np.uint32))
 
 
 def _to_bits(value: int, length: int) -> Bits:

@@ -6,12 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from lrisc.errors import InputError
+from lrisc.images import read_picture
 
 RoiLike = str | Path | Tensor | Sequence[str | Path]
 _BOX = re.compile(r"\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(-?\d+)\s*")
@@ -74,15 +73,8 @@ def _from_box(x: int, y: int, w: int, h: int, *, height: int, width: int) -> Ten
 
 
 def _from_file(path: Path, height: int, width: int) -> Tensor:
-    if not path.exists():
-        raise InputError(f"roi {path}: neither none, auto, a box x,y,w,h nor a mask file")
-    try:
-        with Image.open(path) as image:
-            grey = ImageOps.exif_transpose(image).convert("L")
-            pixels = np.asarray(grey, dtype=np.float32) / 255
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"the mask {path} cannot be read as a picture") from error
-    return _from_tensor(torch.from_numpy(pixels.copy()), height, width)
+    # Transparent is outside.
+    return _from_tensor(read_picture(path, "mask", background=0).mean(0), height, width)
 
 
 def _from_tensor(mask: Tensor, height: int, width: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""One training step: from a batch of pictures to the loss of v1, Eq. 11."""
+"""One training step: from a batch of pictures to the loss of Eq. 9 to 11 (v1) and v2's regions."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ import torch
 from torch import Tensor, nn
 
 from lrisc.link.channels import mmse, noise_variance
-from lrisc.link.rate_control import quantise_rate, rate_scale_for
+from lrisc.link.rate_control import quantise_rate, rate_scale_for, smooth_bits
 from lrisc.models.diffusion import add_noise, loss_weight
 from lrisc.models.entropy import bits, embedding_bits
 from lrisc.models.jscc import symbol_mask
 from lrisc.models.lrisc import Lrisc
+from lrisc.roi.fusion import fuse
+from lrisc.training.conditions import LinkConditions, Regions
+from lrisc.training.config import LossConfig
+from lrisc.training.draws import Draws
+
+Terms = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class LinkConditions:
-    """What every picture of a batch meets.
+class LinkResult:
+    """What the receiver makes of a batch of latents.
 
     Attributes:
-        snr_db: mean SNR in dB, (B,).
-        cbr: payload symbols per (3·H·W), (B,).
-        fading: which pictures cross Rayleigh block fading, (B,) bool.
-        block_length: length of a fading block in symbols.
+        estimate: ẑ, (B, C, h, w) float32.
+        levels: index into V of every embedding, (B, h, w).
+        symbols: complex symbols sent, (B,).
     """
 
-    snr_db: Tensor
-    cbr: Tensor
-    fading: Tensor
-    block_length: int = 256
+    estimate: Tensor
+    levels: Tensor
+    symbols: Tensor
 
 
 def cross_channel(
-    symbols: Tensor, mask: Tensor, conditions: LinkConditions
+    symbols: Tensor, mask: Tensor, conditions: LinkConditions, draws: Draws
 ) -> tuple[Tensor, Tensor]:
     """Power normalisation, channel and equaliser on unpacked symbols, differentiable.
 
@@ -44,6 +48,7 @@ def cross_channel(
         symbols: f_e's output, (B, n, max(V), 2).
         mask: symbols that exist, (B, n, max(V)).
         conditions: SNR and fading per picture.
+        draws: noise and fades.
 
     Returns:
         MMSE-equalised symbols, zero where none exists, same shape as ``symbols``; and SNR_i in
@@ -54,101 +59,196 @@ def cross_channel(
     energy = symbols.square().flatten(1).sum(1) / sent
     s = torch.view_as_complex(symbols) * energy.clamp(min=1e-12).rsqrt()[:, None, None]
 
-    n0 = noise_variance(conditions.snr_db.float())
-    assert isinstance(n0, Tensor)
-    n0 = n0[:, None, None]
-    batch = s.shape[0]
-    blocks = int(sent.max()) // conditions.block_length + 1
-    drawn = torch.randn(batch, blocks, dtype=torch.complex64, device=s.device)
-    which = torch.randint(blocks, (batch, s.shape[1] * s.shape[2]), device=s.device)
-    gains = drawn.gather(1, which).view_as(s)
-    gains = torch.where(conditions.fading[:, None, None], gains, torch.ones_like(gains))
+    n0 = noise_variance(conditions.snr_db.float())[:, None, None]
+    grid = (s.shape[1], s.shape[2])
+    noise = torch.view_as_complex(draws.normal("channel noise", (*grid, 2)) * 0.5**0.5)
+    gains = torch.ones_like(s)
+    if conditions.fading is not None:
+        blocks = (sent / conditions.block_length).ceil().clamp(min=1)
+        most = grid[0] * grid[1] // conditions.shortest_block + 1
+        fades = torch.view_as_complex(draws.normal("fades", (most, 2)) * 0.5**0.5)
+        which = (draws.uniform("fading blocks", grid) * blocks[:, None, None]).long()
+        faded = fades.gather(1, which.flatten(1).clamp(max=most - 1)).view_as(s)
+        gains = torch.where(conditions.fading[:, None, None], faded, gains)
 
-    noise = torch.randn_like(s) * n0.sqrt()
-    received = mmse(gains * s + noise, gains, n0) * mask
+    received = mmse(gains * s + noise * n0.sqrt(), gains, n0) * mask
     counts = mask.sum(-1)
     snr = ((gains.abs().square() / n0) * mask).sum(-1) / counts.clamp(min=1)
     snr = torch.where(counts > 0, snr, 1 / n0.squeeze(-1))
     return torch.view_as_real(received), 10 * snr.clamp(min=1e-3).log10()
 
 
-@dataclass(frozen=True)
-class LossWeights:
-    """Weights of the objective; pixels are in [-1, 1].
+def rate_levels(
+    likelihood: Tensor, conditions: LinkConditions, rate_values: tuple[int, ...]
+) -> Tensor:
+    """The rate rule of Eq. 3 for a budget, or for a fixed beta where a picture has no budget.
 
-    Attributes:
-        mse: of the squared error.
-        lpips: of LPIPS.
-        rate: lambda, per bit per pixel.
-        latent: of the squared error of the received latent.
-        source_fraction: share of a batch whose decoder sees z with uniform noise (x̄0) instead of
-            the received latent (x̂0).
-        one_step_fraction: share trained at time 1 from x_N, the rest at random times.
+    Args:
+        likelihood: p(z | y), (B, C, h, w).
+        conditions: budgets and betas.
+        rate_values: V.
+
+    Returns:
+        Index into V of every embedding, (B, h, w) int64.
     """
+    wanted = smooth_bits(embedding_bits(likelihood.detach()))
+    pixels = 16 * wanted.shape[1] * 16 * wanted.shape[2]
+    scale = rate_scale_for(wanted.flatten(1), conditions.cbr * (3 * pixels), rate_values)
+    fixed = conditions.beta[:, None]
+    scale = torch.where(fixed.isnan(), scale, fixed)
+    return quantise_rate(wanted * scale[:, :, None], rate_values)
 
-    mse: float = 4.0
-    lpips: float = 0.3
-    rate: float = 0.05
-    latent: float = 0.02
-    source_fraction: float = 0.25
-    one_step_fraction: float = 0.85
+
+def send(
+    model: Lrisc,
+    latent: Tensor,
+    likelihood: Tensor,
+    conditions: LinkConditions,
+    draws: Draws,
+    adapt: bool,
+) -> LinkResult:
+    """Rate allocation, f_e, channel and f_d.
+
+    Args:
+        model: the networks.
+        latent: z', (B, C, h, w).
+        likelihood: p(z' | y), same shape.
+        conditions: channel and budget of every picture.
+        draws: noise and fades.
+        adapt: whether the SNR-adaptive models take part.
+    """
+    levels = rate_levels(likelihood, conditions, model.config.rate_values)
+    mask = symbol_mask(levels.flatten(1), model.config.rate_values)
+    symbols = model.jscc_encoder(latent, levels, conditions.snr_db, adapt=adapt)
+    received, snr_db = cross_channel(symbols, mask, conditions, draws)
+    estimate = model.jscc_decoder(received, levels, snr_db, adapt=adapt).float()
+    return LinkResult(estimate, levels, mask.flatten(1).sum(1))
 
 
 def training_loss(
     model: Lrisc,
     lpips: nn.Module | None,
     image: Tensor,
-    conditions: LinkConditions,
-    weights: LossWeights,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Rate, distortion and perception of one batch.
+    draws: Draws,
+    loss: LossConfig,
+    *,
+    rate: float,
+    conditions: LinkConditions | None,
+    regions: Regions | None = None,
+    adapt: bool = True,
+) -> tuple[Tensor, Terms]:
+    """Rate, distortion and perception of one batch, Eq. 11.
+
+    Inside a region eta is 0 (MSE only), outside it keeps its value (MSE and LPIPS), Eq. 12 to 14
+    of v2; the mask's soft edge blends the two.
 
     Args:
-        model: all networks, trained end to end.
-        lpips: perceptual distance of pictures in [-1, 1] -> (B,); ``None`` leaves it out.
+        model: all networks; what is frozen gets no gradient.
+        lpips: perceptual distance of pictures in [-1, 1] with a ``spatial`` switch; ``None``
+            leaves it out.
         image: (B, 3, H, W) in [-1, 1].
-        conditions: channel and budget of every picture.
-        weights: of the terms.
+        draws: every random number of the step.
+        loss: weights of the terms.
+        rate: lambda at this step.
+        conditions: channel and budget of every picture; ``None`` for stage 1, where the decoder
+            sees the latent with uniform noise.
+        regions: regions of interest, if any.
+        adapt: whether the SNR-adaptive models take part.
 
     Returns:
-        The loss and its terms, detached: ``mse``, ``lpips``, ``bpp``, ``latent``.
+        The loss, a mean over pictures so that averaging it over processes gives that of the joint
+        batch; and detached sums for the log: ``mse`` and ``lpips`` over the ``count`` pictures
+        decoded as one-step decoding would, ``bpp`` and ``latent`` over all ``batch`` pictures.
     """
     b, _, height, width = image.shape
     latent = model.analysis(image).float()
-    prior = model.hyperprior(latent, noisy=True)
+    if regions is not None:
+        latent = fuse(latent, regions.mask, regions.gamma)
+    grid = latent.shape[-2:]
+    hyper = (model.config.hyper_channels, -(-grid[0] // 4), -(-grid[1] // 4))
+    noise = (
+        draws.uniform("latent noise", (model.config.latent_channels, *grid)) - 0.5,
+        draws.uniform("hyper-latent noise", hyper) - 0.5,
+    )
+    prior = model.hyperprior(latent, noisy=True, noise=noise)
     p_latent, p_hyper = prior["likelihoods"]["latent"], prior["likelihoods"]["hyper_latent"]
     bpp = (bits(p_latent) + bits(p_hyper)) / (height * width)
+    latent_error = torch.zeros(b, device=image.device)
 
-    budget = conditions.cbr * (3 * height * width)
-    wanted = embedding_bits(p_latent.detach())
-    scale = rate_scale_for(wanted.flatten(1), budget, model.config.rate_values)
-    levels = quantise_rate(wanted * scale[:, :, None], model.config.rate_values)
-    mask = symbol_mask(levels.flatten(1), model.config.rate_values)
-    symbols = model.jscc_encoder(latent, levels, conditions.snr_db)
-    received, snr_db = cross_channel(symbols, mask, conditions)
-    estimate = model.jscc_decoder(received, levels, snr_db).float()
-    latent_error = (estimate - latent.detach()).square().mean((1, 2, 3))
+    source = draws.chance("source", loss.source_fraction if loss.source == "share" else 0.0)
+    guide, target = prior["latent"], image
+    if conditions is None:
+        end_to_end = torch.ones_like(source)
+    else:
+        sent = send(model, latent, p_latent, conditions, draws, adapt)
+        latent_error = (sent.estimate - latent.detach()).square().mean((1, 2, 3))
+        end_to_end = ~source
+        if loss.source == "both":
+            guide, target = torch.cat([sent.estimate, guide]), torch.cat([image, image])
+            end_to_end = torch.cat([end_to_end, source])
+        else:
+            guide = torch.where(source[:, None, None, None], guide, sent.estimate)
+    copies = guide.shape[0] // b
 
-    source = torch.rand(b, device=image.device) < weights.source_fraction
-    guide = torch.where(source[:, None, None, None], prior["latent"], estimate)
-    one_step = torch.rand(b, device=image.device) < weights.one_step_fraction
-    time = torch.where(one_step, 1.0, torch.rand(b, device=image.device).clamp(min=1e-3))
-    gamma = torch.where(one_step, model.config.initial_noise, 1.0)[:, None, None, None]
-    noisy = add_noise(image, torch.randn_like(image) * gamma, time)
-    noisy = torch.where(one_step[:, None, None, None] & (gamma == 0), 0.0, noisy)
+    noisy, time, weight, one_step = _diffuse(model, image, draws, loss)
+    if copies > 1:
+        noisy, time = torch.cat([noisy] * copies), time.repeat(copies)
+        weight, one_step = weight.repeat(copies), one_step.repeat(copies)
     predicted = model.unet(noisy, model.context(guide), time).float()
 
+    mse, perceptual, distortion = _distortion(predicted, target, lpips, loss, regions, copies)
+    pictures = (weight * distortion).view(copies, b).sum(0)
+    total = (pictures + rate * bpp + loss.latent * latent_error).mean()
+    at = (one_step & end_to_end).float()
+    return total, {
+        "mse": (mse.detach() * at).sum(),
+        "lpips": (perceptual.detach() * at).sum(),
+        "count": at.sum(),
+        "bpp": bpp.detach().sum(),
+        "latent": latent_error.detach().sum(),
+        "batch": torch.full((), float(b), device=image.device),
+    }
+
+
+def _diffuse(
+    model: Lrisc, image: Tensor, draws: Draws, loss: LossConfig
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x_n (B, 3, H, W), time, weight of Eq. 7, and which pictures are at one-step decoding."""
+    one_step = draws.chance("one step", loss.one_step_fraction)
+    time = torch.where(one_step, 1.0, draws.uniform("time").clamp(min=1e-3))
     # At time 1 the weight of Eq. 7 is zero; one-step decoding is trained with weight one.
     weight = torch.where(one_step, 1.0, loss_weight(time))
-    mse = (predicted - image).square().mean((1, 2, 3))
-    perceptual = lpips(predicted, image).float() if lpips is not None else torch.zeros_like(mse)
-    distortion = weights.mse * mse + weights.lpips * perceptual
-    loss = (weight * distortion + weights.rate * bpp + weights.latent * latent_error).mean()
-    at = one_step & ~source
-    share = at.float() / at.sum().clamp(min=1)
-    return loss, {
-        "mse": (mse.detach() * share).sum(),
-        "lpips": (perceptual.detach() * share).sum(),
-        "bpp": bpp.detach().mean(),
-        "latent": latent_error.detach().mean(),
-    }
+    gamma = model.config.initial_noise
+    if loss.one_step_fraction >= 1 and gamma == 0:
+        return torch.zeros_like(image), time, weight, one_step
+    noise = draws.normal("diffusion", tuple(image.shape[1:]))
+    at_end = one_step[:, None, None, None]
+    # Decoding starts from noise of standard deviation gamma alone, with no trace of the picture.
+    noisy = torch.where(at_end, gamma * noise, add_noise(image, noise, time))
+    return noisy, time, weight, one_step
+
+
+def _distortion(
+    predicted: Tensor,
+    target: Tensor,
+    lpips: nn.Module | None,
+    loss: LossConfig,
+    regions: Regions | None,
+    copies: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """MSE, LPIPS and their weighted sum per picture, each (B,)."""
+    error = (predicted - target).square()
+    mse = error.mean((1, 2, 3))
+    perceptual = torch.zeros_like(mse)
+    if regions is None:
+        if lpips is not None:
+            perceptual = lpips(predicted, target).float()
+        distortion = (1 - loss.eta) * loss.mse * mse + loss.eta * loss.lpips * perceptual
+        return mse, perceptual, distortion
+    eta = loss.eta * (1 - regions.mask.repeat(copies, 1, 1, 1))
+    distortion = loss.mse * ((1 - eta) * error).mean((1, 2, 3))
+    if lpips is not None:
+        where = lpips(predicted, target, spatial=True).float()
+        perceptual = where.mean((1, 2, 3))
+        distortion = distortion + loss.lpips * (eta * where).mean((1, 2, 3))
+    return mse, perceptual, distortion

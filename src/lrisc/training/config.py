@@ -1,0 +1,474 @@
+"""What a training run does: frozen dataclasses read from YAML, with ``key=value`` overrides.
+
+A YAML either is one stage (the fields of :class:`StageConfig`) or lists stages in order (the
+fields of :class:`Plan`). Every key is checked: an unknown one is an error, not a silent default.
+"""
+
+from __future__ import annotations
+
+import types
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import yaml
+
+from lrisc.errors import InputError
+from lrisc.models.config import PRESETS
+
+PARTS = ("analysis", "hyperprior", "jscc_encoder", "jscc_decoder", "context", "unet")
+"""The networks a stage may train, by their names in :class:`lrisc.models.lrisc.Lrisc`."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of Eq. 9 to 11 of the paper; pixels are in [-1, 1].
+
+    Attributes:
+        eta: trade-off of Eq. 11 between distortion (0) and perception (1).
+        mse: scale of the squared error d.
+        lpips: scale of the perceptual distance d_p; 0 trains without LPIPS.
+        rate: lambda, per bit per pixel, once the warm-up is over.
+        rate_start: lambda of the high-rate warm-up, without which x-prediction may collapse to
+            grey pictures.
+        rate_start_steps: steps at ``rate_start``.
+        rate_ramp_steps: steps of the linear rise from ``rate_start`` to ``rate``.
+        latent: weight of the squared error of the received latent; 0 is the paper's loss.
+        source: how the source reconstruction (decoded from z with uniform noise) enters:
+            ``both`` decodes every picture twice as in Eq. 11, ``share`` lets a random share of the
+            batch be decoded from z instead of the received latent, at half the cost, ``none``
+            leaves it out.
+        source_fraction: that share.
+        one_step_fraction: share of the batch decoded at time 1 from x_N, which is what one-step
+            decoding sees; the rest meets a uniformly random time.
+        lpips_backbone: ``alex`` or ``vgg``.
+        lpips_weights: file or folder with the weights; empty: wherever they are found.
+    """
+
+    eta: float = 0.5
+    mse: float = 8.0
+    lpips: float = 0.6
+    rate: float = 0.05
+    rate_start: float = 1e-6
+    rate_start_steps: int = 0
+    rate_ramp_steps: int = 0
+    latent: float = 0.0
+    source: Literal["share", "both", "none"] = "share"
+    source_fraction: float = 0.25
+    one_step_fraction: float = 0.85
+    lpips_backbone: Literal["alex", "vgg"] = "alex"
+    lpips_weights: str = ""
+
+    def rate_at(self, step: int) -> float:
+        """Lambda at a step, counted from 0."""
+        if step < self.rate_start_steps:
+            return self.rate_start
+        risen = (step - self.rate_start_steps + 1) / max(1, self.rate_ramp_steps)
+        return self.rate_start + (self.rate - self.rate_start) * min(1.0, risen)
+
+
+@dataclass(frozen=True)
+class LinkConfig:
+    """What lies between z and its estimate.
+
+    Attributes:
+        enabled: whether the latent goes through f_e, a channel and f_d at all.
+        adapt: whether f_e and f_d use their SNR-adaptive models.
+        snr_db: lowest and highest mean SNR in dB, uniform per picture.
+        cbr: lowest and highest payload CBR, log-uniform per picture.
+        favourite_cbr: a CBR that ``favourite_fraction`` of the pictures gets.
+        favourite_fraction: that share.
+        beta: symbols per bit of Eq. 3, for the pictures that get no budget.
+        beta_fraction: share of pictures whose rate is ``beta`` times their bits.
+        rayleigh_fraction: share of pictures that cross Rayleigh block fading instead of AWGN.
+        block_length: shortest and longest fading block in symbols, log-uniform per picture.
+        easy_steps: first steps, at ``easy_snr_db`` and ``easy_cbr`` on AWGN only.
+        easy_snr_db: see ``easy_steps``.
+        easy_cbr: see ``easy_steps``.
+    """
+
+    enabled: bool = True
+    adapt: bool = True
+    snr_db: tuple[float, float] = (-2.0, 20.0)
+    cbr: tuple[float, float] = (1 / 96, 1 / 12)
+    favourite_cbr: float = 1 / 48
+    favourite_fraction: float = 0.0
+    beta: float = 0.2
+    beta_fraction: float = 0.0
+    rayleigh_fraction: float = 0.2
+    block_length: tuple[int, int] = (32, 1024)
+    easy_steps: int = 0
+    easy_snr_db: float = 10.0
+    easy_cbr: float = 1 / 24
+
+
+@dataclass(frozen=True)
+class RoiConfig:
+    """Random regions of interest, v2 of the paper.
+
+    Attributes:
+        fraction: share of pictures with a random mask.
+        gamma: smallest and largest weight of the background, uniform.
+    """
+
+    fraction: float = 0.0
+    gamma: tuple[float, float] = (0.2, 1.0)
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """How the weights move.
+
+    Attributes:
+        name: ``adam`` or ``adamw``.
+        learning_rate: after the warm-up.
+        warmup_steps: linear warm-up.
+        decay: ``cosine`` to zero at the end of the schedule, or ``constant``.
+        betas: of Adam.
+        weight_decay: of AdamW.
+        clip: largest norm of the gradient.
+        ema: decay of the averaged weights, which are what is validated and exported.
+    """
+
+    name: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = 1e-3
+    warmup_steps: int = 300
+    decay: Literal["cosine", "constant"] = "cosine"
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.999
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How pictures become crops.
+
+    Attributes:
+        crop: side of a training crop in pixels.
+        square: side of the squares kept in the cache, at least ``crop``.
+        squares_per_picture: squares cut from each picture.
+        downscale_fraction: share of crops cut larger and averaged down to ``crop``.
+        pictures: use at most this many pictures, 0 for all.
+        cache: folder of decoded squares; empty: the user's cache folder.
+        held_out: squares kept for validation where no validation folder is given.
+    """
+
+    crop: int = 128
+    square: int = 256
+    squares_per_picture: int = 1
+    downscale_fraction: float = 0.25
+    pictures: int = 0
+    cache: str = ""
+    held_out: int = 16
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """What is measured on held-out pictures while training.
+
+    Attributes:
+        minutes: between two validations; 0 validates at the end only.
+        pictures: how many, centre crops of ``side`` pixels.
+        side: see ``pictures``.
+        steps: diffusion steps.
+        snr_db: three SNRs.
+        cbr: two payload CBRs.
+        metric: what ``best`` means: ``lpips`` (lowest) or ``psnr`` (highest).
+    """
+
+    minutes: float = 10.0
+    pictures: int = 16
+    side: int = 256
+    steps: int = 1
+    snr_db: tuple[float, ...] = (0.0, 10.0, 20.0)
+    cbr: tuple[float, ...] = (1 / 48, 1 / 24)
+    metric: Literal["lpips", "psnr"] = "lpips"
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage of Algorithm 1.
+
+    Attributes:
+        name: of the stage.
+        output: folder of the run: state, logs, samples, ``best`` and ``final`` checkpoints.
+        preset: sizes of the networks.
+        data: folders, tar files or shards, a COCO root, or an .npy of squares.
+        validation: folder of held-out pictures; empty: some squares of ``data``.
+        parent: checkpoint folder to start from; empty: from scratch.
+        train: networks that learn, of :data:`PARTS`; the others are frozen.
+        fresh: networks that start anew although the parent has them.
+        seed: of the initial weights and of every draw.
+        steps: optimiser steps of the stage.
+        epochs: passes over the data; where positive they replace ``steps``.
+        batch_size: crops per step, over all processes together.
+        schedule: whether the learning rate follows ``steps`` or ``total_minutes``.
+        total_minutes: length of a run that follows time, over all its slots.
+        max_minutes: length of this slot; 0: no limit.
+        save_minutes: between two saves of the training state; 0 saves after every step.
+        log_every: steps between two lines of the log.
+        precision: ``bf16`` autocast or ``fp32``.
+        device: ``auto`` or ``cpu``.
+        compile: whether to use torch.compile where it works.
+        prior_pictures: squares whose rate maps train the side-information code on export.
+        resume_anyway: go on although the config differs from that of the saved state.
+        loss: of the stage.
+        link: of the stage.
+        roi: of the stage.
+        optimiser: of the stage.
+        crops: of the stage.
+        validate: of the stage.
+    """
+
+    name: str
+    output: str
+    preset: str = "compact"
+    data: tuple[str, ...] = ()
+    validation: str = ""
+    parent: str = ""
+    train: tuple[str, ...] = PARTS
+    fresh: tuple[str, ...] = ()
+    seed: int = 0
+    steps: int = 1000
+    epochs: float = 0.0
+    batch_size: int = 32
+    schedule: Literal["steps", "time"] = "steps"
+    total_minutes: float = 0.0
+    max_minutes: float = 0.0
+    save_minutes: float = 5.0
+    log_every: int = 50
+    precision: Literal["bf16", "fp32"] = "bf16"
+    device: Literal["auto", "cpu"] = "auto"
+    compile: bool = True
+    prior_pictures: int = 256
+    resume_anyway: bool = False
+    loss: LossConfig = field(default_factory=LossConfig)
+    link: LinkConfig = field(default_factory=LinkConfig)
+    roi: RoiConfig = field(default_factory=RoiConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    crops: DataConfig = field(default_factory=DataConfig)
+    validate: ValidationConfig = field(default_factory=ValidationConfig)
+
+    def __post_init__(self) -> None:
+        """Reject what cannot be trained.
+
+        Raises:
+            InputError: with the key and what it must be.
+        """
+        if self.preset not in PRESETS:
+            raise InputError(f"preset: {self.preset!r} is none of {', '.join(PRESETS)}")
+        multiple = PRESETS[self.preset].multiple
+        bad = [part for part in (*self.train, *self.fresh) if part not in PARTS]
+        ends = (self.link.snr_db, self.link.cbr, self.link.block_length, self.roi.gamma)
+        checks = (
+            (not bad, f"train, fresh: {bad} are none of {', '.join(PARTS)}"),
+            (bool(self.train), "train: name at least one network"),
+            (self.steps > 0, "steps: must be positive"),
+            (self.batch_size > 0, "batch_size: must be positive"),
+            (self.log_every > 0, "log_every: must be positive"),
+            (
+                self.crops.crop > 0 and self.crops.crop % multiple == 0,
+                f"crops.crop: must be a multiple of {multiple} for preset {self.preset}",
+            ),
+            (self.crops.square >= self.crops.crop, "crops.square: must be at least crops.crop"),
+            (
+                self.validate.side > 0 and self.validate.side % multiple == 0,
+                f"validate.side: must be a multiple of {multiple}",
+            ),
+            (0 <= self.loss.eta <= 1, "loss.eta: must be in [0, 1]"),
+            (all(a <= b for a, b in ends), "link, roi: ranges go from low to high"),
+            (min(self.link.cbr) > 0, "link.cbr: must be positive"),
+            (min(self.link.block_length) > 0, "link.block_length: must be positive"),
+            (0 < self.roi.gamma[0] <= self.roi.gamma[1] <= 1, "roi.gamma: must be in (0, 1]"),
+            (
+                self.schedule == "steps" or self.total_minutes > 0,
+                "total_minutes: must be positive where the schedule follows time",
+            ),
+        )
+        for passed, complaint in checks:
+            if not passed:
+                raise InputError(complaint)
+
+    @property
+    def draw_seed(self) -> int:
+        """Seed of crops and noise: two stages of one plan see different ones."""
+        return zlib.crc32(f"{self.seed}/{self.name}".encode())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stages in order; each starts from the final checkpoint of the one before.
+
+    Attributes:
+        stages: file names, relative to the plan's own file.
+        output: folder; stage ``s`` runs in ``output/s``, the last checkpoint is ``output/final``.
+        parent: checkpoint folder that the first stage starts from; empty: what its YAML says.
+        max_minutes: length of this slot, for all stages together; 0: no limit.
+        common: keys that replace those of every stage.
+    """
+
+    stages: tuple[str, ...]
+    output: str
+    parent: str = ""
+    max_minutes: float = 0.0
+    common: dict[str, Any] = field(default_factory=lambda: {})
+
+
+_HARMLESS = frozenset(
+    (
+        *("output", "data", "validation", "parent", "crops.cache", "loss.lpips_weights"),
+        *("steps", "epochs", "max_minutes", "save_minutes", "log_every", "resume_anyway"),
+        "prior_pictures",
+    )
+)
+"""Keys that may change on resuming: places, lengths and logs. Other pictures are noticed by
+their hash, whatever they are called."""
+
+
+def config_changes(saved: Mapping[str, Any], config: StageConfig) -> list[str]:
+    """One line per key that differs from the saved config and changes what is trained.
+
+    Args:
+        saved: a config as :func:`flatten` returned it, perhaps after a trip through JSON.
+        config: the present one.
+    """
+    now = flatten(config)
+    lines: list[str] = []
+    for key in sorted(set(saved) | set(now)):
+        old, new = _plain(saved.get(key)), _plain(now.get(key))
+        if old != new and key not in _HARMLESS and not key.startswith("validate."):
+            lines.append(f"{key}: {old} -> {new}")
+    return lines
+
+
+def flatten(config: StageConfig) -> dict[str, Any]:
+    """Dotted keys and plain values of a config."""
+    flat: dict[str, Any] = {}
+    for key, value in asdict(config).items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{k}": _plain(v) for k, v in cast(dict[str, Any], value).items()}
+        else:
+            flat[key] = _plain(value)
+    return flat
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        InputError: no such file, no YAML, or no mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise InputError(f"cannot read the config {path}: {reason}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} must be a mapping of keys to values")
+    return cast(dict[str, Any], values)
+
+
+def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Set ``key=value`` pairs, dotted keys and YAML values, on a nested mapping.
+
+    Raises:
+        InputError: one is no ``key=value``.
+    """
+    result = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise InputError(f"{override!r} is not of the form key=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"{override!r}: the value is not YAML") from error
+        *groups, last = key.split(".")
+        at = result
+        for group in groups:
+            inner = at.setdefault(group, {})
+            if not isinstance(inner, dict):
+                raise InputError(f"unknown key {key!r}: {group} has no keys of its own")
+            at = cast(dict[str, Any], inner)
+        at[last] = value
+    return result
+
+
+def merge(values: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with those of ``over``, one level of nesting deep."""
+    result = dict(values)
+    for key, value in over.items():
+        old = result.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        result[key] = {**cast(dict[str, Any], old), **value} if both else value
+    return result
+
+
+_T = TypeVar("_T")
+
+
+def build(kind: type[_T], values: Mapping[str, Any], where: str = "") -> _T:
+    """A config dataclass from plain values, checked and converted.
+
+    Raises:
+        InputError: a key is unknown or missing, or a value has the wrong type.
+    """
+    hints = get_type_hints(kind)
+    known = [f.name for f in fields(cast(Any, kind))]
+    for key in values:
+        if key not in known:
+            raise InputError(f"unknown key {where + str(key)!r}; known: {', '.join(known)}")
+    made = {k: _convert(v, hints[k], where + k) for k, v in values.items()}
+    try:
+        return kind(**made)
+    except TypeError as error:
+        needed = [name for name in ("name", "output", "stages") if name in known]
+        missing = ", ".join(n for n in needed if n not in values)
+        raise InputError(f"the config lacks {missing}") from error
+
+
+def _convert(value: Any, kind: Any, key: str) -> Any:
+    origin = get_origin(kind)
+    if is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise InputError(f"{key}: needs keys of its own, not {value!r}")
+        return build(cast(type[Any], kind), cast(dict[str, Any], value), f"{key}.")
+    if origin is Literal:
+        if value not in get_args(kind):
+            raise InputError(f"{key}: {value!r} is none of {', '.join(get_args(kind))}")
+        return value
+    if origin is tuple:
+        items = list(cast(list[Any], value)) if isinstance(value, list | tuple) else [value]
+        kinds = get_args(kind)
+        if kinds[-1] is Ellipsis:
+            kinds = (kinds[0],) * len(items)
+        if len(items) != len(kinds):
+            raise InputError(f"{key}: needs {len(kinds)} values, not {len(items)}")
+        return tuple(_convert(v, k, key) for v, k in zip(items, kinds, strict=True))
+    if origin in (Union, types.UnionType) or origin is dict or kind is Any:
+        return value
+    try:
+        # YAML reads 1e-4 as a string, and a CBR is most readable as 1/48.
+        if kind is float and isinstance(value, str):
+            return float(Fraction(value))
+        if kind is float and not isinstance(value, bool):
+            return float(value)
+        if kind is str and value is None:
+            return ""
+        if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise InputError(f"{key}: {value!r} is not a number") from error
+    if type(value) is not kind:
+        raise InputError(f"{key}: {value!r} is not of type {kind.__name__}")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(v) for v in cast(list[Any], value)] if isinstance(value, list | tuple) else value

@@ -1,0 +1,215 @@
+"""From averaged weights to a checkpoint folder with its model card."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lrisc._version import __version__
+from lrisc.checkpoint import save_checkpoint
+from lrisc.files import replace_atomically
+from lrisc.models.lrisc import Lrisc
+from lrisc.training.conditions import draw_link
+from lrisc.training.config import StageConfig
+from lrisc.training.data import Pictures, Squares, to_signal
+from lrisc.training.draws import Draws
+from lrisc.training.objective import rate_levels
+from lrisc.training.state import Progress
+
+logger = logging.getLogger(__name__)
+
+CARD_FILE = "README.md"
+_BATCH = 8
+
+
+def rate_maps(model: Lrisc, squares: Squares, config: StageConfig) -> list[npt.NDArray[Any]]:
+    """Rate maps of whole training squares over the stage's random CBRs.
+
+    Args:
+        model: the networks, in evaluation mode.
+        squares: (n, side, side, 3) uint8; the first ``config.prior_pictures`` are used.
+        config: range of CBRs.
+
+    Returns:
+        (h, w) int64 levels, one map per square.
+    """
+    device = next(model.parameters()).device
+    multiple = model.config.multiple
+    side = squares.shape[1] // multiple * multiple
+    maps: list[npt.NDArray[Any]] = []
+    count = min(config.prior_pictures, len(squares))
+    for start in range(0, count, _BATCH):
+        raw = np.array(squares[start : min(count, start + _BATCH), :side, :side])
+        image = to_signal(torch.from_numpy(raw).permute(0, 3, 1, 2).to(device))
+        draws = Draws(config.draw_seed, -1, range(start, start + len(image)), device)
+        with torch.inference_mode():
+            latent = model.analysis(image)
+            likelihood = model.hyperprior(latent, noisy=False)["likelihoods"]["latent"]
+            link = draw_link(draws, config.link, config.link.easy_steps)
+            levels = rate_levels(likelihood, link, model.config.rate_values)
+        maps += list(levels.cpu().numpy())
+    return maps
+
+
+def fit_prior_table(model: Lrisc, squares: Squares, config: StageConfig) -> Tensor:
+    """The side-information code's table, int32, fitted on :func:`rate_maps`."""
+    from lrisc.link.rate_map import RateMapPrior
+
+    levels = len(model.config.rate_values)
+    return torch.from_numpy(RateMapPrior.fit(rate_maps(model, squares, config), levels).table)
+
+
+def stage_record(config: StageConfig, progress: Progress, pictures: Pictures) -> dict[str, Any]:
+    """What config.json and the card say about a stage."""
+    return {
+        "stage": config.name,
+        "data": pictures.name,
+        "pictures": len(pictures),
+        "pictures_skipped": pictures.skipped,
+        "parent": config.parent,
+        "steps": progress.step,
+        "samples": progress.samples,
+        "hours": round(progress.seconds / 3600, 4),
+        "hardware": progress.hardware,
+        "commit": commit(),
+        "lrisc_version": __version__,
+        "torch_version": str(torch.__version__),
+        "config": progress.config,
+        "validation": progress.validation,
+    }
+
+
+def export(
+    folder: Path,
+    model: Lrisc,
+    records: list[dict[str, Any]],
+    prior_table: Tensor | None,
+) -> None:
+    """Write a checkpoint folder: config.json, model.safetensors (float16) and README.md.
+
+    Args:
+        folder: created if needed.
+        model: averaged weights.
+        records: one per stage, in order, from :func:`stage_record`.
+        prior_table: of the side-information code; ``None``: the untrained one.
+
+    Raises:
+        LriscError: the folder is not writable or a weight not finite.
+    """
+    save_checkpoint(folder, model, {"training": records}, prior_table)
+    text = model_card(model, records)
+    replace_atomically(folder / CARD_FILE, lambda path: _write(path, text))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def model_card(model: Lrisc, records: list[dict[str, Any]]) -> str:
+    """The README.md of a checkpoint: data, effort, losses and figures of every stage."""
+    parameters = sum(p.numel() for p in model.parameters())
+    hours = sum(r["hours"] for r in records)
+    lines = [
+        "---",
+        "library_name: lrisc",
+        "license: apache-2.0",
+        "tags: [semantic-communication, image-transmission, joint-source-channel-coding]",
+        "---",
+        "",
+        "# LRISC checkpoint",
+        "",
+        f"{parameters / 1e6:.2f} M parameters, float16, lrisc {__version__}. "
+        f"{len(records)} training stage(s), {hours:.2f} hours, "
+        f"{sum(r['samples'] for r in records):,} crops.",
+        "",
+        "```python",
+        "import lrisc",
+        'result = lrisc.transmit("photo.jpg", snr_db=10, cbr=1 / 48, model="THIS FOLDER")',
+        "```",
+        "",
+        "## Training",
+        "",
+        "| stage | data | squares | steps | crops | hours | hardware | commit |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for r in records:
+        squares = f"{r['pictures']:,} ({r['pictures_skipped']} skipped)"
+        lines.append(
+            f"| {r['stage']} | {r['data']} | {squares} | {r['steps']:,} | {r['samples']:,} "
+            f"| {r['hours']:.2f} | {'; '.join(r['hardware'])} | {r['commit']} |"
+        )
+    lines += ["", "## Losses and settings", ""]
+    for r in records:
+        c = r["config"]
+        lines.append(
+            f"- **{r['stage']}** trains {', '.join(c['train'])}: (1 - {c['loss.eta']:g}) · "
+            f"{c['loss.mse']:g} · MSE + {c['loss.eta']:g} · {c['loss.lpips']:g} · LPIPS "
+            f"({c['loss.lpips_backbone']}, v0.1) + {c['loss.rate']:g} · bpp + "
+            f"{c['loss.latent']:g} · latent MSE, pixels in [-1, 1], source reconstruction: "
+            f"{c['loss.source']}; {_link_text(c)}; {c['optimiser.name']} "
+            f"{c['optimiser.learning_rate']:g}, {c['optimiser.decay']}, batch {c['batch_size']}, "
+            f"crops of {c['crops.crop']} pixels, {c['precision']}, EMA {c['optimiser.ema']:g}, "
+            f"seed {c['seed']}."
+        )
+    lines += ["", "## Validation", ""]
+    for r in records:
+        figures = ", ".join(f"{k} {v:.4f}" for k, v in sorted(r["validation"].items()))
+        lines.append(f"- **{r['stage']}**: {figures or 'none'}")
+    lines += [
+        "",
+        "Held-out centre crops on AWGN with the averaged weights; LPIPS as in the loss. The CBR "
+        "counts the payload only: figures of the whole system come from `lrisc evaluate`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _link_text(c: dict[str, Any]) -> str:
+    if not c["link.enabled"]:
+        return "no channel, uniform noise on the latent"
+    snr, cbr = c["link.snr_db"], c["link.cbr"]
+    return (
+        f"SNR {snr[0]:g} to {snr[1]:g} dB, CBR {cbr[0]:.4f} to {cbr[1]:.4f} "
+        f"({c['link.beta_fraction']:.0%} at beta {c['link.beta']:g}), "
+        f"{c['link.rayleigh_fraction']:.0%} Rayleigh, {c['roi.fraction']:.0%} with a region"
+    )
+
+
+def commit() -> str:
+    """The commit this code is from: of the checkout, or ``LRISC_COMMIT``, or ``unknown``."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        return found.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return os.environ.get("LRISC_COMMIT", "unknown")
+
+
+def hardware(device: torch.device, processes: int) -> str:
+    """The machine in words, such as ``1 x NVIDIA H100``."""
+    if device.type == "cuda":
+        return f"{processes} x {torch.cuda.get_device_name(device)}"
+    name = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    return f"{os.cpu_count()} cores of {name}" + (f", {processes} processes" * (processes > 1))

@@ -1,0 +1,453 @@
+"""The training loop: one stage, from its config to its checkpoint, resumable to the bit."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import signal
+import time
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
+from torch import Tensor
+
+from lrisc.errors import InputError, LriscError
+from lrisc.files import replace_atomically
+from lrisc.models.lrisc import Lrisc
+from lrisc.training.config import StageConfig, config_changes, flatten
+from lrisc.training.data import (
+    MIN_PICTURES,
+    Pictures,
+    Squares,
+    centre_crops,
+    crop_batch,
+    open_pictures,
+)
+from lrisc.training.draws import Draws
+from lrisc.training.export import export, fit_prior_table, hardware, stage_record
+from lrisc.training.reporting import Reporter
+from lrisc.training.state import STATE_FILE, Progress, load_state, read_progress, save_state
+from lrisc.training.step import TrainingStep, build_model
+from lrisc.training.validation import better, save_sheet, validate
+
+logger = logging.getLogger(__name__)
+
+Outcome = Literal["finished", "out of time", "interrupted"]
+_MAX_SKIPPED = 10
+
+
+class DivergedError(LriscError):
+    """The loss or the gradient is not finite; the message says where the batch was saved."""
+
+
+class Slot:
+    """The wall time this call may take, and whether a signal has asked to stop.
+
+    Args:
+        max_minutes: 0: no limit.
+    """
+
+    def __init__(self, max_minutes: float) -> None:
+        self._end = time.monotonic() + 60 * max_minutes if max_minutes > 0 else math.inf
+        self.interrupted = False
+
+    def left(self) -> float:
+        """Seconds."""
+        return self._end - time.monotonic()
+
+    @contextmanager
+    def signals(self) -> Generator[None]:
+        """Turn the first SIGTERM or SIGINT into a request to stop; the second one kills."""
+        numbers = (signal.SIGTERM, signal.SIGINT)
+
+        def stop(number: int, _: Any) -> None:
+            self.interrupted = True
+            signal.signal(number, signal.SIG_DFL)
+
+        try:
+            before = {number: signal.signal(number, stop) for number in numbers}
+        except ValueError:  # not in the main thread, which gets the signals
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def make_accelerator(config: StageConfig) -> Accelerator:
+    """Devices and processes of this run, as torchrun or accelerate launch started it."""
+    return Accelerator(cpu=config.device == "cpu" or not torch.accelerator.is_available())
+
+
+@contextmanager
+def deterministic(accelerator: Accelerator) -> Generator[None]:
+    """Bit-exact kernels on CPUs while training; on GPUs they would cost speed."""
+    before = torch.are_deterministic_algorithms_enabled()
+    # A module whose property pyright does not see.
+    module: Any = torch.utils.deterministic
+    fill = module.fill_uninitialized_memory
+    if accelerator.device.type == "cpu":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        module.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=True)
+        module.fill_uninitialized_memory = fill
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """Crops of this process, a pure function of the step; the next step's are made meanwhile."""
+
+    squares: Squares
+    config: StageConfig
+    samples: range
+    pool: ThreadPoolExecutor
+
+    def make(self, step: int) -> Tensor:
+        draws = Draws(self.config.draw_seed, step, self.samples)
+        batch = crop_batch(self.squares, draws, self.config.crops)
+        return batch.pin_memory() if torch.cuda.is_available() else batch
+
+    def start(self, step: int) -> Future[Tensor]:
+        return self.pool.submit(self.make, step)
+
+
+class Trainer:
+    """One stage.
+
+    ::
+
+        squares ─ crops ─► TrainingStep ─► loss ─► gradient ─► clip ─► optimiser ─► average
+        every save_minutes: state.safetensors · every validate.minutes: figures, sheet, best/
+        at the end: final/
+
+    Args:
+        config: of the stage.
+        accelerator: devices and processes.
+
+    Raises:
+        InputError: the data, parent or saved state cannot be used.
+    """
+
+    def __init__(self, config: StageConfig, accelerator: Accelerator) -> None:
+        self.config = config
+        self.accelerator = accelerator
+        self.folder = Path(config.output)
+        self.pictures, self.squares, self.held_out = self._open_data()
+        samples = self._samples()
+        model, self.records = build_model(config)
+        device = accelerator.device
+        self.ema = copy.deepcopy(model).eval().requires_grad_(False)
+        self.ema.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.step = TrainingStep(model, config).to(device)
+        self.model = model
+        self.optimiser = self._make_optimiser()
+        self.progress = self._resume()
+        self.compiled = config.compile and self.step.compile_parts(device)
+        self.wrapped: Any = accelerator.prepare_model(self.step)
+        self.pool = ThreadPoolExecutor(1)
+        self.batches = _Batches(self.squares, config, samples, self.pool)
+        self.total_steps = config.steps
+        if config.epochs > 0:
+            self.total_steps = math.ceil(config.epochs * len(self.squares) / config.batch_size)
+        pairs = zip(model.parameters(), self.ema.parameters(), strict=True)
+        self._averaged = [(p, e) for p, e in pairs if p.requires_grad]
+        self._save_seconds = 0.0
+
+    def _open_data(self) -> tuple[Pictures, Squares, Squares]:
+        """All squares, those to train on, and those to validate with."""
+        config = self.config
+        least = max(MIN_PICTURES, config.batch_size)
+        # One process per machine decodes; the others find the finished cache.
+        with self.accelerator.local_main_process_first():
+            pictures = open_pictures(config.data, config.crops, least)
+        side = config.validate.side
+        if config.validation:
+            held = centre_crops((config.validation,), config.validate.pictures, side)
+            return pictures, pictures.squares, held
+        count = min(config.crops.held_out, len(pictures) // 4)
+        train, held = pictures.squares[: len(pictures) - count], pictures.squares[-count:]
+        multiple = config.crops.crop if held.shape[1] < side else side
+        edge = (held.shape[1] - multiple) // 2
+        inner = slice(edge, edge + multiple)
+        return pictures, train, held[: config.validate.pictures, inner, inner]
+
+    def _samples(self) -> range:
+        """This process's share of the joint batch."""
+        joint, processes = self.config.batch_size, self.accelerator.num_processes
+        if joint % processes:
+            raise InputError(f"batch_size: {joint} is not a multiple of {processes} processes")
+        share = joint // processes
+        first = self.accelerator.process_index * share
+        return range(first, first + share)
+
+    def _make_optimiser(self) -> torch.optim.Optimizer:
+        options = self.config.optimiser
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        kind = torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
+        decay = options.weight_decay if options.name == "adamw" else 0.0
+        return kind(
+            trained,
+            lr=options.learning_rate,
+            betas=options.betas,
+            weight_decay=decay,
+            fused=self.accelerator.device.type in ("cpu", "cuda"),
+        )
+
+    def _resume(self) -> Progress:
+        """Load the state of a run that was stopped, if there is one."""
+        path = self.folder / STATE_FILE
+        here = hardware(self.accelerator.device, self.accelerator.num_processes)
+        if not path.is_file():
+            progress = Progress(data_key=self.pictures.key)
+        else:
+            progress = read_progress(path)
+            changes = config_changes(progress.config, self.config)
+            if progress.data_key != self.pictures.key:
+                changes.append("data: other pictures than before")
+            if changes and not self.config.resume_anyway:
+                raise InputError(
+                    f"{path} was trained with another config: {'; '.join(changes)}. Change it "
+                    "back, choose another output, or add resume_anyway=true"
+                )
+            for change in changes:
+                logger.warning("resuming with a changed config: %s", change)
+            load_state(path, self.model, self.ema, self.optimiser)
+            logger.info("resuming %s at step %d", self.config.name, progress.step)
+        progress.config, progress.data_key = flatten(self.config), self.pictures.key
+        if here not in progress.hardware:
+            progress.hardware.append(here)
+        return progress
+
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule has ended."""
+        return self.fraction >= 1
+
+    @property
+    def fraction(self) -> float:
+        """Share of the schedule that is done."""
+        if self.config.schedule == "time":
+            return self.progress.seconds / (60 * self.config.total_minutes)
+        return self.progress.step / self.total_steps
+
+    def learning_rate(self) -> float:
+        """Linear warm-up, then cosine to zero or constant."""
+        options = self.config.optimiser
+        warm = min(1.0, (self.progress.step + 1) / max(1, options.warmup_steps))
+        decay = 1.0
+        if options.decay == "cosine":
+            decay = 0.5 * (1 + math.cos(math.pi * min(1.0, self.fraction)))
+        return options.learning_rate * warm * decay
+
+    def run(self, slot: Slot) -> Outcome:
+        """Train until the schedule ends, the slot is over or a signal comes.
+
+        Raises:
+            DivergedError: a loss that is not finite; the batch is saved.
+            UnwritableError: the state cannot be saved; the last one is intact.
+        """
+        with self.pool, self._reporter() as reporter:
+            outcome = self._train(slot, reporter)
+            if outcome != "finished":
+                self._save()
+                return outcome
+            self._validate(reporter)
+            self._save()
+            self._export(self.folder / "final", fit=True)
+        self.accelerator.wait_for_everyone()
+        return "finished"
+
+    @contextmanager
+    def _reporter(self) -> Generator[Reporter | None]:
+        if not self.accelerator.is_main_process:
+            yield None
+            return
+        with Reporter(self.folder, self.config.name, self.progress.step) as reporter:
+            yield reporter
+
+    def _train(self, slot: Slot, reporter: Reporter | None) -> Outcome:
+        config, progress = self.config, self.progress
+        saved = validated = logged = time.monotonic()
+        waiting = 0.0
+        before, start = progress.seconds, time.monotonic()
+        upcoming = self.batches.start(progress.step)
+        while not self.finished:
+            asked = time.monotonic()
+            pictures = upcoming.result()
+            upcoming = self.batches.start(progress.step + 1)
+            waiting += time.monotonic() - asked
+            now = time.monotonic()
+            # Only the first process's clock counts, or the processes would part ways.
+            flags = (
+                slot.left() < self._save_seconds,
+                now - saved >= 60 * config.save_minutes,
+                0 < 60 * config.validate.minutes <= now - validated,
+                slot.interrupted,
+            )
+            over, save, check, interrupted = self.update(pictures, flags, before + now - start)
+
+            if progress.step % config.log_every == 0:
+                line = self._log_line(time.monotonic() - logged, waiting)
+                logged, waiting = time.monotonic(), 0.0
+                if reporter is not None:
+                    reporter.log(progress.step, line)
+            if reporter is not None:
+                reporter.advance(self.fraction)
+            if check and not self.finished:
+                self._validate(reporter)
+                validated = time.monotonic()
+            if interrupted or over:
+                return "interrupted" if interrupted else "out of time"
+            if save:
+                self._save()
+                saved = time.monotonic()
+        return "finished"
+
+    def update(self, pictures: Tensor, flags: tuple[bool, ...], seconds: float) -> tuple[bool, ...]:
+        """Forward, backward, update.
+
+        Args:
+            pictures: (B, 3, crop, crop) uint8.
+            flags: what this process's clock and signals ask for.
+            seconds: wall time of the run.
+
+        Returns:
+            ``flags`` as all processes agree on them.
+        """
+        config, progress, device = self.config, self.progress, self.accelerator.device
+        rate = self.learning_rate()
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        draws = Draws(config.draw_seed, progress.step, self.batches.samples, device)
+        pictures = pictures.to(device, non_blocking=True)
+        half = config.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            loss, terms = self.wrapped(pictures, draws, progress.step)
+        self.accelerator.backward(loss)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        norm = torch.nn.utils.clip_grad_norm_(trained, config.optimiser.clip, foreach=True)
+
+        # One small sum over the processes carries the figures, the flags and the clock.
+        first = self.accelerator.is_main_process
+        figures = torch.stack([loss.detach(), norm, *terms.values()]).double()
+        clock = [float(f) for f in flags[:-1]] + [seconds] if first else [0.0] * len(flags)
+        clock.append(float(flags[-1]))
+        joint: Any = torch.cat([figures, figures.new_tensor(clock)])
+        summed: Any = self.accelerator.reduce(joint, "sum")
+        values: list[float] = summed.tolist()
+        processes = self.accelerator.num_processes
+        total, gradient = values[0] / processes, values[1] / processes
+        if not math.isfinite(total):
+            self._stop_diverged(pictures, bool(torch.isfinite(loss)), f"the loss is {total}")
+        if math.isfinite(gradient):
+            self.apply_gradient()
+            progress.skipped_in_row = 0
+        else:
+            progress.skipped += 1
+            progress.skipped_in_row += 1
+            logger.warning("step %d: the gradient is not finite, update skipped", progress.step)
+            if progress.skipped_in_row >= _MAX_SKIPPED:
+                reason = f"{_MAX_SKIPPED} gradients in a row are not finite"
+                self._stop_diverged(pictures, False, reason)
+            self.optimiser.zero_grad(set_to_none=True)
+
+        progress.step += 1
+        progress.samples += config.batch_size
+        progress.seconds = values[-2]
+        names = ["loss", "norm", *terms]
+        for name, value in zip(names, [total, gradient, *values[2:]], strict=False):
+            progress.sums[name] = progress.sums.get(name, 0.0) + value
+        progress.sums["steps"] = progress.sums.get("steps", 0.0) + 1
+        agreed = values[len(names) :]
+        return (*(v > 0 for v in agreed[: len(flags) - 1]), agreed[-1] > 0)
+
+    def apply_gradient(self) -> None:
+        """Move the weights, and their exponential moving average, which is faster at first."""
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        step = self.progress.step
+        decay = min(self.config.optimiser.ema, (step + 1) / (step + 20))
+        with torch.no_grad():
+            weights, averages = (list(x) for x in zip(*self._averaged, strict=True))
+            lerp: Any = torch._foreach_lerp_  # pyright: ignore
+            lerp(averages, weights, 1 - decay)
+
+    def _log_line(self, seconds: float, waiting: float) -> dict[str, float]:
+        """Means since the last line."""
+        sums = self.progress.sums
+        self.progress.sums = {}
+        steps, count, batch = sums["steps"], max(1.0, sums["count"]), max(1.0, sums["batch"])
+        return {
+            "loss": sums["loss"] / steps,
+            "mse": sums["mse"] / count,
+            "lpips": sums["lpips"] / count,
+            "bpp": sums["bpp"] / batch,
+            "latent": sums["latent"] / batch,
+            "gradient_norm": sums["norm"] / steps,
+            "learning_rate": self.learning_rate(),
+            "crops_per_second": batch / seconds,
+            "data_share": waiting / seconds,
+        }
+
+    def _stop_diverged(self, pictures: Tensor, harmless: bool, reason: str) -> NoReturn:
+        """Save this process's batch and stop."""
+        step, samples = self.progress.step, self.batches.samples
+        where = "another process's batch"
+        if not harmless:
+            path = self.folder / f"diverged-step-{step}-process-{self.accelerator.process_index}"
+            path = path.with_suffix(".safetensors")
+            facts = {"seed": self.config.draw_seed, "step": step, "first_sample": samples.start}
+            meta = {"draws": json.dumps(facts), "reason": reason}
+            tensors = {"pictures": pictures.cpu().contiguous()}
+            replace_atomically(path, lambda to: save_file(tensors, to, meta))
+            where = str(path)
+        raise DivergedError(
+            f"{self.config.name}: at step {step} {reason}; the batch is in {where}, the last "
+            f"state in {self.folder / STATE_FILE} is intact"
+        )
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            start = time.monotonic()
+            path = self.folder / STATE_FILE
+            save_state(path, self.model, self.ema, self.optimiser, self.progress)
+            self._save_seconds = 2 * (time.monotonic() - start)
+
+    def _validate(self, reporter: Reporter | None) -> None:
+        """Figures, sheet, and ``best`` if the metric says so."""
+        if reporter is None:
+            return
+        found = validate(self.ema, self.step.lpips, self.held_out, self.config)
+        progress, metric = self.progress, self.config.validate.metric
+        progress.validation = found.figures
+        reporter.log(progress.step, found.figures, "validation")
+        reporter.picture(progress.step, found.sheet)
+        save_sheet(self.folder / "samples" / f"step-{progress.step:08d}.png", found.sheet)
+        metric = metric if metric in found.figures else "psnr"
+        if better(metric, found.figures[metric], progress.best):
+            progress.best = found.figures[metric]
+            self._export(self.folder / "best", fit=False)
+
+    def _export(self, folder: Path, fit: bool) -> None:
+        """Write the averaged weights as a checkpoint folder."""
+        if not self.accelerator.is_main_process:
+            return
+        model: Lrisc = self.ema
+        fit = fit and self.config.link.enabled
+        table = fit_prior_table(model, self.squares, self.config) if fit else None
+        records = [*self.records, stage_record(self.config, self.progress, self.pictures)]
+        export(folder, model, records, table)

@@ -1,0 +1,120 @@
+"""What a run tells while it goes: a JSON line and TensorBoard per interval, a progress bar."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from lrisc.files import replace_atomically
+
+logger = logging.getLogger(__name__)
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class Reporter:
+    """Logs of one run in its folder; TensorBoard and rich are used where they are installed.
+
+    Args:
+        folder: of the run.
+        name: of the stage.
+        step: steps already done; later lines of a killed run are dropped.
+    """
+
+    def __init__(self, folder: Path, name: str, step: int) -> None:
+        self._path = folder / METRICS_FILE
+        self._name = name
+        kept = [line for line in self._lines() if json.loads(line)["step"] <= step]
+        text = "".join(line + "\n" for line in kept)
+        replace_atomically(self._path, lambda path: _write(path, text))
+        self._board = _summary_writer(folder / "tensorboard", step)
+        self._bar = _progress_bar()
+        self._task: Any = None
+
+    def _lines(self) -> list[str]:
+        if not self._path.is_file():
+            return []
+        # The last line of a killed run may be cut short.
+        return [line for line in self._path.read_text().splitlines() if line.endswith("}")]
+
+    def __enter__(self) -> Reporter:
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task(self._name, total=1.0, loss="")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if self._board is not None:
+            self._board.close()
+
+    def advance(self, fraction: float) -> None:
+        """Move the bar to a share of the whole stage in [0, 1]."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=fraction)
+
+    def log(self, step: int, values: dict[str, float], group: str = "train") -> None:
+        """Record figures of a step under a group's name."""
+        with self._path.open("a") as file:
+            file.write(json.dumps({"step": step, "group": group, **values}) + "\n")
+        if self._board is not None:
+            for key, value in values.items():
+                self._board.add_scalar(f"{group}/{key}", value, step)
+        shown = " ".join(f"{key} {value:.4g}" for key, value in values.items() if "@" not in key)
+        if self._bar is None:
+            logger.info("%s step %d %s: %s", self._name, step, group, shown)
+        elif group == "train":
+            self._bar.update(self._task, loss=f"step {step} loss {values['loss']:.4f}")
+        else:
+            self._bar.console.log(f"{self._name} step {step} {group}: {shown}")
+
+    def picture(self, step: int, pixels: Any) -> None:
+        """Record a sample sheet, (H, W, 3) uint8."""
+        if self._board is not None:
+            self._board.add_image("samples", torch.from_numpy(pixels), step, dataformats="HWC")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def _summary_writer(folder: Path, step: int) -> Any:
+    """A TensorBoard writer that hides what a killed run logged later, or ``None``."""
+    try:
+        module = import_module("torch.utils.tensorboard")
+        return module.SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+    except ImportError:
+        logger.info("tensorboard is not installed: figures go to %s only", METRICS_FILE)
+        return None
+
+
+def _progress_bar() -> Any:
+    """A rich progress bar with the time left on a terminal, else ``None``."""
+    if not sys.stderr.isatty():
+        return None
+    try:
+        progress, console = import_module("rich.progress"), import_module("rich.console")
+    except ImportError:
+        return None
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(elapsed_when_finished=True),
+        progress.TextColumn("{task.fields[loss]}"),
+        console=console.Console(stderr=True),
+    )

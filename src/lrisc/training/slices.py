@@ -1,0 +1,121 @@
+"""One slot of training on a rented machine: unpack, train for some minutes, pack.
+
+::
+
+    pieces of the last slot (or a checkpoint, or nothing) ─► run folder ─ train ─► pieces
+
+``python -m lrisc.training.slices CONFIG --data SHARDS... --minutes M --pieces OUT [key=value ...]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+import yaml
+
+from lrisc.errors import InputError, LriscError
+from lrisc.training.loop import Outcome
+from lrisc.training.main import run
+from lrisc.training.pieces import MANIFEST, join, split
+from lrisc.training.state import STATE_FILE
+
+logger = logging.getLogger(__name__)
+
+_PACKING_SHARE = 0.05
+
+
+def train_slice(
+    config: Path,
+    data: list[str],
+    minutes: float,
+    pieces: Path,
+    *,
+    work: Path,
+    start: Path | None = None,
+    limit: int = 90_000_000,
+    overrides: list[str] | None = None,
+) -> Outcome:
+    """Train one slot.
+
+    Args:
+        config: a stage or a plan.
+        data: folders or tar shards; they may be others than those of the last slot.
+        minutes: of the whole slot, packing included.
+        pieces: where the pieces of the new run folder go.
+        work: the run folder on this machine.
+        start: pieces or run folder of the last slot, or a checkpoint folder to start from.
+        limit: most bytes of a piece.
+        overrides: more ``key=value`` pairs.
+
+    Returns:
+        How the training ended; the pieces are there in every case.
+
+    Raises:
+        LriscError: as training does; what can be packed is packed nevertheless.
+    """
+    if minutes <= 0:
+        raise InputError("the slot must be longer than 0 minutes")
+    if (work / MANIFEST).exists():
+        raise InputError(f"{work} holds pieces; choose another folder to work in")
+    extra: list[str] = []
+    if start is not None and (start / MANIFEST).is_file():
+        join(start, work)
+    elif start is not None and (start / "config.json").is_file():
+        extra = [f"parent={start}"]
+    elif start is not None and any(start.rglob(STATE_FILE)):
+        shutil.copytree(start, work, dirs_exist_ok=True)
+    elif start is not None:
+        raise InputError(f"{start} holds no pieces, no run and no checkpoint")
+    own = [
+        f"output={work}",
+        f"data={yaml.safe_dump(data, default_flow_style=True).strip()}",
+        f"max_minutes={minutes * (1 - _PACKING_SHARE)}",
+        "resume_anyway=true",
+    ]
+    try:
+        return run(config, [*own, *extra, *(overrides or [])])
+    finally:
+        if work.is_dir():
+            made = split(work, pieces, limit)
+            logger.info("packed %s into %d files in %s", work, len(made), pieces)
+
+
+def main() -> int:
+    """Train a slot; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m lrisc.training.slices", description=__doc__)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser.add_argument("--data", nargs="+", required=True, help="folders or tar shards")
+    parser.add_argument("--minutes", type=float, required=True, help="length of the whole slot")
+    parser.add_argument("--pieces", type=Path, required=True, help="where the pieces go")
+    parser.add_argument("--start", type=Path, help="last slot's pieces or run, or a checkpoint")
+    parser.add_argument("--work", type=Path, default=Path("slice-run"), help="run folder here")
+    parser.add_argument("--limit-mb", type=float, default=90.0, help="most MB of a piece")
+    arguments = parser.parse_intermixed_args()
+    logging.basicConfig(
+        level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("lrisc").setLevel(logging.INFO)
+    try:
+        outcome = train_slice(
+            arguments.config,
+            arguments.data,
+            arguments.minutes,
+            arguments.pieces,
+            work=arguments.work,
+            start=arguments.start,
+            limit=int(arguments.limit_mb * 1e6),
+            overrides=arguments.overrides,
+        )
+    except LriscError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 130 if outcome == "interrupted" else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""The training state on disk: one safetensors file, replaced atomically.
+
+Tensors are named ``model.*``, ``ema.*`` and ``optimiser.<parameter>.<key>``; everything that is a
+number or a name travels as JSON in the same file's metadata, so that state and counters can never
+disagree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
+from torch import Tensor, nn
+
+from lrisc.errors import InputError
+from lrisc.files import replace_atomically
+
+STATE_FILE = "state.safetensors"
+_FORMAT = "lrisc-training-1"
+
+
+@dataclass
+class Progress:
+    """Counters of a run, over all of its slots.
+
+    Attributes:
+        step: optimiser steps done.
+        samples: pictures seen.
+        seconds: wall time.
+        best: best validation metric so far, ``None`` before the first validation.
+        skipped: steps whose gradient was not finite.
+        skipped_in_row: those since the last finite one.
+        sums: figures since the last line of the log.
+        config: flattened config of the run.
+        data_key: hash of the pictures.
+        validation: the last validation's figures.
+        hardware: descriptions of the machines, in the order they were first used.
+    """
+
+    step: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    skipped: int = 0
+    skipped_in_row: int = 0
+    sums: dict[str, float] = field(default_factory=lambda: {})
+    config: dict[str, Any] = field(default_factory=lambda: {})
+    data_key: str = ""
+    validation: dict[str, float] = field(default_factory=lambda: {})
+    hardware: list[str] = field(default_factory=lambda: [])
+
+
+def _optimised(model: nn.Module, optimiser: torch.optim.Optimizer) -> Iterator[tuple[str, Any]]:
+    """Names of the parameters that have optimiser state, and that state."""
+    for name, parameter in model.named_parameters():
+        state = optimiser.state.get(parameter)
+        if state:
+            yield name, state
+
+
+def save_state(
+    path: Path,
+    model: nn.Module,
+    ema: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+) -> None:
+    """Replace the state file.
+
+    Raises:
+        UnwritableError: the old file is then intact.
+    """
+    tensors: dict[str, Tensor] = {}
+    for prefix, module in (("model", model), ("ema", ema)):
+        for name, tensor in module.state_dict().items():
+            tensors[f"{prefix}.{name}"] = tensor.detach().cpu().contiguous()
+    for name, state in _optimised(model, optimiser):
+        for key, value in state.items():
+            tensors[f"optimiser.{name}.{key}"] = value.detach().cpu().contiguous()
+    meta = {"format": _FORMAT, "progress": json.dumps(asdict(progress))}
+    replace_atomically(path, lambda to: save_file(tensors, to, meta))
+
+
+def read_progress(path: Path) -> Progress:
+    """Counters of a state file.
+
+    Raises:
+        InputError: the file is damaged or of another kind.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = cast(dict[str, str], file.metadata() or {})
+        if meta.get("format") != _FORMAT:
+            raise InputError(f"{path} is not a training state of this version")
+        return Progress(**json.loads(meta["progress"]))
+    except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"cannot read the training state {path}: {error}") from error
+
+
+def load_state(
+    path: Path, model: nn.Module, ema: nn.Module, optimiser: torch.optim.Optimizer | None
+) -> None:
+    """Put a state file's tensors back where they were, to the bit.
+
+    Raises:
+        InputError: the file does not fit the networks.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            for prefix, module in (("model", model), ("ema", ema)):
+                for name, tensor in module.state_dict().items():  # shares the live storage
+                    # copy_ keeps the memory format of the live tensor; the file has none.
+                    tensor.copy_(file.get_tensor(f"{prefix}.{name}"))
+            stored = set(file.keys())
+            for name, parameter in model.named_parameters():
+                keys = [k for k in stored if k.startswith(f"optimiser.{name}.")]
+                if optimiser is None or not keys:
+                    continue
+                state: dict[str, Tensor] = {}
+                for stored_key in keys:
+                    key, tensor = stored_key.rsplit(".", 1)[1], file.get_tensor(stored_key)
+                    if tensor.shape == parameter.shape:
+                        tensor = torch.empty_like(parameter).copy_(tensor)
+                    state[key] = tensor.to(parameter.device)
+                optimiser.state[parameter] = state
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise InputError(
+            f"the training state {path} does not fit: {' '.join(str(error).split())}"
+        ) from error

@@ -1,0 +1,117 @@
+"""What the averaged weights do with held-out pictures, and a sheet to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from lrisc.evaluation.metrics import psnr, round_to_8_bit
+from lrisc.files import replace_atomically
+from lrisc.models.entropy import bits
+from lrisc.models.lrisc import Lrisc
+from lrisc.training.conditions import fixed_link
+from lrisc.training.config import StageConfig
+from lrisc.training.data import Squares, to_signal
+from lrisc.training.draws import Draws
+from lrisc.training.objective import send
+
+_SHEET_ROWS = 6
+_BATCH = 4
+_SEED = 20240601
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Figures and pictures of one validation.
+
+    Attributes:
+        figures: ``psnr`` and ``lpips`` (means over all conditions), ``bpp``, and each condition's
+            own, such as ``psnr@10dB,cbr=0.0208``.
+        sheet: (H, W, 3) uint8, a row per picture: source, then one reconstruction per condition.
+    """
+
+    figures: dict[str, float]
+    sheet: Squares
+
+
+def validate(
+    model: Lrisc, lpips: nn.Module | None, pictures: Squares, config: StageConfig
+) -> Validation:
+    """Decode held-out pictures at every SNR and CBR, or from z in stage 1.
+
+    The channel is the training one (payload only, no frame around it); noise is the same every
+    time, so that two validations differ by the weights alone.
+
+    Args:
+        model: averaged weights.
+        lpips: for pictures in [-1, 1]; ``None`` leaves ``lpips`` out.
+        pictures: (n, side, side, 3) uint8.
+        config: conditions and precision.
+    """
+    device = next(model.parameters()).device
+    conditions: list[tuple[float, float] | None] = [None]
+    if config.link.enabled:
+        conditions = [(snr, cbr) for cbr in config.validate.cbr for snr in config.validate.snr_db]
+    totals: dict[str, float] = {}
+    columns: list[list[Tensor]] = [[] for _ in range(len(conditions) + 1)]
+    half = config.precision == "bf16"
+    for start in range(0, len(pictures), _BATCH):
+        raw = torch.from_numpy(np.array(pictures[start : start + _BATCH])).permute(0, 3, 1, 2)
+        image = to_signal(raw.to(device))
+        columns[0].append(image)
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
+            latent = model.analysis(image).float()
+            likelihoods = model.hyperprior(latent, noisy=False)["likelihoods"]
+            total = bits(likelihoods["latent"]) + bits(likelihoods["hyper_latent"])
+            rate = total / (image.shape[2] * image.shape[3])
+            totals["bpp"] = totals.get("bpp", 0.0) + float(rate.sum())
+            for column, condition in enumerate(conditions, start=1):
+                draws = Draws(_SEED, column, range(start, start + len(image)), device)
+                guide, name = latent, ""
+                if condition is None:
+                    guide = latent + draws.uniform("noise", tuple(latent.shape[1:])) - 0.5
+                else:
+                    snr, cbr = condition
+                    name = f"@{snr:g}dB,cbr={cbr:.4f}"
+                    link = fixed_link(len(image), snr, cbr, device)
+                    p = likelihoods["latent"]
+                    guide = send(model, latent, p, link, draws, config.link.adapt).estimate
+                noise = torch.Generator(device).manual_seed(_SEED + start)
+                made = model.synthesise(guide, config.validate.steps, noise).float()
+                columns[column].append(made)
+                unit = round_to_8_bit((made + 1) / 2)
+                figures = {"psnr": psnr(unit, ((image + 1) / 2).clamp(0, 1))}
+                if lpips is not None:
+                    figures["lpips"] = lpips(2 * unit - 1, image).float()
+                for key, values in figures.items():
+                    for label in {key, key + name}:
+                        totals[label] = totals.get(label, 0.0) + float(values.sum())
+    n, m = len(pictures), len(conditions)
+    mean = {k: v / n / (m if k in ("psnr", "lpips") else 1) for k, v in totals.items()}
+    return Validation(mean, _sheet([torch.cat(column) for column in columns]))
+
+
+def _sheet(columns: list[Tensor]) -> Squares:
+    """Pictures (n, 3, S, S) in [-1, 1] per column, side by side."""
+    rows = torch.cat([column[:_SHEET_ROWS] for column in columns], dim=3)
+    pixels = ((rows + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).flatten(0, 1).cpu().numpy()
+
+
+def save_sheet(path: Path, sheet: Squares) -> None:
+    """Write the sheet as PNG.
+
+    Raises:
+        UnwritableError: the disk is full or the folder not writable.
+    """
+    replace_atomically(path, lambda to: Image.fromarray(sheet).save(to, format="PNG"))
+
+
+def better(metric: str, now: float, best: float | None) -> bool:
+    """Whether a metric beats the best so far."""
+    return best is None or (now > best if metric == "psnr" else now < best)

@@ -1,0 +1,102 @@
+"""A folder of small pictures and the shortest possible training runs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lrisc.training.data import DataConfig, Squares, open_pictures
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def _save_pictures(folder: Path, count: int, width: int = 80, height: int = 72) -> None:
+    """Smooth random pictures that differ from each other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        rng = np.random.default_rng(i)
+        small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
+        small.resize((width, height), Image.Resampling.BICUBIC).save(folder / f"{i:03d}.png")
+
+
+@pytest.fixture(scope="session")
+def save_pictures() -> Callable[..., None]:
+    return _save_pictures
+
+
+@pytest.fixture(scope="session")
+def tiny_configs() -> Path:
+    return CONFIGS / "tiny"
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    _save_pictures(folder, 24)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def squares(pictures: Path, cache: Path) -> Squares:
+    data = DataConfig(crop=64, square=64, cache=str(cache))
+    return open_pictures((str(pictures),), data).squares
+
+
+Overrides = Callable[..., list[str]]
+
+
+@pytest.fixture
+def short(pictures: Path, cache: Path, tmp_path: Path) -> Overrides:
+    """Overrides for a run of a few steps without LPIPS in ``tmp_path / "run"``."""
+
+    def overrides(**changed: object) -> list[str]:
+        values: dict[str, object] = {
+            "data": pictures,
+            "output": tmp_path / "run",
+            "crops.cache": cache,
+            "loss.lpips": 0,
+            "steps": 4,
+            "batch_size": 4,
+            "log_every": 1,
+            "optimiser.warmup_steps": 1,
+            "validate.pictures": 2,
+            "validate.snr_db": [10],
+            "validate.cbr": ["1/24"],
+            "prior_pictures": 4,
+            "parent": "",
+        }
+        values |= {key.replace("__", "."): value for key, value in changed.items()}
+        return [f"{key}={value}" for key, value in values.items()]
+
+    return overrides
+
+
+def _start_training(
+    config: Path, overrides: list[str], processes: int = 1
+) -> subprocess.Popen[str]:
+    """``python -m lrisc.training``, one thread per process, under torchrun if asked."""
+    launcher = [sys.executable, "-m"]
+    if processes > 1:
+        launcher += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(
+        [*launcher, "lrisc.training", str(config), *overrides],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def start_training() -> Callable[..., subprocess.Popen[str]]:
+    return _start_training

@@ -1,0 +1,202 @@
+"""The loss of a step: physics of the link, what learns, and Eq. 11 by hand."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lrisc.models.config import PRESETS
+from lrisc.models.lrisc import Lrisc
+from lrisc.training.conditions import LinkConditions, Regions, draw_link, draw_regions, fixed_link
+from lrisc.training.config import LinkConfig, LossConfig, RoiConfig
+from lrisc.training.draws import Draws
+from lrisc.training.objective import cross_channel, rate_levels, training_loss
+
+PLAIN = LossConfig(lpips=0.0, source="none", one_step_fraction=1.0)
+
+
+class BrightnessDistance(nn.Module):
+    """Stands in for LPIPS: the squared difference of brightness, whole or as a map."""
+
+    def forward(self, image: Tensor, other: Tensor, *, spatial: bool | None = None) -> Tensor:
+        where = (image - other).square().mean(1, keepdim=True)
+        return where if spatial else where.mean((1, 2, 3))
+
+
+@pytest.fixture(scope="module")
+def model() -> Lrisc:
+    torch.manual_seed(0)
+    return Lrisc(PRESETS["tiny"])
+
+
+def image(batch: int = 4) -> Tensor:
+    return Draws(1, 1, range(batch)).uniform("image", (3, 64, 64)) * 2 - 1
+
+
+@pytest.mark.parametrize(("snr_db", "fading"), [(10.0, False), (0.0, False), (10.0, True)])
+def test_channel_physics(snr_db: float, fading: bool) -> None:
+    """Unit power per image, the SNR asked for, and the equaliser's known error."""
+    draws = Draws(0, 0, range(2))
+    symbols = 7 * draws.normal("symbols", (256, 64, 2))
+    symbols[1] *= 3  # another scale in the same batch must not matter
+    mask = torch.arange(64).expand(2, 256, 64) < 48
+    link = fixed_link(2, snr_db, 1 / 24)
+    if fading:
+        block = torch.full((2,), 16.0)
+        link = LinkConditions(link.snr_db, link.cbr, link.beta, torch.tensor([True] * 2), block, 16)
+    received, seen = cross_channel(symbols, mask, link, draws)
+    sent = symbols * mask.unsqueeze(-1)
+    scale = (sent.square().sum((1, 2, 3)) / mask.sum((1, 2))).rsqrt()
+    error = (received - sent * scale[:, None, None, None]).square().sum((1, 2, 3))
+    error = error / mask.sum((1, 2))
+    n0 = 10 ** (-snr_db / 10)
+    if not fading:
+        expected = torch.tensor(n0 / (1 + n0))  # of an MMSE estimate, for Gaussian symbols
+        assert seen.allclose(torch.full_like(seen, snr_db), atol=1e-4)
+    else:
+        gain = -torch.rand(1_000_000, generator=torch.Generator().manual_seed(0)).log()
+        expected = (n0 / (gain + n0)).mean()
+        assert float(seen.std()) > 0.3
+    assert error.allclose(expected.expand(2), rtol=0.12 if fading else 0.03)
+    assert bool((received[~mask] == 0).all())
+
+
+def test_budgets_and_fixed_beta() -> None:
+    values = PRESETS["tiny"].rate_values
+    likelihood = Draws(0, 0, range(3)).uniform("p", (48, 8, 8)).clamp(min=1e-6)
+    link = replace(fixed_link(3, 10.0, 1 / 24), beta=torch.tensor([torch.nan, 0.2, torch.nan]))
+    sent = torch.tensor(values)[rate_levels(likelihood, link, values)].sum((1, 2))
+    budget = 3 * 128 * 128 / 24
+    assert 0.9 * budget < int(sent[0]) <= budget
+    bits = -likelihood[1].log2().sum()
+    assert 0.2 * float(bits) * 0.9 < int(sent[1]) < 0.2 * float(bits) * 1.4
+
+
+def test_drawn_conditions() -> None:
+    link = LinkConfig(favourite_fraction=0.25, rayleigh_fraction=0.25)
+    drawn = draw_link(Draws(0, 5, range(4000)), link, 5)
+    assert drawn.fading is not None
+    assert -2 <= float(drawn.snr_db.min()) < -1.9
+    assert 19.9 < float(drawn.snr_db.max()) < 20
+    assert 1 / 96 <= float(drawn.cbr.min()) < 1 / 95
+    assert 1 / 12.1 < float(drawn.cbr.max()) <= 1 / 12
+    favourite = (drawn.cbr == torch.tensor(1 / 48)).float().mean()
+    assert abs(float(favourite) - 0.25) < 0.03
+    assert abs(float(drawn.fading.float().mean()) - 0.25) < 0.03
+    easy = draw_link(Draws(0, 5, range(4)), replace(link, easy_steps=6), 5)
+    assert easy.fading is None
+    assert easy.snr_db.tolist() == [10.0] * 4
+
+
+def test_drawn_regions() -> None:
+    assert draw_regions(Draws(0, 0, range(4)), RoiConfig(), 64, 64) is None
+    regions = draw_regions(Draws(0, 0, range(400)), RoiConfig(0.5, (0.2, 0.8)), 64, 64)
+    assert regions is not None
+    has = regions.gamma < 1
+    assert 160 < int(has.sum()) < 240
+    assert bool((regions.mask[~has] == 0).all())
+    share = regions.mask[has].mean((1, 2, 3))
+    assert 0 < float(share.min()) < 0.2
+    assert float(share.max()) > 0.5
+
+
+def test_mean_over_parts_is_the_joint_loss(model: Lrisc) -> None:
+    """What makes two processes give the gradient of one."""
+    loss = LossConfig(lpips=0.6, latent=0.1, source="share", one_step_fraction=0.5)
+    pictures = image(4)
+
+    def part(samples: range) -> Tensor:
+        draws = Draws(0, 40, samples)
+        link = draw_link(draws, LinkConfig(rayleigh_fraction=0.5), 40)
+        regions = draw_regions(draws, RoiConfig(0.5), 64, 64)
+        x = pictures[samples.start : samples.stop]
+        perceptual = BrightnessDistance()
+        return training_loss(
+            model, perceptual, x, draws, loss, rate=0.1, conditions=link, regions=regions
+        )[0].detach()
+
+    joint = part(range(4))
+    assert float((part(range(2)) + part(range(2, 4))) / 2) == pytest.approx(float(joint), rel=1e-5)
+    assert float(part(range(2))) != pytest.approx(float(joint), rel=1e-3)
+
+
+def test_eq_11_by_hand(model: Lrisc) -> None:
+    """(1 - eta)[d + d'] + eta [d_p + d_p'] + lambda R, with the source reconstruction twice."""
+    x, link = image(), fixed_link(4, 10.0, 1 / 24)
+    terms: dict[str, float] = {}
+    for source in ("none", "both"):
+        for eta in (0.0, 1.0):
+            loss = replace(PLAIN, source=source, eta=eta, mse=3.0, lpips=5.0)
+            value, _ = training_loss(
+                model, BrightnessDistance(), x, Draws(0, 0, range(4)), loss,
+                rate=0.0, conditions=link,
+            )  # fmt: skip
+            terms[f"{source} {eta:g}"] = float(value.detach())
+    # The stand-in for LPIPS equals the MSE, so only the weights differ.
+    assert terms["none 1"] / terms["none 0"] == pytest.approx(5 / 3, rel=1e-4)
+    # Stage 1 decodes z itself: exactly the source term that "both" adds.
+    stage1, _ = training_loss(
+        model, None, x, Draws(0, 0, range(4)), replace(PLAIN, eta=0.0, mse=3.0),
+        rate=0.0, conditions=None,
+    )  # fmt: skip
+    assert terms["both 0"] == pytest.approx(terms["none 0"] + float(stage1.detach()), rel=1e-4)
+    rated, seen = training_loss(
+        model, None, x, Draws(0, 0, range(4)), replace(PLAIN, eta=0.0, mse=3.0),
+        rate=2.0, conditions=None,
+    )  # fmt: skip
+    assert float((rated - stage1).detach()) == pytest.approx(2 * float(seen["bpp"]) / 4, rel=1e-3)
+
+
+def test_regional_loss(model: Lrisc) -> None:
+    """MSE alone inside, MSE and perception outside."""
+    x, half = image(), torch.zeros(4, 1, 64, 64)
+    half[..., :32] = 1
+    losses: list[float] = []
+    for mask in (torch.zeros_like(half), half, torch.ones_like(half)):
+        regions = Regions(mask, torch.ones(4))  # gamma 1: the latent is the same
+        value, _ = training_loss(
+            model, BrightnessDistance(), x, Draws(0, 0, range(4)),
+            replace(PLAIN, eta=0.5, mse=1.0, lpips=100.0),
+            rate=0.0, conditions=None, regions=regions,
+        )  # fmt: skip
+        losses.append(float(value.detach()))
+    plain, _ = training_loss(
+        model, None, x, Draws(0, 0, range(4)), replace(PLAIN, eta=0.0, mse=1.0),
+        rate=0.0, conditions=None,
+    )  # fmt: skip
+    assert losses[2] == pytest.approx(float(plain.detach()), rel=1e-4)
+    assert losses[1] == pytest.approx((losses[0] + losses[2]) / 2, rel=0.1)
+    assert losses[0] == pytest.approx(50.5 * float(plain.detach()), rel=1e-4)
+
+
+def test_weak_background_sends_fewer_symbols(model: Lrisc) -> None:
+    """gamma reaches the rate rule: the background's entropy and so its rate fall."""
+    mask = torch.zeros(4, 1, 64, 64)
+    bpp: list[float] = []
+    for gamma in (1.0, 0.2):
+        regions = Regions(mask, torch.full((4,), gamma))
+        amplified = model.analysis.stages[-1]
+        handle = amplified.register_forward_hook(lambda _, __, out: out * 40)
+        _, terms = training_loss(
+            model, None, image(), Draws(0, 0, range(4)), PLAIN,
+            rate=1.0, conditions=None, regions=regions,
+        )  # fmt: skip
+        handle.remove()
+        bpp.append(float(terms["bpp"]))
+    assert bpp[1] < 0.9 * bpp[0]
+
+
+def test_without_adaptation_the_codec_ignores_the_snr(model: Lrisc) -> None:
+    with torch.no_grad():
+        for part in (model.jscc_encoder.snr, model.jscc_decoder.snr):
+            part.trunk[-1].get_parameter("weight").normal_()
+    levels = torch.full((1, 4, 4), 5)
+    latent = Draws(0, 0, range(1)).normal("z", (48, 4, 4))
+    symbols = [
+        model.jscc_encoder(latent, levels, torch.tensor([snr]), adapt=adapt)
+        for adapt in (False, True)
+        for snr in (0.0, 20.0)
+    ]
+    assert torch.equal(symbols[0], symbols[1])
+    assert not torch.equal(symbols[2], symbols[3])

@@ -1,0 +1,404 @@
+"""Whole runs: every stage, interruptions, failures, several processes, slices."""
+
+import json
+import logging
+import os
+import random
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from lrisc.errors import InputError
+from lrisc.evaluation.lpips import Lpips
+from lrisc.evaluation.lpips_weights import LpipsUnavailableError
+from lrisc.files import UnwritableError
+from lrisc.training import step as step_module
+from lrisc.training.config import DataConfig
+from lrisc.training.data import crop_batch
+from lrisc.training.draws import Draws
+from lrisc.training.loop import DivergedError
+from lrisc.training.main import read_schedule, run
+from lrisc.training.pieces import MANIFEST, join, split
+from lrisc.training.slices import train_slice
+from lrisc.training.state import read_progress
+
+Overrides = Callable[..., list[str]]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def lines(folder: Path, group: str = "train") -> list[dict[str, Any]]:
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [record for record in records if record["group"] == group]
+
+
+@contextmanager
+def loss_at(monkeypatch: pytest.MonkeyPatch, call: int, change: Callable[..., Any]) -> Any:
+    """Change what the n-th call of the loss (from 0) returns."""
+    original, calls = step_module.training_loss, iter(range(10**9))
+
+    def changed(*arguments: Any, **options: Any) -> Any:
+        loss, terms = original(*arguments, **options)
+        return (change(loss), terms) if next(calls) == call else (loss, terms)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(step_module, "training_loss", changed)
+        yield
+
+
+def test_all_stages_then_transmit(
+    tiny_configs: Path, short: Overrides, pictures: Path, tmp_path: Path
+) -> None:
+    import lrisc
+
+    try:
+        Lpips.from_weights("alex")
+        lpips = 0.6
+    except LpipsUnavailableError:
+        lpips = 0.0
+    changed = short(loss__lpips=lpips, steps=30, batch_size=8, log_every=10, validate__minutes=0)
+    changed = [o for o in changed if not o.startswith(("parent", "optimiser"))]
+    assert run(tiny_configs / "all.yaml", changed) == "finished"
+
+    root = tmp_path / "run"
+    for name in ("stage1", "stage2a", "stage3"):
+        loss = [line["loss"] for line in lines(root / name)]
+        assert len(loss) == 3
+        assert loss[-1] < 0.97 * loss[0], name
+    latent = [line["latent"] for line in lines(root / "stage2a")]
+    assert latent[-1] < 0.7 * latent[0]
+    for name in ("stage1", "stage2a", "stage2b", "stage3"):
+        assert (root / name / "best" / "config.json").is_file()
+        with Image.open(next((root / name / "samples").glob("*.png"))) as sheet:
+            assert sheet.height == 2 * 64
+        assert "psnr" in lines(root / name, "validation")[-1]
+
+    # What a stage does not train stays as its parent left it.
+    first, last = (load_file(root / f"{n}/final/model.safetensors") for n in ("stage1", "stage2b"))
+    frozen = ("analysis", "hyperprior", "context", "unet")
+    assert all(torch.equal(first[k], last[k]) for k in first if k.startswith(frozen))
+    assert not all(torch.equal(first[k], last[k]) for k in first if k.startswith("jscc"))
+
+    folder = root / "final"
+    loaded = lrisc.load_checkpoint(folder)
+    assert [stage["stage"] for stage in loaded.info["training"]] == [
+        "stage1",
+        "stage2a",
+        "stage2b",
+        "stage3",
+    ]
+    default = type(loaded.prior).default(loaded.prior.levels)
+    assert (loaded.prior.table != default.table).any()
+    card = (folder / "README.md").read_text()
+    for fact in (pictures.name, "24 (0 skipped)", "240", "stage2b", "psnr@10dB", "LPIPS"):
+        assert fact in card
+    image = Image.open(next(pictures.iterdir()))
+    result = lrisc.transmit(image, snr_db=10, cbr=1 / 8, model=folder)
+    assert result.reconstruction is not None
+    assert result.reconstruction.size == image.size
+
+    # Running it again finds everything done.
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    start = time.monotonic()
+    assert run(tiny_configs / "all.yaml", changed) == "finished"
+    assert time.monotonic() - start < 30
+    assert lines(root / "stage3")[-1]["step"] == 30
+    assert (folder / "model.safetensors").stat().st_mtime_ns >= before
+
+
+def test_killed_and_resumed_equals_uninterrupted(
+    tiny_configs: Path, short: Overrides, start_training: Callable[..., Any], tmp_path: Path
+) -> None:
+    """SIGKILL at random moments; losses, weights, averages and moments agree to the bit."""
+    config = tiny_configs / "stage3.yaml"
+    settings = {"steps": 10, "save_minutes": 0, "log_every": 2, "optimiser.warmup_steps": 4}
+    whole = start_training(config, short(output=tmp_path / "whole", **settings))
+    dice = random.Random(time.time_ns())
+    cut = short(output=tmp_path / "cut", **settings)
+    for least in (1, 3):
+        process = start_training(config, cut)
+        state = tmp_path / "cut" / "state.safetensors"
+        metrics = tmp_path / "cut" / "metrics.jsonl"
+        while process.poll() is None:
+            if metrics.is_file() and metrics.read_text().count("\n") >= least:
+                time.sleep(dice.uniform(0, 0.1))
+                process.kill()
+                break
+            time.sleep(0.02)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert read_progress(state).step < 10
+    last = start_training(config, cut)
+    for process in (last, whole):
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    names = ("step", "loss", "mse", "bpp", "latent", "gradient_norm", "learning_rate")
+    expected = [[line[name] for name in names] for line in lines(tmp_path / "whole")]
+    assert [[line[name] for name in names] for line in lines(tmp_path / "cut")] == expected
+    assert len(expected) == 5
+    states = [load_file(tmp_path / n / "state.safetensors") for n in ("whole", "cut")]
+    assert states[0].keys() == states[1].keys()
+    assert any(key.startswith("optimiser.") for key in states[0])
+    for key, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][key]), key
+
+
+def test_two_processes_give_the_joint_gradient(
+    tiny_configs: Path, short: Overrides, start_training: Callable[..., Any], tmp_path: Path
+) -> None:
+    """After one step Adam's first moment is a tenth of the clipped gradient."""
+    settings = {"steps": 1, "optimiser.clip": 0.5, "loss.source_fraction": 0.5, "seed": 3}
+    settings |= {"loss.one_step_fraction": 0.5, "roi.fraction": 0.5, "validation": ""}
+    runs = [
+        start_training(
+            tiny_configs / "stage3.yaml", short(output=tmp_path / str(count), **settings), count
+        )
+        for count in (1, 2)
+    ]
+    for process in runs:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    one, two = (load_file(tmp_path / str(count) / "state.safetensors") for count in (1, 2))
+    keys = [key for key in one if key.endswith(".exp_avg")]
+    assert len(keys) > 100
+    joint = torch.cat([one[key].flatten() for key in keys])
+    mean = torch.cat([two[key].flatten() for key in keys])
+    assert float(joint.norm()) > 0.01
+    assert float((joint - mean).norm() / joint.norm()) < 1e-4
+    loss = [lines(tmp_path / str(count))[0]["loss"] for count in (1, 2)]
+    assert loss[0] == pytest.approx(loss[1], rel=1e-5)
+    with safe_open(tmp_path / "2" / "state.safetensors", "pt") as file:
+        progress = json.loads(file.metadata()["progress"])
+    assert progress["samples"] == 4
+    assert "2 processes" in progress["hardware"][0]
+
+
+def test_changed_config_says_what_changed(
+    tiny_configs: Path, short: Overrides, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    config = tiny_configs / "stage1.yaml"
+    run(config, short(steps=1))
+    with pytest.raises(InputError) as caught:
+        run(config, short(steps=2, loss__eta=0.25, optimiser__clip=2))
+    message = str(caught.value)
+    assert "loss.eta: 0.5 -> 0.25; optimiser.clip: 1.0 -> 2.0" in message
+    assert "steps" not in message
+    assert "\n" not in message
+    assert read_progress(tmp_path / "run" / "state.safetensors").step == 1
+    with caplog.at_level(logging.WARNING, "lrisc"):
+        run(config, short(steps=2, loss__eta=0.25, resume_anyway="true"))
+    assert "resuming with a changed config: loss.eta: 0.5 -> 0.25" in caplog.text
+    assert read_progress(tmp_path / "run" / "state.safetensors").step == 2
+
+
+def test_other_pictures_are_noticed(
+    tiny_configs: Path, short: Overrides, save_pictures: Callable[..., None], tmp_path: Path
+) -> None:
+    run(tiny_configs / "stage1.yaml", short(steps=1))
+    save_pictures(tmp_path / "other", 20)
+    with pytest.raises(InputError, match="other pictures than before"):
+        run(tiny_configs / "stage1.yaml", short(steps=2, data=tmp_path / "other"))
+
+
+def test_unwritable_folder(tiny_configs: Path, short: Overrides, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        UnwritableError, match=r"cannot write .*metrics.jsonl: Not a directory"
+    ) as e:
+        run(tiny_configs / "stage1.yaml", short(output=tmp_path / "file" / "run"))
+    assert "\n" not in str(e.value)
+
+
+def test_full_disk_leaves_the_last_state_intact(
+    tiny_configs: Path, short: Overrides, tmp_path: Path
+) -> None:
+    config, state = tiny_configs / "stage1.yaml", tmp_path / "run" / "state.safetensors"
+    run(config, short(steps=2))
+    before = state.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The kernel refuses the rest of a file beyond the limit, as it does on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(UnwritableError, match="the previous one is intact") as caught:
+            run(config, short(steps=3, save_minutes=0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(state) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert state.read_bytes() == before
+    assert not list(state.parent.glob("*.tmp")) + list(state.parent.glob(".*.tmp"))
+    assert run(config, short(steps=3)) == "finished"
+
+
+def test_nan_loss_stops_and_saves_the_batch(
+    tiny_configs: Path,
+    short: Overrides,
+    monkeypatch: pytest.MonkeyPatch,
+    squares: Any,
+    tmp_path: Path,
+) -> None:
+    config = tiny_configs / "stage1.yaml"
+    with (
+        loss_at(monkeypatch, 2, lambda loss: loss * torch.nan),
+        pytest.raises(DivergedError, match="at step 2 the loss is nan") as caught,
+    ):
+        run(config, short(save_minutes=0))
+    assert "\n" not in str(caught.value)
+    path = tmp_path / "run" / "diverged-step-2-process-0.safetensors"
+    assert str(path) in str(caught.value)
+    stage = read_schedule(config, short()).stages[0]
+    data = DataConfig(crop=64, square=64)
+    expected = crop_batch(squares[: len(squares) - 6], Draws(stage.draw_seed, 2, range(4)), data)
+    assert torch.equal(load_file(path)["pictures"], expected)
+    state = tmp_path / "run" / "state.safetensors"
+    assert read_progress(state).step == 2
+    assert all(bool(torch.isfinite(t).all()) for t in load_file(state).values())
+    assert run(config, short()) == "finished"  # the cause is gone, and it goes on
+
+
+def test_infinite_gradients_are_skipped_but_not_for_ever(
+    tiny_configs: Path, short: Overrides, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def explode(loss: torch.Tensor) -> torch.Tensor:
+        return loss + (loss - loss.detach()) * 1e38 * 1e38
+
+    with loss_at(monkeypatch, 1, explode):
+        run(tiny_configs / "stage1.yaml", short(steps=3))
+    progress = read_progress(tmp_path / "run" / "state.safetensors")
+    assert (progress.step, progress.skipped) == (3, 1)
+    state = load_file(tmp_path / "run" / "state.safetensors")
+    assert all(bool(torch.isfinite(t).all()) for t in state.values())
+    monkeypatch.setattr("lrisc.training.loop._MAX_SKIPPED", 1)
+    with (
+        loss_at(monkeypatch, 0, explode),
+        pytest.raises(DivergedError, match="gradients in a row are not finite"),
+    ):
+        run(tiny_configs / "stage1.yaml", short(steps=5))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_save_and_stop(
+    tiny_configs: Path,
+    short: Overrides,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    handlers = signal.getsignal(number)
+
+    def send(loss: torch.Tensor) -> torch.Tensor:
+        os.kill(os.getpid(), number)
+        return loss
+
+    with loss_at(monkeypatch, 1, send):
+        assert run(tiny_configs / "stage1.yaml", short(steps=50)) == "interrupted"
+    assert read_progress(tmp_path / "run" / "state.safetensors").step in (2, 3)
+    assert signal.getsignal(number) == handlers
+
+
+def test_slot_and_time_schedule(tiny_configs: Path, short: Overrides, tmp_path: Path) -> None:
+    """The learning rate follows the total time over several slots, and ends at zero."""
+    config, state = tiny_configs / "stage1.yaml", tmp_path / "run" / "state.safetensors"
+    timed = {"schedule": "time", "total_minutes": 0.15, "steps": 1}
+    assert run(config, short(max_minutes=0.04, **timed)) == "out of time"
+    first = read_progress(state)
+    assert 0 < first.seconds < 9
+    assert run(config, short(**timed)) == "finished"
+    last = read_progress(state)
+    assert last.step > first.step
+    assert last.seconds >= 9
+    rates = [line["learning_rate"] for line in lines(tmp_path / "run")]
+    assert rates[-1] == 0
+    assert all(a >= b for a, b in pairwise(rates))
+
+
+def test_slices_go_on_from_pieces(
+    tiny_configs: Path, short: Overrides, pictures: Path, tmp_path: Path
+) -> None:
+    config = tiny_configs / "stage1.yaml"
+    options = [o for o in short(steps=100_000) if not o.startswith(("data", "output", "parent"))]
+    steps: list[int] = []
+    start = None
+    for name in ("a", "b"):
+        outcome = train_slice(
+            config,
+            [str(pictures)],
+            0.05,
+            tmp_path / f"{name}-pieces",
+            work=tmp_path / f"{name}-work",
+            start=start,
+            limit=3_000_000,
+            overrides=options,
+        )
+        assert outcome == "out of time"
+        start = tmp_path / f"{name}-pieces"
+        sizes = [p.stat().st_size for p in start.glob("piece-*")]
+        assert len(sizes) > 2
+        assert max(sizes) <= 3_000_000
+        join(start, tmp_path / f"{name}-joined")
+        joined = tmp_path / f"{name}-joined" / "state.safetensors"
+        assert joined.read_bytes() == (tmp_path / f"{name}-work/state.safetensors").read_bytes()
+        steps.append(read_progress(joined).step)
+    assert 0 < steps[0] < steps[1]
+
+
+def test_damaged_pieces(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "a").write_bytes(bytes(range(256)) * 64)
+    *pieces, manifest = split(tmp_path / "run", tmp_path / "pieces", 4096)
+    assert manifest.name == MANIFEST
+    pieces[1].write_bytes(pieces[1].read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"piece-0001.bin is damaged"):
+        join(tmp_path / "pieces", tmp_path / "out")
+    pieces[1].unlink()
+    with pytest.raises(InputError, match=r"piece-0001.bin is missing"):
+        join(tmp_path / "pieces", tmp_path / "out")
+    manifest.unlink()
+    with pytest.raises(InputError, match="no readable"):
+        join(tmp_path / "pieces", tmp_path / "out")
+
+
+def test_missing_or_wrong_parent(
+    tiny_configs: Path, short: Overrides, tiny_folder: Path, tmp_path: Path
+) -> None:
+    config = tiny_configs / "stage2a.yaml"
+    with pytest.raises(InputError, match="is no checkpoint folder"):
+        run(config, short(parent=tmp_path / "none"))
+    with pytest.raises(InputError, match="not of preset compact"):
+        run(config, short(parent=tiny_folder, preset="compact"))
+
+
+def test_batch_that_does_not_divide(
+    tiny_configs: Path, short: Overrides, start_training: Callable[..., Any]
+) -> None:
+    process = start_training(tiny_configs / "stage1.yaml", short(batch_size=3), 2)
+    _, errors = process.communicate()
+    assert process.returncode != 0
+    assert "batch_size: 3 is not a multiple of 2 processes" in errors
+
+
+def test_command_line_errors_are_one_line(
+    tiny_configs: Path, start_training: Callable[..., Any]
+) -> None:
+    process = start_training(tiny_configs / "stage1.yaml", ["stepz=3"])
+    _, errors = process.communicate()
+    assert process.returncode == 2
+    assert errors.startswith("error: unknown key 'stepz'")
+    assert errors.count("\n") == 1

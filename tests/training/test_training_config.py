@@ -1,0 +1,109 @@
+"""YAML, overrides and their complaints."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from lrisc.errors import InputError
+from lrisc.training.config import config_changes, flatten
+from lrisc.training.main import read_schedule
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda p: str(p)[-24:])
+def test_shipped_configs_are_valid(path: Path) -> None:
+    stages = read_schedule(path, []).stages
+    if path.name == "all.yaml":
+        assert [s.name for s in stages] == ["stage1", "stage2a", "stage2b", "stage3"]
+        for before, after in pairwise(stages):
+            assert after.parent == f"{before.output}/final"
+
+
+def test_stages_follow_algorithm_1() -> None:
+    for preset in ("tiny", "compact", "paper"):
+        one, two_a, two_b, three = read_schedule(CONFIGS / preset / "all.yaml", []).stages
+        assert set(one.train) == {"analysis", "hyperprior", "context", "unet"}
+        assert not one.link.enabled
+        assert set(two_a.train) == set(two_b.train) == {"jscc_encoder", "jscc_decoder"}
+        assert two_a.link.snr_db == (10, 10)
+        assert not two_a.link.adapt
+        assert two_b.link.adapt
+        assert two_b.link.snr_db == three.link.snr_db == (-2, 20)
+        assert three.link.cbr == (pytest.approx(1 / 96), pytest.approx(1 / 12))
+        assert len(three.train) == 6
+        assert three.optimiser.decay == "cosine"
+
+
+def test_published_settings() -> None:
+    one, two_a, _, three = read_schedule(CONFIGS / "paper" / "all.yaml", []).stages
+    assert (one.steps, one.batch_size, one.crops.crop, one.crops.pictures) == (
+        10**6,
+        16,
+        256,
+        50000,
+    )
+    assert (one.optimiser.name, one.optimiser.learning_rate) == ("adam", 1e-4)
+    assert (two_a.link.beta, two_a.link.beta_fraction) == (0.2, 1)
+    assert (three.epochs, three.loss.eta, three.loss.source) == (20, 0.5, "both")
+
+
+def test_overrides() -> None:
+    one, *_, three = read_schedule(
+        CONFIGS / "tiny" / "all.yaml",
+        ["steps=7", "stage3.steps=9", "data=/a b", "output=/out", "loss.eta=1/4", "max_minutes=2"],
+    ).stages
+    assert (one.steps, three.steps) == (7, 9)
+    assert (one.data, one.output) == (("/a b",), "/out/stage1")
+    assert one.loss.eta == three.loss.eta == 0.25
+    assert one.max_minutes == 0  # a plan's slot is one for all stages
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stepz=3", "unknown key 'stepz'"),
+        ("loss.mze=3", "unknown key 'loss.mze'"),
+        ("steps.more=3", "unknown key"),
+        ("steps=many", "steps"),
+        ("link.snr_db=[20,-2]", "low to high"),
+        ("train=[unit]", "unit"),
+        ("precision=fp8", "fp8"),
+        ("crops.crop=100", "multiple of 16"),
+        ("steps", "key=value"),
+        ("schedule=time", "total_minutes"),
+    ],
+)
+def test_bad_keys_are_named_in_one_line(override: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_schedule(CONFIGS / "tiny" / "stage1.yaml", [override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_yaml(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read"):
+        read_schedule(tmp_path / "none.yaml", [])
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(InputError, match="not YAML"):
+        read_schedule(tmp_path / "bad.yaml", [])
+    (tmp_path / "empty.yaml").write_text("preset: tiny")
+    with pytest.raises(InputError, match="lacks name, output"):
+        read_schedule(tmp_path / "empty.yaml", [])
+
+
+def test_changes_skip_harmless_keys() -> None:
+    path = CONFIGS / "tiny" / "stage1.yaml"
+    saved = flatten(read_schedule(path, []).stages[0])
+    same = read_schedule(path, ["steps=99", "data=/x", "max_minutes=3", "validate.side=64"])
+    assert config_changes(saved, same.stages[0]) == []
+    other = read_schedule(path, ["loss.eta=0.1", "batch_size=2"])
+    assert config_changes(saved, other.stages[0]) == ["batch_size: 8 -> 2", "loss.eta: 0.5 -> 0.1"]
+
+
+def test_rate_warm_up() -> None:
+    loss = read_schedule(CONFIGS / "compact" / "stage1.yaml", []).stages[0].loss
+    assert loss.rate_at(0) == loss.rate_at(299) == 1e-6
+    assert loss.rate_at(300) < loss.rate_at(1800) < loss.rate_at(3300)
+    assert loss.rate_at(3300) == loss.rate_at(10**6) == pytest.approx(loss.rate)
