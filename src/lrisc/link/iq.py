@@ -107,7 +107,7 @@ def estimate_channel(symbols: Tensor) -> Received:
         symbols: complex64 (n,) from ``read_recording``.
 
     Returns:
-        The symbols with one gain throughout and the noise variance.
+        The symbols, brought to mean power 1, with one gain throughout and the noise variance.
 
     Raises:
         InputError: silence, too few symbols for a frame, or another format.
