@@ -54,3 +54,11 @@ def test_streams_are_uncorrelated(other) -> None:
     first = Draws(0, 3, range(1)).normal("a", (1 << 16,))
     correlation = float((first * other()).mean())
     assert abs(correlation) < 5 / 256  # five standard deviations
+
+
+def test_a_subset_draws_what_the_whole_draws_for_it() -> None:
+    whole = Draws(3, step=5, samples=range(6))
+    chosen = torch.tensor([True, False, False, True, True, False])
+    part = whole.subset(chosen).normal("noise", (3, 4))
+    assert torch.equal(part, whole.normal("noise", (3, 4))[chosen])
+    assert whole.subset(torch.zeros(6, dtype=torch.bool)).normal("noise", (2,)).shape == (0, 2)

@@ -59,6 +59,12 @@ class Draws:
         """Number of samples."""
         return self._keys.shape[0]
 
+    def subset(self, chosen: Tensor) -> Draws:
+        """The same random numbers for some of the samples, chosen (B,) bool."""
+        part = Draws.__new__(Draws)
+        part.device, part._keys = self.device, self._keys[chosen]
+        return part
+
     def _integers(self, stream: str, count: int) -> Tensor:
         first = _mix(self._keys ^ _signed(zlib.crc32(stream.encode())))
         # A constant beyond every position: otherwise one position would hash to a known value.
