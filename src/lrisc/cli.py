@@ -218,7 +218,8 @@ def train(
     """Train a stage or a whole schedule; run it again and it goes on."""
     from lrisc.training.main import run
 
-    run(config, overrides or [])
+    if run(config, overrides or []) == "interrupted":
+        raise typer.Exit(130)
 
 
 @app.command()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
-from lrisc.errors import LriscError
-from lrisc.training.main import run
+from lrisc.training.main import exit_code, run
 
 
 def main() -> int:
@@ -17,16 +15,7 @@ def main() -> int:
     parser.add_argument("config", type=Path, help="a stage or a plan, see configs/")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     arguments = parser.parse_args()
-    logging.basicConfig(
-        level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr
-    )
-    logging.getLogger("lrisc").setLevel(logging.INFO)
-    try:
-        outcome = run(arguments.config, arguments.overrides)
-    except LriscError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 130 if outcome == "interrupted" else 0
+    return exit_code(lambda: run(arguments.config, arguments.overrides))
 
 
 if __name__ == "__main__":

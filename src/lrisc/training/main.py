@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lrisc.errors import InputError
+from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
 from lrisc.training.config import (
     Plan,
@@ -134,3 +136,23 @@ def _copy(source: Path, target: Path) -> None:
 
 def _copy_file(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
+
+
+def exit_code(train: Callable[[], Outcome]) -> int:
+    """Run training as a program.
+
+    Args:
+        train: what to run.
+
+    Returns:
+        0 done or out of time, 130 interrupted, or that of an error, told in one line on stderr.
+    """
+    logging.basicConfig(
+        level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("lrisc").setLevel(logging.INFO)
+    try:
+        return 130 if train() == "interrupted" else 0
+    except LriscError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code

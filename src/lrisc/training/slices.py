@@ -17,9 +17,9 @@ from pathlib import Path
 
 import yaml
 
-from lrisc.errors import InputError, LriscError
+from lrisc.errors import InputError
 from lrisc.training.loop import Outcome
-from lrisc.training.main import run
+from lrisc.training.main import exit_code, run
 from lrisc.training.pieces import MANIFEST, join, split
 from lrisc.training.state import STATE_FILE
 
@@ -96,12 +96,8 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("slice-run"), help="run folder here")
     parser.add_argument("--limit-mb", type=float, default=90.0, help="most MB of a piece")
     arguments = parser.parse_intermixed_args()
-    logging.basicConfig(
-        level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr
-    )
-    logging.getLogger("lrisc").setLevel(logging.INFO)
-    try:
-        outcome = train_slice(
+    return exit_code(
+        lambda: train_slice(
             arguments.config,
             arguments.data,
             arguments.minutes,
@@ -111,10 +107,7 @@ def main() -> int:
             limit=int(arguments.limit_mb * 1e6),
             overrides=arguments.overrides,
         )
-    except LriscError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 130 if outcome == "interrupted" else 0
+    )
 
 
 if __name__ == "__main__":
