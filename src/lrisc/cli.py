@@ -59,11 +59,19 @@ BlockOption = Annotated[
 ]
 RoiOption = Annotated[
     list[str] | None,
-    typer.Option("--roi", help="none, auto, a mask file, or x,y,w,h; may be repeated."),
+    typer.Option(
+        "--roi",
+        help="none, auto, a mask file, x,y,w,h, or another detector such as rembg:u2net; may be "
+        "repeated.",
+    ),
 ]
 StrengthOption = Annotated[
     float | None,
     typer.Option("--roi-strength", help="gamma in (0, 1]: smaller favours the region more."),
+]
+SteeringOption = Annotated[
+    str | None,
+    typer.Option("--roi-steering", help="What gamma weights: latent, rate or both."),
 ]
 StepsOption = Annotated[int, typer.Option("--steps", help="Diffusion steps.")]
 ModelOption = Annotated[str, typer.Option("--model", help="Name, folder or Hugging Face id.")]
@@ -99,6 +107,7 @@ def transmit(
     model: ModelOption = "compact",
     seed: SeedOption = 0,
     roi_strength: StrengthOption = None,
+    roi_steering: SteeringOption = None,
     block_length: BlockOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for pictures and report.json.")
@@ -121,8 +130,8 @@ def transmit(
             steps=steps,
             model=model,
             seed=seed,
-            roi_strength=system.DEFAULT_ROI_STRENGTH if roi_strength is None else roi_strength,
             block_length=block_length,
+            **_roi_options(roi_strength, roi_steering),
         )
         if out is not None:
             _write_result(result, out)
@@ -142,6 +151,7 @@ def encode(
     cbr: CbrOption = "1/48",
     roi: RoiOption = None,
     roi_strength: StrengthOption = None,
+    roi_steering: SteeringOption = None,
     margin: Annotated[
         float, typer.Option("--margin", help="Protect the rate map for an SNR this much lower, dB.")
     ] = 0.0,
@@ -156,8 +166,8 @@ def encode(
         snr,
         parse_cbr(cbr),
         _roi(roi),
-        system.DEFAULT_ROI_STRENGTH if roi_strength is None else roi_strength,
-        margin,
+        margin_db=margin,
+        **_roi_options(roi_strength, roi_steering),
     )
     meta = write_recording(output, frame.symbols)
     _console().print(
@@ -272,6 +282,12 @@ def _console(stderr: bool = True) -> Console:
 
 def _roi(values: list[str] | None) -> list[str] | None:
     return values or None
+
+
+def _roi_options(strength: float | None, steering: str | None) -> dict[str, Any]:
+    """What was given; the rest keeps the API's defaults."""
+    given = {"roi_strength": strength, "roi_steering": steering}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _write_result(result: TransmitResult, folder: Path) -> None:
