@@ -280,6 +280,18 @@ def _console(stderr: bool = True) -> Console:
     return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
 
 
+def _region(report: dict[str, Any]) -> str:
+    """One line on what the region of interest got."""
+    if "roi_strength" not in report:
+        return "region: nothing stands out, or everything does; all is treated alike"
+    parts = [f"region: {report['roi_area']:.0%} of the picture"]
+    for name in ("inside", "outside"):
+        psnr, symbols = report[f"psnr_{name}_db"], report[f"symbols_{name}"]
+        if psnr is not None and symbols is not None:
+            parts.append(f"{name} {psnr:.2f} dB with {symbols:.1f} symbols a patch")
+    return ", ".join(parts)
+
+
 def _roi(values: list[str] | None) -> list[str] | None:
     return values or None
 
@@ -342,6 +354,8 @@ def _show(result: TransmitResult, out: Path | None) -> None:
     psnr = "identical" if r["psnr_db"] is None else f"{r['psnr_db']:.2f} dB"
     lpips = f"{r['lpips']:.4f}" if r["lpips"] is not None else f"– ({r['lpips_reason']})"
     console.print(f"\nPSNR {psnr}   MS-SSIM {r['ms_ssim']:.4f}   LPIPS {lpips}")
+    if "roi_area" in r:
+        console.print(_region(r))
     parts = "   ".join(f"{name} {seconds:.2f}" for name, seconds in r["seconds"].items())
     console.print(f"seconds: {parts}")
     if out is not None:

@@ -2,7 +2,7 @@
 
 ::
 
-    picture ─ shrink to 30,976 pixels ─ 4×4 space to depth ─► H/4 ─► H/8 ─► H/16 ─► H/32
+    picture ─ shrink to 20,736 pixels ─ 4×4 space to depth ─► H/4 ─► H/8 ─► H/16 ─► H/32
                                                                │      │       │       │ context of
                                                                │      │       │       │ all of it
     map ◄─ enlarge ◄─ sigmoid ◄───────────────────────────── H/4 ◄─ H/8 ◄─ H/16 ◄─────┘
@@ -44,7 +44,7 @@ class SaliencyConfig:
 
     widths: tuple[int, int, int, int] = (24, 48, 64, 80)
     depths: tuple[int, int, int, int] = (0, 2, 2, 1)
-    pixels: int = 176 * 176
+    pixels: int = 144 * 144
 
 
 class Block(nn.Module):

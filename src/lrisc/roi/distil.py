@@ -114,7 +114,8 @@ def training_batch(
 def _cut(pixels: Bytes, box: npt.NDArray[np.float64], side: int) -> Bytes:
     cut: tuple[float, float, float, float] = tuple((box * pixels.shape[0]).tolist())
     picture = Image.fromarray(np.ascontiguousarray(pixels))
-    return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR, cut))
+    bilinear = Image.Resampling.BILINEAR
+    return np.asarray(picture.resize((side, side), bilinear, cut, reducing_gap=1.0))
 
 
 def _recolour(pictures: Tensor, draws: Draws) -> Tensor:

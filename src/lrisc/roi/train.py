@@ -30,7 +30,7 @@ from lrisc.training.state import STATE_FILE, Progress, load_state, read_progress
 
 logger = logging.getLogger(__name__)
 
-SIDES = ((0.75, 128), (1.0, 160))
+SIDES = ((0.75, 96), (1.0, 128))
 """Up to which share of the run crops have which side."""
 
 
