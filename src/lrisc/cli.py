@@ -222,6 +222,22 @@ def train(
         raise typer.Exit(130)
 
 
+@app.command("app")
+def web_page(
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port to listen on.")] = 7860,
+    model: ModelOption = "compact",
+) -> None:
+    """Open a page on this machine to try it all in a browser."""
+    from lrisc.app.server import start
+
+    console = _console()
+    with console.status("loading"):
+        page = start(host, port, model)
+    console.print(f"{page.url}  (Ctrl-C stops)")
+    page.wait()
+
+
 @app.command()
 def models() -> None:
     """List the checkpoints that come inside the package."""

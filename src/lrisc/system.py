@@ -250,6 +250,7 @@ class TransmitResult:
         rate_map: complex symbols per embedding, (h, w).
         roi_mask: (H, W) in [0, 1], ``None`` without a region.
         received: what the channel delivered.
+        frame: what was sent.
     """
 
     source: Image.Image
@@ -258,6 +259,7 @@ class TransmitResult:
     rate_map: npt.NDArray[np.int64]
     roi_mask: npt.NDArray[np.float32] | None
     received: Received = field(repr=False)
+    frame: Frame = field(repr=False)
 
 
 def transmit(
@@ -349,6 +351,7 @@ def transmit(
         rate_map=frame.rate_map,
         roi_mask=None if mask is None else mask.numpy(),
         received=received,
+        frame=frame,
     )
 
 
