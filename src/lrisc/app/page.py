@@ -120,7 +120,7 @@ def _send_tab(service: Service, sample: Path) -> None:
             status = gr.HTML(_status("Nothing is sent yet."), elem_id="status")
             pair = gr.ImageSlider(
                 label="Source (left) and reconstruction (right)",
-                type="pil",
+                type="filepath",
                 format="png",
                 interactive=False,
                 max_height=560,
@@ -280,7 +280,7 @@ def _attempt(work: Callable[[], Answer]) -> Answer:
 def _outputs(answer: Answer) -> tuple[Any, ...]:
     return (
         _status(answer.status, answer.failed),
-        answer.pair,
+        None if answer.pair is None else tuple(str(path) for path in answer.pair),
         answer.figures,
         gr.update(value=answer.region, visible=answer.region is not None),
         answer.rates,
