@@ -14,10 +14,12 @@ from lrisc.evaluation.schemes import Condition, Delivery, Options, Picture, Sche
 class DeepJsccScheme(Scheme):
     """The model whose bandwidth ratio is nearest, whatever the SNR."""
 
+    networks: Any
+
     def __init__(self, variant: str | None, options: Options) -> None:
         super().__init__(variant, options)
         try:
-            self.networks: Any = import_module("lrisc.baselines.deepjscc")
+            self.networks = import_module("lrisc.baselines.deepjscc")
         except ImportError as error:
             raise InputError("DeepJSCC is not part of this installation") from error
 
