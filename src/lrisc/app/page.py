@@ -44,6 +44,7 @@ def build_page(service: Service, sample: Path) -> gr.Blocks:
 
 
 def _send_tab(service: Service, sample: Path) -> None:
+    rivals = [compare.OTHERS[name] for name in compare.available()]
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             photo = gr.File(
@@ -159,14 +160,21 @@ def _send_tab(service: Service, sample: Path) -> None:
                 elem_id="files",
             )
             others = gr.Button(
-                "What would DeepJSCC and BPG + LDPC have delivered?",
-                visible=compare.available(),
+                f"What would {' and '.join(rivals)} have delivered?",
+                visible=bool(rivals),
                 elem_id="compare",
             )
-            delivered = gr.Gallery(
-                label="The same picture, CBR and SNR", visible=False, elem_id="delivered"
-            )
             table = gr.HTML(elem_id="comparison")
+            delivered = gr.Gallery(
+                label="The same picture, CBR and SNR, without region",
+                columns=3,
+                object_fit="contain",
+                format="png",
+                buttons=_BUTTONS,
+                interactive=False,
+                visible=False,
+                elem_id="delivered",
+            )
 
     controls: list[Any] = [
         photo, editor, snr, cbr, channel, region, boxes, strength, steps, size, seed,
@@ -187,7 +195,12 @@ def _send_tab(service: Service, sample: Path) -> None:
         return _outputs(_attempt(lambda: service.send(_request(*values))))
 
     def others_answer(*values: Any) -> tuple[Any, ...]:
-        return compare.shown(service, _request(*values))
+        try:
+            done = service.compare(_request(*values))
+        except Exception as error:
+            return _status(sentence(error), failed=True), gr.update(visible=False)
+        pictures = [(str(path), name) for path, name in done.pictures]
+        return done.table, gr.update(value=pictures, visible=bool(pictures))
 
     photo.change(show, photo, [editor, status], concurrency_limit=2, show_progress="hidden")
     take_sample.click(lambda: str(service.workspace.copy(sample)), None, photo)

@@ -16,13 +16,14 @@ import torch
 from PIL import Image
 
 from lrisc import system
-from lrisc.app import pictures
+from lrisc.app import compare, pictures
 from lrisc.app.recordings import read_upload, zip_recording
 from lrisc.app.region import PAINTED, chosen_region
 from lrisc.app.workspace import Workspace
 from lrisc.checkpoint import load_checkpoint
 from lrisc.cli import parse_cbr
 from lrisc.errors import InputError, OutageError
+from lrisc.evaluation.schemes import Condition
 from lrisc.images import MIN_SIDE, load_image, to_pil
 from lrisc.link.channels import CHANNELS, DEFAULT_BLOCK_LENGTH, FADING
 from lrisc.link.iq import estimate_channel
@@ -93,6 +94,19 @@ class Answer:
     constellation: Image.Image | None = None
     symbols: str = ""
     files: list[Path] = field(default_factory=list[Path])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What several schemes delivered.
+
+    Attributes:
+        table: their figures, HTML.
+        pictures: file and caption of each that is no outage.
+    """
+
+    table: str
+    pictures: list[tuple[Path, str]]
 
 
 class Service:
@@ -175,6 +189,44 @@ class Service:
             symbols=pictures.symbol_table(report),
             files=files,
         )
+
+    def compare(self, request: Request) -> Comparison:
+        """Send the same picture with this and the other schemes.
+
+        Regions of interest are left out: the others have none.
+
+        Raises:
+            InputError: anything the user can mend, in a sentence.
+        """
+        image, _ = self.source(request)
+        channel, block_length = CHANNEL_CHOICES[request.channel]
+        cbr = parse_cbr(request.cbr)
+        if block_length is not None:
+            raise InputError(
+                f"the comparison fades every {DEFAULT_BLOCK_LENGTH} symbols or not at all: "
+                "choose another channel"
+            )
+        condition = Condition(channel, request.snr_db, cbr, request.seed)
+        with self._one_at_a_time:
+            result = system.transmit(
+                image,
+                snr_db=request.snr_db,
+                cbr=cbr,
+                channel=channel,
+                steps=request.steps,
+                model=self.checkpoint,
+                seed=request.seed,
+            )
+            others = compare.deliver(image, condition)
+        shown = [("LRISC", result.reconstruction)]
+        shown += [(compare.OTHERS[other.name], other.picture) for other in others]
+        folder = self.workspace.folder()
+        pictures: list[tuple[Path, str]] = []
+        for number, (name, picture) in enumerate(shown):
+            if picture is not None:
+                pictures.append((folder / f"{number}.png", name))
+                _save(picture, pictures[-1][0])
+        return Comparison(compare.table(result.report, others), pictures)
 
     def decode(self, files: list[Path], steps: int, seed: int) -> Answer:
         """Paint the picture of an uploaded recording.
