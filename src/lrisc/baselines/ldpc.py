@@ -118,6 +118,11 @@ def curve(mcs: fec.Mcs, channel: str) -> Curve:
             f"there are no block-error tables for the channel '{channel}', "
             f"only for {', '.join(_table())}"
         )
+    if name_of(mcs) not in curves:
+        raise InputError(
+            f"the block-error tables lack {name_of(mcs)} on {channel}; "
+            "complete them with python -m lrisc.baselines.block_errors"
+        )
     return curves[name_of(mcs)]
 
 

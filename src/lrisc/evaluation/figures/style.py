@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lrisc.files import replace_atomically, write_atomically
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow.
 _VERMILION, _BLUE, _GREEN, _BLACK = "#d55e00", "#0072b2", "#009e73", "#000000"
 _PURPLE, _ORANGE, _SKY = "#cc79a7", "#e69f00", "#56b4e9"
+
+
+Layout = Literal["constrained", "compressed"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def file_part(cbr: float) -> str:
     return fraction(cbr).replace("/", "-")
 
 
-def new_figure(width: float, height: float, layout: str = "constrained") -> Any:
+def new_figure(width: float, height: float, layout: Layout = "constrained") -> Any:
     """An empty figure in inches, without any global state of matplotlib's."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
