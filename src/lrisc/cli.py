@@ -273,8 +273,8 @@ def evaluate(
 ) -> None:
     """Compare schemes on a folder of pictures; stopped, it goes on where it was."""
     from lrisc.evaluation.command import evaluate_folder
+    from lrisc.evaluation.plan import Sweep
     from lrisc.evaluation.schemes import Options
-    from lrisc.evaluation.sweep import Sweep
 
     sweep = Sweep(
         schemes=tuple(_split(schemes, "--schemes")),
@@ -289,7 +289,12 @@ def evaluate(
     )
     if lpips not in ("alex", "vgg"):
         raise InputError(f"--lpips is alex or vgg, not {lpips}")
-    evaluate_folder(sweep, data, output, jobs=jobs, limit=limit, console=_console())
+    console = _console()
+    try:
+        evaluate_folder(sweep, data, output, jobs=jobs, limit=limit, console=console)
+    except KeyboardInterrupt as stop:
+        console.print("lrisc: interrupted; the same command goes on where it was")
+        raise typer.Exit(130) from stop
 
 
 @app.command()
@@ -331,7 +336,10 @@ def models() -> None:
 def main() -> None:
     """Entry point: errors of the user become one line and a documented exit code."""
     try:
-        app(standalone_mode=False)
+        # Typer returns the code of what ended a command early: typer.Exit, or Ctrl-C.
+        code = app(standalone_mode=False)
+        if code:
+            sys.exit(code)
     except LriscError as error:
         print(f"lrisc: {_one_line(error)}", file=sys.stderr)
         sys.exit(error.exit_code)

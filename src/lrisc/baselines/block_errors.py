@@ -1,6 +1,6 @@
 """Measures the block-error tables of BPG + LDPC with the real chain.
 
-    python -m lrisc.baselines.block_errors OUT.json [--blocks 60]
+    python -m lrisc.baselines.block_errors OUT.json [--blocks 100]
 
 Per scheme and channel: down to an SNR where every block is lost, then up in steps of 0.25 dB until
 none of ``--blocks`` is. Takes some ten minutes on one core; a file that is there already is
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 STEP_DB = 0.25
 # More errors than this say enough about a point of the waterfall.
 ENOUGH_ERRORS = 10
-_BATCH = 20
+_BATCH = 10
 # So many in a row lost are taken for all.
 _LOST_IN_A_ROW = 5
 
@@ -84,7 +84,7 @@ def main() -> int:
     """Measure what the file does not hold yet; it is saved after every curve."""
     parser = argparse.ArgumentParser(prog="python -m lrisc.baselines.block_errors")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--blocks", type=int, default=60)
+    parser.add_argument("--blocks", type=int, default=100)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     table: dict[str, Any] = {

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrisc.errors import InputError
+from lrisc.evaluation.plan import Sweep, find_pictures
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
-from lrisc.evaluation.sweep import Sweep, find_pictures, run
+from lrisc.evaluation.sweep import run
 from lrisc.link import channels
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from lrisc.evaluation.figures.reference import Curve
 from lrisc.evaluation.figures.style import (
     LABELS,
     REFERENCE_COLOUR,
-    REFERENCE_LINES,
     Look,
     display_name,
     file_part,
     fraction,
     looks,
     new_figure,
+    reference_lines,
     save,
     styled,
 )
@@ -67,17 +67,25 @@ def _draw(
     title: str,
     stem: Path,
 ) -> list[Path]:
+    from matplotlib.ticker import MaxNLocator
+
     metrics = ["psnr_db"] + ["lpips"] * any(p.lpips is not None for p in points)
     table: list[tuple[Any, ...]] = [(*astuple(p), "measured") for p in points]
     with styled():
         figure = new_figure(3.9 * len(metrics) + 0.3, 4.2)
         axes = figure.subplots(1, len(metrics), squeeze=False)[0]
+        fixed = points[0].cbr_target if axis == "snr_db" else points[0].snr_db
+        fitting = [
+            curve
+            for curve in published
+            if curve.metric in metrics and curve.fits(axis, curve.metric, points[0].channel, fixed)
+        ]
+        lines = reference_lines(curve.name for curve in fitting)
+        table += [_as_row(curve, x, y) for curve in fitting for x, y in curve.points]
         for panel, metric in zip(axes, metrics, strict=True):
             _draw_schemes(panel, points, look, axis, metric)
-            fixed = points[0].cbr_target if axis == "snr_db" else points[0].snr_db
-            fitting = [c for c in published if c.fits(axis, metric, points[0].channel, fixed)]
-            _draw_published(panel, fitting)
-            table += [_as_row(curve, x, y) for curve in fitting for x, y in curve.points]
+            _draw_published(panel, [c for c in fitting if c.metric == metric], lines)
+            panel.xaxis.set_major_locator(MaxNLocator(6))
             panel.set_ylabel(LABELS[metric] + (" (lower is better)" if metric == "lpips" else ""))
             panel.set_xlabel("SNR Es/N0 (dB)" if axis == "snr_db" else "CBR, everything counted")
         shown: dict[str, Any] = {}
@@ -91,7 +99,8 @@ def _draw(
         figure.legend(
             shown.values(), shown.keys(), loc="outside lower center", ncols=3, fontsize=7.5
         )
-        figure.suptitle(f"{title}, mean of {max(p.pictures for p in points)} pictures", fontsize=9)
+        count = max(p.pictures for p in points)
+        figure.suptitle(f"{title}, mean of {count} picture{'s' * (count > 1)}", fontsize=9)
         return save(figure, stem, _COLUMNS, table)
 
 
@@ -120,12 +129,12 @@ def _draw_schemes(
         )  # fmt: skip
 
 
-def _draw_published(panel: Any, curves: Sequence[Curve]) -> None:
-    for curve, line in zip(curves, REFERENCE_LINES, strict=False):
+def _draw_published(panel: Any, curves: Sequence[Curve], lines: dict[str, Any]) -> None:
+    for curve in curves:
         x, y = zip(*curve.points, strict=True)
         panel.plot(
-            x, y, color=REFERENCE_COLOUR, linestyle=line, linewidth=0.8, marker=".", markersize=2,
-            label=f"{curve.name}, published", zorder=1,
+            x, y, color=REFERENCE_COLOUR, linestyle=lines[curve.name], linewidth=0.8,
+            marker=".", markersize=2, label=f"{curve.name}, published", zorder=1,
         )  # fmt: skip
 
 

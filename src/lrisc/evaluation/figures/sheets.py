@@ -27,7 +27,7 @@ def draw_grids(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> list
         figure, axes = _panels(folder, image, len(schemes), 1 + len(snrs))
         used: list[Row] = []
         for line, scheme in zip(axes, schemes, strict=True):
-            _show(line[0], _picture(folder.source_path(image)), "source" if line is axes[0] else "")
+            _show(line[0], _picture(folder.source_path(image)), "source")
             line[0].set_ylabel(display_name(scheme), fontsize=8)
             for panel, snr_db in zip(line[1:], snrs, strict=True):
                 row = next((r for r in group if (r.scheme, r.snr_db) == (scheme, snr_db)), None)
@@ -65,8 +65,7 @@ def draw_rate_maps(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> 
                 panel.set_title(f"{snr_db:g} dB, mean {mean:.1f}", fontsize=7.5)
         figure.colorbar(
             shown, ax=axes, orientation="horizontal", shrink=0.6, aspect=50,
-            label="complex symbols per 16×16 patch",
-        )  # fmt: skip
+        ).set_label("complex symbols per 16×16 patch", fontsize=7.5)  # fmt: skip
         figure.suptitle(_title(image, channel, cbr), fontsize=9)
         stem = output / f"rate-map_{Path(image).stem}_{channel}_cbr-{file_part(cbr)}"
         table = [(*_cells(row), float(maps[row.key].mean()), int(maps[row.key].max()))
@@ -125,7 +124,8 @@ def _snrs(rows: Sequence[Row]) -> list[float]:
 
 def _panels(folder: ResultsFolder, image: str, lines: int, columns: int) -> tuple[Any, Any]:
     width, height = _picture(folder.source_path(image)).size
-    figure = new_figure(_PANEL * columns, (_PANEL * height / width + 0.3) * lines + 0.7)
+    size = (_PANEL * max(columns, 2), (_PANEL * height / width + 0.3) * lines + 0.7)
+    figure = new_figure(*size, layout="compressed")
     axes = figure.subplots(lines, columns, squeeze=False)
     for panel in axes.flat:
         panel.set_xticks([])

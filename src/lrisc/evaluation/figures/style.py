@@ -7,14 +7,18 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lrisc.files import replace_atomically, write_atomically
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow.
 _VERMILION, _BLUE, _GREEN, _BLACK = "#d55e00", "#0072b2", "#009e73", "#000000"
 _PURPLE, _ORANGE, _SKY = "#cc79a7", "#e69f00", "#56b4e9"
+
+
+Layout = Literal["constrained", "compressed"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,14 @@ _OTHERS = [
     for line in ("-.", "--", ":")
     for colour, marker in ((_PURPLE, "v"), (_SKY, "X"), (_ORANGE, "<"), (_BLUE, ">"))
 ]
-REFERENCE_LINES = ((0, (1, 1)), (0, (4, 2)), (0, (6, 2, 1, 2)), (0, (2, 3)), (0, (8, 2)))
+_REFERENCE_LINES = (
+    (0, (1, 1)),
+    (0, (4, 2)),
+    (0, (6, 2, 1, 2)),
+    (0, (2, 3)),
+    (0, (8, 2)),
+    (0, (6, 2, 1, 2, 1, 2)),
+)
 REFERENCE_COLOUR = "#707070"
 
 LABELS = {"psnr_db": "PSNR (dB)", "ms_ssim": "MS-SSIM", "lpips": "LPIPS"}
@@ -69,6 +80,11 @@ def looks(schemes: Iterable[str]) -> dict[str, Look]:
     return {name: _KNOWN.get(name) or next(unknown) for name in dict.fromkeys(schemes)}
 
 
+def reference_lines(names: Iterable[str]) -> dict[str, Any]:
+    """A dash pattern for every published system of a figure."""
+    return dict(zip(dict.fromkeys(names), cycle(_REFERENCE_LINES), strict=False))
+
+
 def display_name(scheme: str) -> str:
     """A scheme's name in a legend."""
     name, colon, variant = scheme.partition(":")
@@ -91,12 +107,12 @@ def file_part(cbr: float) -> str:
     return fraction(cbr).replace("/", "-")
 
 
-def new_figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float, layout: Layout = "constrained") -> Any:
     """An empty figure in inches, without any global state of matplotlib's."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 

@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy.typing as npt
 from torch import Tensor
@@ -133,10 +133,13 @@ class Scheme(ABC):
 _REGISTRY: dict[str, type[Scheme]] = {}
 
 
-def register(name: str) -> Callable[[type[Scheme]], type[Scheme]]:
+SchemeClass = TypeVar("SchemeClass", bound=type[Scheme])
+
+
+def register(name: str) -> Callable[[SchemeClass], SchemeClass]:
     """Class decorator: makes a scheme available under ``name``."""
 
-    def add(scheme: type[Scheme]) -> type[Scheme]:
+    def add(scheme: SchemeClass) -> SchemeClass:
         _REGISTRY[name] = scheme
         return scheme
 

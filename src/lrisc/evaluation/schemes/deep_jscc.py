@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
+from lrisc.checkpoint import EMBEDDED, WEIGHTS_FILE
 from lrisc.errors import InputError
 from lrisc.evaluation.schemes import Condition, Delivery, Options, Picture, Scheme, register
 
@@ -22,6 +24,14 @@ class DeepJsccScheme(Scheme):
             self.networks = import_module("lrisc.baselines.deepjscc")
         except ImportError as error:
             raise InputError("DeepJSCC is not part of this installation") from error
+
+    @property
+    def fingerprint(self) -> str:
+        """All embedded weights of DeepJSCC."""
+        digest = hashlib.sha256()
+        for name in self.networks.embedded_names():
+            digest.update((EMBEDDED / name / WEIGHTS_FILE).read_bytes())
+        return digest.hexdigest()[:16]
 
     def model_name(self, condition: Condition) -> str:
         """Which of the embedded models."""
