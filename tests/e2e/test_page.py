@@ -169,3 +169,6 @@ def test_no_sideways_scrolling_and_everything_by_keyboard(page: Page, photo: Pat
     expect(page.locator("#status")).to_contain_text("Sent 256×256")
     width = page.evaluate("window.innerWidth")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    table = page.locator("#symbols table").bounding_box()
+    assert table is not None
+    assert table["x"] + table["width"] <= width

@@ -145,14 +145,16 @@ def _send_tab(service: Service, sample: Path) -> None:
                     elem_id="rate-map",
                 )
             with gr.Row():
-                constellation = gr.Image(
-                    label="Received constellation",
-                    interactive=False,
-                    format="png",
-                    buttons=_BUTTONS,
-                    elem_id="constellation",
-                )
-                symbols = gr.HTML(label="Symbols by kind", elem_id="symbols")
+                with gr.Column(min_width=300):
+                    constellation = gr.Image(
+                        label="Received constellation",
+                        interactive=False,
+                        format="png",
+                        buttons=_BUTTONS,
+                        elem_id="constellation",
+                    )
+                with gr.Column(min_width=300):
+                    symbols = gr.HTML(label="Symbols by kind", elem_id="symbols")
             files = gr.File(
                 label="Download: pictures, report, IQ samples sent and received",
                 file_count="multiple",
