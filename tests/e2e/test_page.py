@@ -148,6 +148,14 @@ def test_an_upload_beyond_the_limit_is_refused_clearly(page: Page, tmp_path: Pat
     expect(page.get_by_text(re.compile("maximum allowed size|32")).first).to_be_visible()
 
 
+def test_a_full_queue_is_told_as_busy(page: Page, photo: Path) -> None:
+    choose_photo(page, photo)
+    full = {"detail": "Queue is full. Max size is 8 and size is 8."}
+    page.route("**/queue/join*", lambda route: route.fulfill(status=503, json=full))
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.get_by_text(re.compile("busy", re.IGNORECASE)).first).to_be_visible()
+
+
 def test_an_outage_shows_no_picture(page: Page, photo: Path) -> None:
     choose_photo(page, photo)
     set_number(page, "snr", "-6")
