@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from lrisc.evaluation.results import ResultsFolder
 
 PSNR_SLACK_DB, LPIPS_SLACK = 0.02, 0.001
