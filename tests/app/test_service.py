@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lrisc.app import compare
@@ -15,6 +16,7 @@ from lrisc.app.region import BOXES
 from lrisc.app.service import CHANNEL_CHOICES, SIZES, Request, Service, sentence
 from lrisc.app.workspace import Workspace
 from lrisc.errors import InputError, OutageError
+from lrisc.evaluation.schemes import Condition, Delivery, Picture, Scheme, register
 
 
 @pytest.fixture(scope="module")
@@ -123,14 +125,28 @@ def test_requests_at_once_are_served_one_by_one(service: Service, request_: Requ
     assert seen == [expected] * 4
 
 
-@pytest.mark.skipif(not compare.available(), reason="no other scheme is installed")
-def test_the_others_get_the_same_budget(service: Service, request_: Request) -> None:
-    comparison = service.compare(replace(request_, cbr="1/12"))
-    for name in compare.available():
-        assert compare.OTHERS[name] in comparison.table
-    assert comparison.pictures[0][1] == "LRISC"
-    assert len(comparison.pictures) == 1 + len(compare.available())
-    for path, _ in comparison.pictures:
-        assert Image.open(path).size == (192, 192)
-    nothing = service.compare(replace(request_, cbr="1/12", snr_db=-12.0))
-    assert "outage" in nothing.table
+@register("test-grey")
+class Grey(Scheme):
+    def send(self, picture: Picture, condition: Condition) -> Delivery:
+        grey = torch.full_like(picture.pixels, 0.5)
+        return Delivery(grey, picture.budget(condition.cbr), "all the same")
+
+
+@register("test-lost")
+class Lost(Scheme):
+    def send(self, picture: Picture, condition: Condition) -> Delivery:
+        return Delivery(None, picture.budget(condition.cbr), "nothing came through")
+
+
+def test_the_others_get_the_same_picture_and_budget(
+    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "OTHERS", {"test-grey": "Grey", "test-lost": "Lost"})
+    compare.available.cache_clear()
+    comparison = service.compare(request_)
+    compare.available.cache_clear()
+    assert [name for _, name in comparison.pictures] == ["LRISC", "Grey"]
+    assert [Image.open(path).size for path, _ in comparison.pictures] == [(192, 192)] * 2
+    assert "all the same" in comparison.table
+    assert "outage: nothing came through" in comparison.table
+    assert comparison.table.count("1/24.0") == 3
