@@ -55,7 +55,8 @@ class LoadedCheckpoint:
 
 def embedded_names() -> list[str]:
     """Names of the checkpoints that come inside the package."""
-    return sorted(folder.parent.name for folder in EMBEDDED.glob(f"*/{CONFIG_FILE}"))
+    names = {config.parent.name for config in EMBEDDED.glob(f"*/{CONFIG_FILE}")}
+    return sorted(names - {"saliency"})  # the detector of lrisc.roi, no checkpoint
 
 
 def save_checkpoint(
