@@ -54,8 +54,9 @@ class LoadedCheckpoint:
 
 
 def embedded_names() -> list[str]:
-    """Names of the checkpoints that come inside the package."""
-    return sorted(folder.parent.name for folder in EMBEDDED.glob(f"*/{CONFIG_FILE}"))
+    """Names of the checkpoints that come inside the package; the baselines' are not among them."""
+    configs = sorted(EMBEDDED.glob(f"*/{CONFIG_FILE}"))
+    return [c.parent.name for c in configs if json.loads(c.read_text()).get("format") == FORMAT]
 
 
 def save_checkpoint(
