@@ -74,16 +74,23 @@ def test_it_learns_and_leaves_a_codec(few: Callable[..., list[str]], tmp_path: P
     assert child.snr_db == (10.0, 10.0)
     assert [r["steps"] for r in child.info["training"]] == [300, 1]
     mine, parent = child.network.state_dict(), codec.network.state_dict()
-    fresh = {"encoder.8.weight", "encoder.8.bias", "decoder.0.weight"}
+    fresh = {"encoder.1.0.weight", "encoder.1.0.bias", "decoder.0.0.weight"}
     for name, tensor in parent.items():
         assert (name in fresh) or torch.equal(tensor, mine[name]), name
-    assert mine["encoder.8.weight"].shape[0] == 4
+    assert mine["encoder.1.0.weight"].shape[0] == 4
 
 
+@pytest.mark.parametrize("compiled", ["false", "true"])
 def test_killed_and_resumed_equals_uninterrupted(
-    few: Callable[..., list[str]], start_training: Start, tmp_path: Path
+    few: Callable[..., list[str]], start_training: Start, tmp_path: Path, compiled: str
 ) -> None:
-    options = {"steps": 30, "save_minutes": 0, "log_every": 5, "link.rayleigh_fraction": 0.5}
+    options = {
+        "compile": compiled,
+        "steps": 30,
+        "save_minutes": 0,
+        "log_every": 5,
+        "link.rayleigh_fraction": 0.5,
+    }
     whole = start_training(CONFIG, few(output=tmp_path / "whole", **options))
     cut = few(output=tmp_path / "cut", **options)
     process = start_training(CONFIG, cut)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ from lrisc.errors import InputError
 
 STRIDE = 4
 """Pixels a side per position of the feature map that is sent."""
+
+_PRELU_GAIN = 2 / (1 + 0.25**2)
 
 
 @dataclass(frozen=True)
@@ -73,20 +75,21 @@ class DeepJsccNetwork(nn.Module):
         super().__init__()
         self.config = config
         c = config.channels
-        self.encoder = nn.Sequential(
-            *(_down(3, 16, 2), nn.PReLU()),
-            *(_down(16, 32, 2), nn.PReLU()),
-            *(_down(32, 32, 1), nn.PReLU()),
-            *(_down(32, 32, 1), nn.PReLU()),
-            *(_down(32, c, 1), nn.PReLU()),
-        )
-        self.decoder = nn.Sequential(
-            *(_up(c, 32, 1), nn.PReLU()),
-            *(_up(32, 32, 1), nn.PReLU()),
-            *(_up(32, 32, 1), nn.PReLU()),
-            *(_up(32, 16, 2), nn.PReLU()),
-            *(_up(16, 3, 2), nn.Sigmoid()),
-        )
+        # The bodies are the same in every size: the layers beside them are what the CBR changes.
+        body = (_down(3, 16, 2), _down(16, 32, 2), _down(32, 32, 1), _down(32, 32, 1))
+        self.encoder = nn.Sequential(nn.Sequential(*body), _down(32, c, 1))
+        body = (_up(32, 32, 1), _up(32, 32, 1), _up(32, 16, 2))
+        output = nn.ConvTranspose2d(16, 3, 5, 2, padding=2, output_padding=1)
+        self.decoder = nn.Sequential(_up(c, 32, 1), nn.Sequential(*body, output, nn.Sigmoid()))
+        # torch's default shrinks the signal by more than half per layer: the first thousands of
+        # steps would only undo that.
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                taps = layer.in_channels * 25
+                if isinstance(layer, nn.ConvTranspose2d):
+                    taps //= layer.stride[0] ** 2
+                nn.init.normal_(layer.weight, std=(_PRELU_GAIN / taps) ** 0.5)
+                nn.init.zeros_(cast(Tensor, layer.bias))
 
     def encode(self, image: Tensor) -> Tensor:
         """Symbols before power normalisation.
@@ -98,7 +101,7 @@ class DeepJsccNetwork(nn.Module):
             Real and imaginary parts, float32 (B, n, 2), n = ceil(c·H·W/32): an odd number of
             reals is completed by a zero.
         """
-        reals = self.encoder(image).float().flatten(1)
+        reals = self.encoder(2 * image - 1).float().flatten(1)
         return functional.pad(reals, (0, reals.shape[1] % 2)).unflatten(1, (-1, 2))
 
     def decode(self, symbols: Tensor, height: int, width: int) -> Tensor:
@@ -118,8 +121,9 @@ class DeepJsccNetwork(nn.Module):
 
 
 def _down(inputs: int, outputs: int, stride: int) -> nn.Module:
-    return nn.Conv2d(inputs, outputs, 5, stride, padding=2)
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 5, stride, padding=2), nn.PReLU())
 
 
 def _up(inputs: int, outputs: int, stride: int) -> nn.Module:
-    return nn.ConvTranspose2d(inputs, outputs, 5, stride, padding=2, output_padding=stride - 1)
+    layer = nn.ConvTranspose2d(inputs, outputs, 5, stride, padding=2, output_padding=stride - 1)
+    return nn.Sequential(layer, nn.PReLU())

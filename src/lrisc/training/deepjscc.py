@@ -107,7 +107,7 @@ class DeepJsccTask:
 
     def compile(self, device: torch.device) -> bool:
         """Compile the networks in place; returns whether that worked."""
-        return compile_in_place([self.model.encoder, self.model.decoder], device)
+        return compile_in_place([*self.model.encoder, *self.model.decoder], device)
 
     def validate(self, averaged: nn.Module, pictures: Squares) -> Validation:
         """PSNR at every SNR on AWGN, with the same noise every time.
