@@ -124,17 +124,17 @@ class OptimiserConfig:
     """How the weights move.
 
     Attributes:
-        name: ``adam`` or ``adamw``.
+        name: ``adam``, ``adamw`` or ``muon`` (which uses AdamW for what is no matrix).
         learning_rate: after the warm-up.
         warmup_steps: linear warm-up.
         decay: ``cosine`` to zero at the end of the schedule, or ``constant``.
         betas: of Adam.
-        weight_decay: of AdamW.
+        weight_decay: of AdamW and Muon.
         clip: largest norm of the gradient.
         ema: decay of the averaged weights, which are what is validated and exported.
     """
 
-    name: Literal["adam", "adamw"] = "adamw"
+    name: Literal["adam", "adamw", "muon"] = "adamw"
     learning_rate: float = 1e-3
     warmup_steps: int = 300
     decay: Literal["cosine", "constant"] = "cosine"

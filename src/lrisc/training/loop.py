@@ -33,6 +33,7 @@ from lrisc.training.data import (
 )
 from lrisc.training.draws import Draws
 from lrisc.training.export import hardware, stage_record
+from lrisc.training.muon import Muon
 from lrisc.training.reporting import Reporter
 from lrisc.training.state import STATE_FILE, Progress, load_state, read_progress, save_state
 from lrisc.training.task import make_task
@@ -195,16 +196,14 @@ class Trainer:
 
     def _make_optimiser(self) -> torch.optim.Optimizer:
         options = self.config.optimiser
+        fused = self.accelerator.device.type in ("cpu", "cuda")
+        rate, betas, decay = options.learning_rate, options.betas, options.weight_decay
+        if options.name == "muon":
+            return Muon(self.model, rate, betas, decay, fused)
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        kind = torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
-        decay = options.weight_decay if options.name == "adamw" else 0.0
-        return kind(
-            trained,
-            lr=options.learning_rate,
-            betas=options.betas,
-            weight_decay=decay,
-            fused=self.accelerator.device.type in ("cpu", "cuda"),
-        )
+        if options.name == "adamw":
+            return torch.optim.AdamW(trained, rate, betas, weight_decay=decay, fused=fused)
+        return torch.optim.Adam(trained, rate, betas, fused=fused)
 
     def _resume(self) -> Progress:
         """Load the state of a run that was stopped, if there is one."""
