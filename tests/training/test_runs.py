@@ -371,8 +371,9 @@ def test_one_of_several_processes_unpacks_and_packs(
     run(config, short(steps=2))
     split(tmp_path / "run", tmp_path / "pieces", 3_000_000)
     options = [o for o in short(steps=4) if not o.startswith(("data", "output", "parent"))]
-    options += ["--data", str(pictures), "--minutes", "5", "--start", str(tmp_path / "pieces")]
-    options += ["--pieces", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
+    options += ["--resume-from", str(tmp_path / "pieces"), "--data", str(pictures)]
+    options += ["--minutes", "5", "--pieces", str(tmp_path / "out")]
+    options += ["--work", str(tmp_path / "work")]
     process = start_training(config, options, 2, "lrisc.training.slices")
     _, errors = process.communicate()
     assert process.returncode == 0, errors

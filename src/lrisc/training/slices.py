@@ -24,7 +24,8 @@ from lrisc.training.main import exit_code, read_schedule, run
 from lrisc.training.pieces import MANIFEST, join, split
 from lrisc.training.state import STATE_FILE
 
-logger = logging.getLogger(__name__)
+# Not __name__, which is __main__ where this is the program.
+logger = logging.getLogger("lrisc.training.slices")
 
 _PACKING_SHARE = 0.05
 
@@ -103,7 +104,13 @@ def main() -> int:
     parser.add_argument("--data", nargs="+", required=True, help="folders or tar shards")
     parser.add_argument("--minutes", type=float, required=True, help="length of the whole slot")
     parser.add_argument("--pieces", type=Path, required=True, help="where the pieces go")
-    parser.add_argument("--start", type=Path, help="last slot's pieces or run, or a checkpoint")
+    # torchrun takes --start for an abbreviation of its own --start-method; hence the other name.
+    parser.add_argument(
+        *("--start", "--resume-from"),
+        dest="start",
+        type=Path,
+        help="last slot's pieces or run, or a checkpoint; under torchrun use the longer name",
+    )
     parser.add_argument("--work", type=Path, default=Path("slice-run"), help="run folder here")
     parser.add_argument("--limit-mb", type=float, default=90.0, help="most MB of a piece")
     arguments = parser.parse_intermixed_args()
