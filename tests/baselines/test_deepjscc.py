@@ -66,6 +66,25 @@ def test_encoder_and_decoder_are_inverse_in_order() -> None:
     torch.testing.assert_close(sender.decode(sender.encode(image), 68, 100), expected)
 
 
+def test_balance_changes_scales_only() -> None:
+    """Layers that have grown come back to where they started; symbols and pictures stay."""
+    sender, image = codec(), picture()
+    start = {key: t.square().mean() for key, t in sender.network.state_dict().items()}
+    for index, (key, tensor) in enumerate(sender.network.state_dict().items()):
+        if tensor.dim() == 4 and key != "decoder.1.3.weight":
+            tensor.mul_(1.5 + index)
+        elif tensor.numel() > 1:
+            tensor.normal_()
+    symbols = sender.encode(image)
+    made = sender.decode(symbols, 64, 96)
+    sender.network.balance()
+    torch.testing.assert_close(sender.encode(image), symbols, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(sender.decode(symbols, 64, 96), made, rtol=1e-4, atol=1e-4)
+    for key, tensor in sender.network.state_dict().items():
+        if tensor.dim() == 4 and key != "decoder.1.3.weight":
+            assert float(tensor.square().mean()) == pytest.approx(float(start[key]), rel=0.2)
+
+
 def test_a_batch_does_not_mix() -> None:
     network = codec().network
     images = torch.stack([picture(seed=s) for s in range(3)])

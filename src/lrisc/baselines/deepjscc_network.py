@@ -24,6 +24,7 @@ STRIDE = 4
 """Pixels a side per position of the feature map that is sent."""
 
 _PRELU_GAIN = 2 / (1 + 0.25**2)
+"""What a PReLU at its start takes from the variance of a centred signal, inverted."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,26 @@ class DeepJsccNetwork(nn.Module):
         self.decoder = nn.Sequential(_up(c, 32, 1), nn.Sequential(*body, output, nn.Sigmoid()))
         # torch's default shrinks the signal by more than half per layer: the first thousands of
         # steps would only undo that.
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                taps = layer.in_channels * 25
-                if isinstance(layer, nn.ConvTranspose2d):
-                    taps //= layer.stride[0] ** 2
-                nn.init.normal_(layer.weight, std=(_PRELU_GAIN / taps) ** 0.5)
-                nn.init.zeros_(cast(Tensor, layer.bias))
+        for layer in _layers(self):
+            nn.init.normal_(layer.weight, std=_initial_rms(layer))
+            nn.init.zeros_(cast(Tensor, layer.bias))
+
+    @torch.no_grad()
+    def balance(self) -> None:
+        """Bring the layers back to the scale they start from; the codec stays what it is.
+
+        Power normalisation leaves the encoder's scale free, and PReLUs pass any factor on. Steps
+        of a fixed size let such scales grow, until a step hardly turns the weights any more.
+        """
+        for layers, last in ((_layers(self.encoder), None), (_layers(self.decoder), -1)):
+            gain = torch.ones(())
+            for layer in layers[:last]:
+                factor = _initial_rms(layer) / layer.weight.square().mean().sqrt()
+                gain = gain * factor
+                layer.weight.mul_(factor)
+                cast(Tensor, layer.bias).mul_(gain)
+            if last is not None:
+                layers[last].weight.div_(gain)
 
     def encode(self, image: Tensor) -> Tensor:
         """Symbols before power normalisation.
@@ -127,3 +141,16 @@ def _down(inputs: int, outputs: int, stride: int) -> nn.Module:
 def _up(inputs: int, outputs: int, stride: int) -> nn.Module:
     layer = nn.ConvTranspose2d(inputs, outputs, 5, stride, padding=2, output_padding=stride - 1)
     return nn.Sequential(layer, nn.PReLU())
+
+
+def _layers(module: nn.Module) -> list[nn.Conv2d | nn.ConvTranspose2d]:
+    """Convolutions in the way of the data."""
+    return [m for m in module.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+
+
+def _initial_rms(layer: nn.Conv2d | nn.ConvTranspose2d) -> float:
+    """Of weights that keep the variance of a signal through the layer and its PReLU."""
+    taps = layer.in_channels * 25
+    if isinstance(layer, nn.ConvTranspose2d):
+        taps //= layer.stride[0] ** 2
+    return (_PRELU_GAIN / taps) ** 0.5

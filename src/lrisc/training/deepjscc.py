@@ -99,6 +99,7 @@ class DeepJsccTask:
         if config.parent:
             parent = DeepJscc.from_pretrained(config.parent)
             self.records = list(parent.info.get("training", []))
+            parent.network.balance()
             own = self.model.state_dict()
             for name, tensor in parent.network.state_dict().items():
                 if tensor.shape == own[name].shape:
