@@ -25,7 +25,9 @@ def smooth(mask: Tensor) -> Tensor:
     # A box filter twice is nearly a Gaussian; rows, then columns, it costs nothing.
     for _ in range(2):
         mask = F.pad(mask, (pad,) * 4, mode="replicate")
-        mask = F.avg_pool2d(F.avg_pool2d(mask, (_SMOOTHING, 1), stride=1), (1, _SMOOTHING), stride=1)
+        mask = F.avg_pool2d(
+            F.avg_pool2d(mask, (_SMOOTHING, 1), stride=1), (1, _SMOOTHING), stride=1
+        )
     return torch.sigmoid(_STEEPNESS * (mask - 0.5))
 
 
