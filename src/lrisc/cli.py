@@ -232,6 +232,101 @@ def train(
         raise typer.Exit(130)
 
 
+@app.command("app")
+def web_page(
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port to listen on.")] = 7860,
+    model: ModelOption = "compact",
+) -> None:
+    """Open a page on this machine to try it all in a browser."""
+    from lrisc.app.server import start
+
+    console = _console()
+    with console.status("loading"):
+        page = start(host, port, model)
+    console.print(f"{page.url}  (Ctrl-C stops)")
+    page.wait()
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Folder of pictures.")],
+    schemes: Annotated[
+        str, typer.Option("--schemes", help="Names, with commas between; see docs/evaluation.md.")
+    ] = "lrisc,deepjscc,bpg-ldpc,bpg-capacity",
+    snr: Annotated[str, typer.Option("--snr", help="Es/N0 in dB, with commas.")] = "0,5,10,15,20",
+    cbr: Annotated[str, typer.Option("--cbr", help="Ceilings, with commas.")] = "1/48",
+    output: Annotated[Path, typer.Option("-o", "--output", help="Results folder.")] = Path(
+        "results"
+    ),
+    channel: ChannelOption = "awgn",
+    roi: Annotated[
+        str | None,
+        typer.Option("--roi", help="For lrisc-roi: x,y,w,h, a mask file, or a folder of masks."),
+    ] = None,
+    roi_strength: StrengthOption = None,
+    steps: StepsOption = 1,
+    seed: SeedOption = 0,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", help="Processes; default: one per core.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="Only the first so many pictures.")
+    ] = None,
+    keep: Annotated[
+        int, typer.Option("--keep", help="Keep the pictures of the first so many sources.")
+    ] = 4,
+    lpips: Annotated[str, typer.Option("--lpips", help="Backbone: alex or vgg.")] = "alex",
+    plugin: Annotated[
+        list[str] | None, typer.Option("--plugin", help="Python module that registers a scheme.")
+    ] = None,
+) -> None:
+    """Compare schemes on a folder of pictures; stopped, it goes on where it was."""
+    from lrisc.evaluation.command import evaluate_folder
+    from lrisc.evaluation.plan import Sweep
+    from lrisc.evaluation.schemes import Options
+
+    sweep = Sweep(
+        schemes=tuple(_split(schemes, "--schemes")),
+        snrs_db=tuple(_number(text, "--snr") for text in _split(snr, "--snr")),
+        cbrs=tuple(parse_cbr(text) for text in _split(cbr, "--cbr")),
+        channel=channel,
+        seed=seed,
+        options=Options(roi=roi, roi_strength=roi_strength, steps=steps),
+        plugins=tuple(plugin or ()),
+        lpips="vgg" if lpips == "vgg" else "alex",
+        keep=keep,
+    )
+    if lpips not in ("alex", "vgg"):
+        raise InputError(f"--lpips is alex or vgg, not {lpips}")
+    console = _console()
+    try:
+        evaluate_folder(sweep, data, output, jobs=jobs, limit=limit, console=console)
+    except KeyboardInterrupt as stop:
+        console.print("lrisc: interrupted; the same command goes on where it was")
+        raise typer.Exit(130) from stop
+
+
+@app.command()
+def plot(
+    results: Annotated[Path, typer.Argument(help="Results folder of lrisc evaluate.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Default: RESULTS/figures.")
+    ] = None,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Add published curves as thin lines.")
+    ] = False,
+) -> None:
+    """Draw the figures of a results folder, as PNG and PDF, with their data as CSV."""
+    from lrisc.evaluation.figures import draw_all
+
+    console = _console()
+    with console.status("drawing"):
+        written = draw_all(results, output or results / "figures", reference)
+    for path in written:
+        console.print(str(path))
+
+
 @app.command()
 def models() -> None:
     """List the checkpoints that come inside the package."""
@@ -251,7 +346,10 @@ def models() -> None:
 def main() -> None:
     """Entry point: errors of the user become one line and a documented exit code."""
     try:
-        app(standalone_mode=False)
+        # Typer returns the code of what ended a command early: typer.Exit, or Ctrl-C.
+        code = app(standalone_mode=False)
+        if code:
+            sys.exit(code)
     except LriscError as error:
         print(f"lrisc: {_one_line(error)}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -278,6 +376,21 @@ def _console(stderr: bool = True) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
+
+
+def _split(text: str, option: str) -> list[str]:
+    """The parts between commas, each once."""
+    parts = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not parts:
+        raise InputError(f"{option} names nothing")
+    return parts
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InputError(f"{option}: '{text}' is not a number") from error
 
 
 def _region(report: dict[str, Any]) -> str:

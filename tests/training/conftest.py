@@ -82,15 +82,15 @@ def short(pictures: Path, cache: Path, tmp_path: Path) -> Overrides:
 
 
 def _start_training(
-    config: Path, overrides: list[str], processes: int = 1
+    config: Path, overrides: list[str], processes: int = 1, module: str = "lrisc.training"
 ) -> subprocess.Popen[str]:
-    """``python -m lrisc.training``, one thread per process, under torchrun if asked."""
+    """``python -m MODULE``, one thread per process, under torchrun if asked."""
     launcher = [sys.executable, "-m"]
     if processes > 1:
         launcher += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.Popen(
-        [*launcher, "lrisc.training", str(config), *overrides],
+        [*launcher, module, str(config), *overrides],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,

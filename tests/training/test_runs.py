@@ -360,6 +360,30 @@ def test_slices_go_on_from_pieces(
     assert 0 < steps[0] < steps[1]
 
 
+def test_one_of_several_processes_unpacks_and_packs(
+    tiny_configs: Path,
+    short: Overrides,
+    start_training: Callable[..., Any],
+    pictures: Path,
+    tmp_path: Path,
+) -> None:
+    config = tiny_configs / "stage1.yaml"
+    run(config, short(steps=2))
+    split(tmp_path / "run", tmp_path / "pieces", 3_000_000)
+    options = [o for o in short(steps=4) if not o.startswith(("data", "output", "parent"))]
+    options += ["--resume-from", str(tmp_path / "pieces"), "--data", str(pictures)]
+    options += ["--minutes", "5", "--pieces", str(tmp_path / "out")]
+    options += ["--work", str(tmp_path / "work")]
+    process = start_training(config, options, 2, "lrisc.training.slices")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert errors.count("packed") == 1
+    assert "resuming stage1 at step 2" in errors
+    join(tmp_path / "out", tmp_path / "joined")
+    assert read_progress(tmp_path / "joined" / "state.safetensors").step == 4
+    assert (tmp_path / "joined" / "final" / "config.json").is_file()
+
+
 def test_damaged_pieces(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "a").write_bytes(bytes(range(256)) * 64)

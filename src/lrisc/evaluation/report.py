@@ -11,15 +11,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lrisc.evaluation.lpips import Lpips
+from lrisc.evaluation.lpips import Backbone, Lpips
 from lrisc.evaluation.lpips_weights import LpipsUnavailableError, resolve_weights
 from lrisc.evaluation.metrics import ms_ssim, psnr
 
 logger = logging.getLogger(__name__)
 
 
-def quality(source: Image.Image, reconstruction: Image.Image) -> dict[str, Any]:
-    """PSNR, MS-SSIM and LPIPS (AlexNet) of 8-bit RGB pictures of one size.
+def quality(
+    source: Image.Image, reconstruction: Image.Image, backbone: Backbone = "alex"
+) -> dict[str, Any]:
+    """PSNR, MS-SSIM and LPIPS of 8-bit RGB pictures of one size.
+
+    Args:
+        source: what was sent.
+        reconstruction: what arrived.
+        backbone: of LPIPS.
 
     Returns:
         ``psnr_db`` (``None`` for identical pictures), ``ms_ssim``, ``lpips`` (``None`` with
@@ -33,16 +40,16 @@ def quality(source: Image.Image, reconstruction: Image.Image) -> dict[str, Any]:
     }
     try:
         with torch.no_grad():
-            report["lpips"] = float(_lpips()(a * 2 - 1, b * 2 - 1))
+            report["lpips"] = float(_lpips(backbone)(a * 2 - 1, b * 2 - 1))
     except LpipsUnavailableError as error:
         report["lpips"], report["lpips_reason"] = None, str(error)
     return report
 
 
-@lru_cache(maxsize=1)
-def _lpips() -> Lpips:
-    lpips = Lpips("alex")
-    lpips.load_state_dict(resolve_weights("alex", download=False))
+@lru_cache(maxsize=2)
+def _lpips(backbone: Backbone) -> Lpips:
+    lpips = Lpips(backbone)
+    lpips.load_state_dict(resolve_weights(backbone, download=False))
     return lpips
 
 

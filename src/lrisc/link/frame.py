@@ -201,7 +201,7 @@ def parse_body(received: Received, header: Header) -> tuple[Bits, Tensor, Tensor
         OutageError: the side information fails its CRC.
     """
     body = slice(PILOT_SYMBOLS + HEADER_SYMBOLS, header.frame_symbols)
-    inverse = torch.argsort(_interleaver(header.body_symbols))
+    inverse = torch.argsort(interleaver(header.body_symbols))
     symbols, gains = received.symbols[body][inverse], received.gains[body][inverse]
     side = header.side_info_symbols
     n0 = received.noise_variance
@@ -219,7 +219,7 @@ def parse_body(received: Received, header: Header) -> tuple[Bits, Tensor, Tensor
 
 def _arrange(header: Header, side_info: Tensor, payload: Tensor) -> Tensor:
     """The frame of coded side information and unit-power payload."""
-    body = torch.cat([side_info, payload])[_interleaver(header.body_symbols)]
+    body = torch.cat([side_info, payload])[interleaver(header.body_symbols)]
     return torch.cat([preamble(header), body]) * _scale(header, side_info)
 
 
@@ -234,7 +234,7 @@ def _scale(header: Header, side_info: Tensor) -> float:
     return math.sqrt(total / (total - header.side_info_symbols + energy))
 
 
-def _interleaver(length: int) -> Tensor:
+def interleaver(length: int) -> Tensor:
     """Fixed permutation of the body, int64 (length,): position i carries symbol perm[i].
 
     Symbol j goes to position j * step mod length with step next to the golden section of the

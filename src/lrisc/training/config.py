@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 import yaml
 
+from lrisc.baselines.deepjscc_network import PRESETS as DEEPJSCC_PRESETS
 from lrisc.errors import InputError
 from lrisc.models.config import PRESETS
 
@@ -198,7 +199,7 @@ class StageConfig:
     Attributes:
         name: of the stage.
         output: folder of the run: state, logs, samples, ``best`` and ``final`` checkpoints.
-        preset: sizes of the networks.
+        preset: sizes of the networks; ``deepjscc-C`` trains the baseline with C feature maps.
         data: folders, tar files or shards, a COCO root, or an .npy of squares.
         validation: folder of held-out pictures; empty: some squares of ``data``.
         parent: checkpoint folder to start from; empty: from scratch.
@@ -261,9 +262,10 @@ class StageConfig:
         Raises:
             InputError: with the key and what it must be.
         """
-        if self.preset not in PRESETS:
-            raise InputError(f"preset: {self.preset!r} is none of {', '.join(PRESETS)}")
-        multiple = PRESETS[self.preset].multiple
+        sizes = {**PRESETS, **DEEPJSCC_PRESETS}
+        if self.preset not in sizes:
+            raise InputError(f"preset: {self.preset!r} is none of {', '.join(sizes)}")
+        multiple = sizes[self.preset].multiple
         bad = [part for part in (*self.train, *self.fresh) if part not in PARTS]
         ends = (self.link.snr_db, self.link.cbr, self.link.block_length, self.roi.gamma)
         checks = (

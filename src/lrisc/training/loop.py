@@ -22,7 +22,6 @@ from torch import Tensor
 
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
-from lrisc.models.lrisc import Lrisc
 from lrisc.training.config import StageConfig, config_changes, flatten
 from lrisc.training.data import (
     MIN_PICTURES,
@@ -33,12 +32,12 @@ from lrisc.training.data import (
     open_pictures,
 )
 from lrisc.training.draws import Draws
-from lrisc.training.export import export, fit_prior_table, hardware, stage_record
+from lrisc.training.export import hardware, stage_record
 from lrisc.training.muon import Muon
 from lrisc.training.reporting import Reporter
 from lrisc.training.state import STATE_FILE, Progress, load_state, read_progress, save_state
-from lrisc.training.step import TrainingStep, build_model
-from lrisc.training.validation import better, save_sheet, validate
+from lrisc.training.task import make_task
+from lrisc.training.validation import better, save_sheet
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +130,7 @@ class Trainer:
 
     ::
 
-        squares ─ crops ─► TrainingStep ─► loss ─► gradient ─► clip ─► optimiser ─► average
+        squares ─ crops ─► task.step ─► loss ─► gradient ─► clip ─► optimiser ─► average
         every save_minutes: state.safetensors · every validate.minutes: figures, sheet, best/
         at the end: final/
 
@@ -149,15 +148,15 @@ class Trainer:
         self.folder = Path(config.output)
         self.pictures, self.squares, self.held_out = self._open_data()
         samples = self._samples()
-        model, self.records = build_model(config)
-        device = accelerator.device
+        self.task = make_task(config)
+        model, device = self.task.model, accelerator.device
         self.ema = copy.deepcopy(model).eval().requires_grad_(False)
         self.ema.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.step = TrainingStep(model, config).to(device)
+        self.step = self.task.step.to(device)
         self.model = model
         self.optimiser = self._make_optimiser()
         self.progress = self._resume()
-        self.compiled = config.compile and self.step.compile_parts(device)
+        self.compiled = config.compile and self.task.compile(device)
         self.wrapped: Any = accelerator.prepare_model(self.step)
         self.pool = ThreadPoolExecutor(1)
         self.batches = _Batches(self.squares, config, samples, self.pool)
@@ -390,12 +389,10 @@ class Trainer:
         sums = self.progress.sums
         self.progress.sums = {}
         steps, count, batch = sums["steps"], max(1.0, sums["count"]), max(1.0, sums["batch"])
+        per = {"mse": count, "lpips": count, "bpp": batch, "latent": batch}
         return {
             "loss": sums["loss"] / steps,
-            "mse": sums["mse"] / count,
-            "lpips": sums["lpips"] / count,
-            "bpp": sums["bpp"] / batch,
-            "latent": sums["latent"] / batch,
+            **{name: sums[name] / number for name, number in per.items() if name in sums},
             "gradient_norm": sums["norm"] / steps,
             "learning_rate": self.learning_rate(),
             "crops_per_second": batch / seconds,
@@ -430,7 +427,7 @@ class Trainer:
         """Figures, sheet, and ``best`` if the metric says so."""
         if reporter is None:
             return
-        found = validate(self.ema, self.step.lpips, self.held_out, self.config)
+        found = self.task.validate(self.ema, self.held_out)
         progress, metric = self.progress, self.config.validate.metric
         progress.validation = found.figures
         reporter.log(progress.step, found.figures, "validation")
@@ -445,8 +442,6 @@ class Trainer:
         """Write the averaged weights as a checkpoint folder."""
         if not self.accelerator.is_main_process:
             return
-        model: Lrisc = self.ema
-        fit = fit and self.config.link.enabled
-        table = fit_prior_table(model, self.squares, self.config) if fit else None
-        records = [*self.records, stage_record(self.config, self.progress, self.pictures)]
-        export(folder, model, records, table)
+        record = stage_record(self.config, self.progress, self.pictures)
+        records = [*self.task.records, record]
+        self.task.export(folder, self.ema, records, self.squares if fit else None)

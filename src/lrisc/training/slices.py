@@ -17,13 +17,15 @@ from pathlib import Path
 
 import yaml
 
+from lrisc.checkpoint import CONFIG_FILE
 from lrisc.errors import InputError
-from lrisc.training.loop import Outcome
-from lrisc.training.main import exit_code, run
+from lrisc.training.loop import Outcome, make_accelerator
+from lrisc.training.main import exit_code, read_schedule, run
 from lrisc.training.pieces import MANIFEST, join, split
 from lrisc.training.state import STATE_FILE
 
-logger = logging.getLogger(__name__)
+# Not __name__, which is __main__ where this is the program.
+logger = logging.getLogger("lrisc.training.slices")
 
 _PACKING_SHARE = 0.05
 
@@ -62,26 +64,36 @@ def train_slice(
     if (work / MANIFEST).exists():
         raise InputError(f"{work} holds pieces; choose another folder to work in")
     extra: list[str] = []
-    if start is not None and (start / MANIFEST).is_file():
-        join(start, work)
-    elif start is not None and (start / "config.json").is_file():
+    if start is not None and (start / CONFIG_FILE).is_file():
         extra = [f"parent={start}"]
-    elif start is not None and any(start.rglob(STATE_FILE)):
-        shutil.copytree(start, work, dirs_exist_ok=True)
-    elif start is not None:
-        raise InputError(f"{start} holds no pieces, no run and no checkpoint")
     own = [
         f"output={work}",
         f"data={yaml.safe_dump(data, default_flow_style=True).strip()}",
         f"max_minutes={minutes * (1 - _PACKING_SHARE)}",
         "resume_anyway=true",
     ]
+    settings = [*own, *extra, *(overrides or [])]
+    accelerator = make_accelerator(read_schedule(config, settings).stages[0])
+    # The run folder is one that all processes see: one of them unpacks and packs it.
+    with accelerator.main_process_first():
+        if accelerator.is_main_process and start is not None and not extra:
+            _unpack(start, work)
     try:
-        return run(config, [*own, *extra, *(overrides or [])])
+        return run(config, settings)
     finally:
-        if work.is_dir():
+        if accelerator.is_main_process and work.is_dir():
             made = split(work, pieces, limit)
             logger.info("packed %s into %d files in %s", work, len(made), pieces)
+
+
+def _unpack(start: Path, work: Path) -> None:
+    """Put the run of the last slot where this one goes on."""
+    if (start / MANIFEST).is_file():
+        join(start, work)
+    elif any(start.rglob(STATE_FILE)):
+        shutil.copytree(start, work, dirs_exist_ok=True)
+    else:
+        raise InputError(f"{start} holds no pieces, no run and no checkpoint")
 
 
 def main() -> int:
@@ -92,7 +104,13 @@ def main() -> int:
     parser.add_argument("--data", nargs="+", required=True, help="folders or tar shards")
     parser.add_argument("--minutes", type=float, required=True, help="length of the whole slot")
     parser.add_argument("--pieces", type=Path, required=True, help="where the pieces go")
-    parser.add_argument("--start", type=Path, help="last slot's pieces or run, or a checkpoint")
+    # torchrun takes --start for an abbreviation of its own --start-method; hence the other name.
+    parser.add_argument(
+        *("--start", "--resume-from"),
+        dest="start",
+        type=Path,
+        help="last slot's pieces or run, or a checkpoint; under torchrun use the longer name",
+    )
     parser.add_argument("--work", type=Path, default=Path("slice-run"), help="run folder here")
     parser.add_argument("--limit-mb", type=float, default=90.0, help="most MB of a piece")
     arguments = parser.parse_intermixed_args()

@@ -79,14 +79,23 @@ class TrainingStep(nn.Module):
         Returns:
             Whether they are compiled; if not, one warning says why.
         """
-        reason = _cannot_compile(device)
-        if reason:
-            logger.warning("torch.compile does not work here, going on without it: %s", reason)
-            return False
         parts = [self.model.get_submodule(name) for name in _COMPILED]
-        for part in [*parts, *([self.lpips] if self.lpips is not None else [])]:
-            part.compile(dynamic=False)
-        return True
+        return compile_in_place([*parts, *([self.lpips] if self.lpips else [])], device)
+
+
+def compile_in_place(parts: list[nn.Module], device: torch.device) -> bool:
+    """Compile modules in place for fixed shapes, if this machine can.
+
+    Returns:
+        Whether they are compiled; if not, one warning says why.
+    """
+    reason = _cannot_compile(device)
+    if reason:
+        logger.warning("torch.compile does not work here, going on without it: %s", reason)
+        return False
+    for part in parts:
+        part.compile(dynamic=False)
+    return True
 
 
 def _cannot_compile(device: torch.device) -> str:

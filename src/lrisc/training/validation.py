@@ -93,11 +93,11 @@ def validate(
                         totals[label] = totals.get(label, 0.0) + float(values.sum())
     n, m = len(pictures), len(conditions)
     mean = {k: v / n / (m if k in ("psnr", "lpips") else 1) for k, v in totals.items()}
-    return Validation(mean, _sheet([torch.cat(column) for column in columns]))
+    return Validation(mean, sample_sheet([torch.cat(column) for column in columns]))
 
 
-def _sheet(columns: list[Tensor]) -> Squares:
-    """Pictures (n, 3, S, S) in [-1, 1] per column, side by side."""
+def sample_sheet(columns: list[Tensor]) -> Squares:
+    """Pictures (n, 3, S, S) in [-1, 1] per column, side by side, the first few rows."""
     rows = torch.cat([column[:_SHEET_ROWS] for column in columns], dim=3)
     pixels = ((rows + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).flatten(0, 1).cpu().numpy()

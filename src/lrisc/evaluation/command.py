@@ -1,0 +1,139 @@
+"""``lrisc evaluate``: checks, progress and what is told at the end."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrisc.errors import InputError
+from lrisc.evaluation.plan import Sweep, find_pictures
+from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
+from lrisc.evaluation.sweep import run
+from lrisc.link import channels
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+_Advance = Callable[[str, tuple[int, int] | None], None]
+
+
+def evaluate_folder(
+    sweep: Sweep,
+    data: Path,
+    output: Path,
+    *,
+    jobs: int | None,
+    limit: int | None,
+    console: Console,
+) -> None:
+    """Measure a folder of pictures and say how it went.
+
+    Under torchrun every process takes its share of the pictures, by RANK and WORLD_SIZE.
+
+    Args:
+        sweep: what to measure.
+        data: folder of pictures.
+        output: results folder.
+        jobs: processes; ``None`` for one per core, or for one under torchrun.
+        limit: only the first so many pictures.
+        console: for people.
+
+    Raises:
+        InputError: nothing can be measured so.
+    """
+    check(sweep, jobs, limit)
+    shard = shard_from_environment()
+    if jobs is None:
+        jobs = 1 if shard[1] > 1 else len(os.sched_getaffinity(0))
+    sources, skipped = find_pictures(data, limit, sweep.keep)
+    for reason in skipped:
+        console.print(f"skipped: {reason}")
+    _warn_without_lpips(sweep, console)
+    folder = ResultsFolder(output)
+    counts: Counter[str] = Counter()
+    with ExitStack() as stack:
+        advance = _progress(console, stack, shard) if shard[0] == 0 else None
+
+        def on_row(row: Row) -> None:
+            counts[row.status] += 1
+            if advance is not None:
+                advance(f"{row.scheme} {row.snr_db:g} dB {row.image}", None)
+
+        def on_plan(total: int, done: int) -> None:
+            counts["before"] = done
+            if advance is not None:
+                advance("", (total, done))
+
+        run(sweep, sources, folder, jobs, shard, on_row, on_plan)
+    told = [f"{counts[status]} rows {status}" for status in ("sent", "outage", "impossible")]
+    told.append(f"{counts['before']} were there before")
+    warnings = f"; warnings: {len(skipped)} pictures skipped" if skipped else ""
+    console.print(f"{output / ROWS_FILE}: {', '.join(told)}{warnings}")
+
+
+def check(sweep: Sweep, jobs: int | None, limit: int | None) -> None:
+    """Raise InputError for numbers that make no sense, before anything is computed."""
+    for snr_db in sweep.snrs_db:
+        channels.channel(sweep.channel, snr_db, seed=sweep.seed)
+    for cbr in sweep.cbrs:
+        if not 0 < cbr <= 1:
+            raise InputError(f"cbr must lie in (0, 1], such as 1/48, not {cbr:g}")
+    for name, value in (("--jobs", jobs), ("--limit", limit)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} must be at least 1, not {value}")
+    if sweep.keep < 0:
+        raise InputError(f"--keep must be 0 or more, not {sweep.keep}")
+
+
+def shard_from_environment() -> tuple[int, int]:
+    """Number of this process and how many there are, as torchrun says; (0, 1) without it."""
+    try:
+        return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    except ValueError as error:
+        raise InputError("RANK and WORLD_SIZE must be numbers, as torchrun sets them") from error
+
+
+def _warn_without_lpips(sweep: Sweep, console: Console) -> None:
+    from lrisc.evaluation.lpips_weights import LpipsUnavailableError, resolve_weights
+
+    try:
+        resolve_weights(sweep.lpips, download=False)
+    except LpipsUnavailableError as error:
+        console.print(f"warning: the lpips column stays empty: {error}")
+
+
+def _progress(console: Console, stack: ExitStack, shard: tuple[int, int]) -> _Advance:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = stack.enter_context(
+        Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=console,
+        )
+    )
+    task = bar.add_task("getting ready", total=None)
+    share = f" (process 1 of {shard[1]})" if shard[1] > 1 else ""
+
+    def advance(what: str, plan: tuple[int, int] | None) -> None:
+        if plan is not None:
+            bar.update(task, total=plan[0], completed=plan[1])
+        else:
+            bar.update(task, advance=1, description=what + share)
+
+    return advance

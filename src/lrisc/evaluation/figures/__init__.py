@@ -1,0 +1,49 @@
+"""The figures of a results folder: PNG and PDF, with the data of each as CSV beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lrisc.errors import InputError
+from lrisc.evaluation.results import ResultsFolder
+
+
+def draw_all(results: Path, output: Path, reference: bool = False) -> list[Path]:
+    """Draw every figure that the rows are enough for.
+
+    ::
+
+        rows ─► means ─► quality versus SNR (one per channel and CBR; two SNRs or more)
+                     └─► quality versus CBR (one per channel and SNR; two CBRs or more)
+        kept pictures ─► grid over SNRs, rate maps, region of interest
+
+    Args:
+        results: folder of ``lrisc evaluate``.
+        output: where the figures go.
+        reference: add published curves as thin lines.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: no results folder of this version, or nothing in it to draw.
+    """
+    from lrisc.evaluation.figures.curves import draw_versus_cbr, draw_versus_snr
+    from lrisc.evaluation.figures.means import means
+    from lrisc.evaluation.figures.reference import load_curves
+    from lrisc.evaluation.figures.sheets import draw_grids, draw_rate_maps, draw_regions
+
+    folder = ResultsFolder(results)
+    info = folder.info()
+    rows = folder.rows()
+    if not rows:
+        raise InputError(f"{results} holds no finished rows yet; run lrisc evaluate again")
+    points = means(rows, len(info["images"]))
+    published = load_curves() if reference else []
+    return [
+        *draw_versus_snr(points, published, output),
+        *draw_versus_cbr(points, published, output),
+        *draw_grids(folder, rows, output),
+        *draw_rate_maps(folder, rows, output),
+        *draw_regions(folder, rows, output),
+    ]

@@ -1,0 +1,177 @@
+"""Figures made of pictures: over the SNR, rate maps, regions of interest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lrisc.evaluation.figures.style import display_name, file_part, fraction, new_figure, save
+from lrisc.evaluation.results import ResultsFolder, Row
+
+_PREFERRED_SNRS = (0.0, 5.0, 10.0, 15.0)
+_COLUMNS = ("scheme", "image", "channel", "snr_db", "cbr_target", "cbr", "psnr_db", "lpips")
+_PATCH = 16
+_PANEL = 2.4
+
+
+def draw_grids(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> list[Path]:
+    """Reconstructions over the SNR, a row per scheme: a figure per picture, channel and CBR."""
+    written: list[Path] = []
+    for (image, channel, cbr), group in _kept(folder, rows, ".png").items():
+        snrs = _snrs(group)
+        schemes = list(dict.fromkeys(row.scheme for row in group))
+        figure, axes = _panels(folder, image, len(schemes), 1 + len(snrs))
+        used: list[Row] = []
+        for line, scheme in zip(axes, schemes, strict=True):
+            _show(line[0], _picture(folder.source_path(image)), "source")
+            line[0].set_ylabel(display_name(scheme), fontsize=8)
+            for panel, snr_db in zip(line[1:], snrs, strict=True):
+                row = next((r for r in group if (r.scheme, r.snr_db) == (scheme, snr_db)), None)
+                if row is None:
+                    panel.set_visible(False)
+                    continue
+                used.append(row)
+                _show(panel, _picture(folder.picture_path(row.key, ".png")), _caption(row))
+        figure.suptitle(_title(image, channel, cbr), fontsize=9)
+        stem = output / f"grid_{Path(image).stem}_{channel}_cbr-{file_part(cbr)}"
+        written += save(figure, stem, _COLUMNS, map(_cells, used))
+    return written
+
+
+def draw_rate_maps(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> list[Path]:
+    """Symbols per patch over the source: a figure per picture, channel and CBR."""
+    written: list[Path] = []
+    for (image, channel, cbr), group in _kept(folder, rows, ".rate.npy").items():
+        snrs = _snrs(group)
+        schemes = list(dict.fromkeys(row.scheme for row in group))
+        figure, axes = _panels(folder, image, len(schemes), len(snrs))
+        used = [row for row in group if row.snr_db in snrs]
+        maps = {row.key: _rate_map(folder, row) for row in used}
+        top = max(int(m.max()) for m in maps.values())
+        shown = None
+        for line, scheme in zip(axes, schemes, strict=True):
+            line[0].set_ylabel(display_name(scheme), fontsize=8)
+            for panel, snr_db in zip(line, snrs, strict=True):
+                row = next((r for r in used if (r.scheme, r.snr_db) == (scheme, snr_db)), None)
+                if row is None:
+                    panel.set_visible(False)
+                    continue
+                mean = maps[row.key].mean()
+                shown = _overlay(panel, folder, image, maps[row.key], top)
+                panel.set_title(f"{snr_db:g} dB, mean {mean:.1f}", fontsize=7.5)
+        figure.colorbar(
+            shown, ax=axes, orientation="horizontal", shrink=0.6, aspect=50,
+        ).set_label("complex symbols per 16×16 patch", fontsize=7.5)  # fmt: skip
+        figure.suptitle(_title(image, channel, cbr), fontsize=9)
+        stem = output / f"rate-map_{Path(image).stem}_{channel}_cbr-{file_part(cbr)}"
+        table = [(*_cells(row), float(maps[row.key].mean()), int(maps[row.key].max()))
+                 for row in used]  # fmt: skip
+        written += save(figure, stem, (*_COLUMNS, "mean_symbols", "most_symbols"), table)
+    return written
+
+
+def draw_regions(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> list[Path]:
+    """Source, region, rate map, reconstructions with and without: one figure per condition."""
+    written: list[Path] = []
+    for (image, channel, cbr), group in _kept(folder, rows, ".png").items():
+        if not folder.source_path(image, "roi").exists():
+            continue
+        for row in (r for r in group if r.scheme.split(":")[0] == "lrisc-roi"):
+            other = row.scheme.replace("lrisc-roi", "lrisc", 1)
+            plain = next((r for r in group if (r.scheme, r.snr_db) == (other, row.snr_db)), None)
+            figure, axes = _panels(folder, image, 1, 4 if plain is None else 5)
+            panels = list(axes[0])
+            _show(panels[0], _picture(folder.source_path(image)), "(a) source")
+            _show(panels[1], _picture(folder.source_path(image, "roi")), "(b) region of interest")
+            rate_map = _rate_map(folder, row)
+            _overlay(panels[2], folder, image, rate_map, int(rate_map.max()))
+            panels[2].set_title("(c) rate map", fontsize=7.5)
+            caption = f"(d) with region\n{_caption(row)}"
+            _show(panels[3], _picture(folder.picture_path(row.key, ".png")), caption)
+            if plain is not None:
+                caption = f"(e) without\n{_caption(plain)}"
+                _show(panels[4], _picture(folder.picture_path(plain.key, ".png")), caption)
+            figure.suptitle(_title(image, channel, cbr), fontsize=9)
+            stem = (
+                output / f"roi_{Path(image).stem}_{channel}_{row.snr_db:g}dB_cbr-{file_part(cbr)}"
+            )
+            used = [row] if plain is None else [row, plain]
+            written += save(figure, stem, _COLUMNS, map(_cells, used))
+    return written
+
+
+def _kept(
+    folder: ResultsFolder, rows: Sequence[Row], suffix: str
+) -> dict[tuple[str, str, float], list[Row]]:
+    """Rows with something kept, by (image, channel, CBR)."""
+    groups: dict[tuple[str, str, float], list[Row]] = {}
+    for row in rows:
+        if folder.picture_path(row.key, suffix).exists() and folder.source_path(row.image).exists():
+            groups.setdefault((row.image, row.channel, row.cbr_target), []).append(row)
+    return groups
+
+
+def _snrs(rows: Sequence[Row]) -> list[float]:
+    """The SNRs to show: the paper's where they are there, at most four."""
+    there = sorted({row.snr_db for row in rows})
+    preferred = [snr for snr in there if snr in _PREFERRED_SNRS]
+    return preferred if len(preferred) > 1 else there[:4]
+
+
+def _panels(folder: ResultsFolder, image: str, lines: int, columns: int) -> tuple[Any, Any]:
+    width, height = _picture(folder.source_path(image)).size
+    size = (_PANEL * max(columns, 2), (_PANEL * height / width + 0.3) * lines + 0.7)
+    figure = new_figure(*size, layout="compressed")
+    axes = figure.subplots(lines, columns, squeeze=False)
+    for panel in axes.flat:
+        panel.set_xticks([])
+        panel.set_yticks([])
+    return figure, axes
+
+
+def _show(panel: Any, picture: Image.Image, title: str) -> None:
+    panel.imshow(np.asarray(picture))
+    panel.set_title(title, fontsize=7.5)
+
+
+def _overlay(panel: Any, folder: ResultsFolder, image: str, rate_map: Any, top: int) -> Any:
+    """The map over the source in grey; the padding of the latent grid is cut off."""
+    source = _picture(folder.source_path(image)).convert("L")
+    panel.imshow(np.asarray(source), cmap="gray", vmin=0, vmax=255)
+    right, bottom = (side * _PATCH - 0.5 for side in reversed(rate_map.shape))
+    shown = panel.imshow(
+        rate_map, cmap="cividis", vmin=0, vmax=max(top, 1), alpha=0.65,
+        extent=(-0.5, right, bottom, -0.5), interpolation="nearest",
+    )  # fmt: skip
+    panel.set_xlim(-0.5, source.width - 0.5)
+    panel.set_ylim(source.height - 0.5, -0.5)
+    return shown
+
+
+def _picture(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def _rate_map(folder: ResultsFolder, row: Row) -> Any:
+    return np.load(folder.picture_path(row.key, ".rate.npy"), allow_pickle=False)
+
+
+def _caption(row: Row) -> str:
+    if row.outage:
+        return f"{row.snr_db:g} dB: outage"
+    lpips = "" if row.lpips is None else f", LPIPS {row.lpips:.3f}"
+    return f"{row.snr_db:g} dB: PSNR {row.psnr_db:.2f}{lpips}"
+
+
+def _title(image: str, channel: str, cbr: float) -> str:
+    name = "AWGN" if channel == "awgn" else channel.capitalize()
+    return f"{Path(image).stem}, {name}, CBR {fraction(cbr)}"
+
+
+def _cells(row: Row) -> tuple[Any, ...]:
+    return tuple(getattr(row, name) for name in _COLUMNS)

@@ -1,0 +1,108 @@
+"""What a sweep is: schemes, conditions, pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lrisc.errors import InputError
+from lrisc.evaluation.lpips import Backbone
+from lrisc.evaluation.results import Key, key
+from lrisc.evaluation.schemes import Options
+from lrisc.images import load_image, to_pil
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".jp2"}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is to be measured.
+
+    Attributes:
+        schemes: names, each with its variant.
+        snrs_db: mean Es/N0, dB.
+        cbrs: ceilings on the bandwidth ratio.
+        channel: name of the channel.
+        seed: everything random follows from it.
+        options: for the schemes.
+        plugins: modules that register more schemes.
+        lpips: backbone of LPIPS.
+        keep: of the first so many pictures, reconstructions and rate maps are kept.
+    """
+
+    schemes: tuple[str, ...]
+    snrs_db: tuple[float, ...]
+    cbrs: tuple[float, ...]
+    channel: str = "awgn"
+    seed: int = 0
+    options: Options = field(default_factory=Options)
+    plugins: tuple[str, ...] = ()
+    lpips: Backbone = "alex"
+    keep: int = 4
+
+    def keys(self, image: str) -> list[Key]:
+        """The rows of one picture, in the order they are computed."""
+        return [
+            key(scheme, image, self.channel, snr_db, cbr)
+            for scheme in self.schemes
+            for cbr in self.cbrs
+            for snr_db in self.snrs_db
+        ]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture of the sweep.
+
+    Attributes:
+        path: of its file.
+        sha256: of its pixels.
+        kept: its reconstructions are kept.
+    """
+
+    path: Path
+    sha256: str
+    kept: bool
+
+
+def find_pictures(folder: Path, limit: int | None, keep: int) -> tuple[list[Source], list[str]]:
+    """The pictures of a folder, by name.
+
+    Args:
+        folder: not searched any deeper.
+        limit: only the first so many that can be read.
+        keep: mark the first so many as kept.
+
+    Returns:
+        The pictures, and why others were skipped.
+
+    Raises:
+        InputError: there is no folder or no picture.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder of pictures")
+    found: list[Source] = []
+    skipped: list[str] = []
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES):
+        if limit is not None and len(found) >= limit:
+            break
+        try:
+            pixels = load_image(path)
+        except InputError as error:
+            skipped.append(str(error))
+            continue
+        digest = hashlib.sha256(np.asarray(to_pil(pixels)).tobytes()).hexdigest()[:16]
+        found.append(Source(path, digest, kept=len(found) < keep))
+    if not found:
+        broken = f"; {len(skipped)} cannot be read: {skipped[0]}" if skipped else ""
+        raise InputError(f"{folder} holds no pictures{broken}")
+    return found, skipped
+
+
+def seed_of(seed: int, row_key: Key) -> int:
+    """The seed of one row: a function of the sweep's and of what the row is, the scheme aside."""
+    text = "|".join([str(seed), *row_key[1:]])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])

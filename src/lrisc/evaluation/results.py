@@ -1,0 +1,291 @@
+"""A results folder: rows that survive a kill, and what they were made with.
+
+    results.csv      one row per (scheme, image, channel, snr_db, cbr_target)
+    sweep.json       format, settings, and fingerprints of pictures and schemes
+    pictures/        reconstructions and rate maps of the first pictures
+
+Any number of processes may write to one folder at a time.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+import re
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from lrisc._version import __version__
+from lrisc.errors import InputError
+from lrisc.files import UnwritableError, write_atomically
+
+FORMAT = 1
+ROWS_FILE = "results.csv"
+INFO_FILE = "sweep.json"
+_LOCK_FILE = ".lock"
+
+Status = Literal["sent", "outage", "impossible"]
+Key = tuple[str, str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture sent once.
+
+    Attributes:
+        scheme: as it was asked for.
+        image: file name of the picture.
+        channel: name of the channel.
+        snr_db: mean Es/N0, dB.
+        cbr_target: the ceiling that was asked for.
+        status: "impossible" where the scheme cannot keep the ceiling: without any numbers.
+        outage: lost on the channel; the numbers are those of a mid-grey picture.
+        psnr_db, ms_ssim, lpips: quality; ``lpips`` is ``None`` without its weights.
+        cbr: what was really sent, per 3·H·W.
+        seconds: from picture to reconstruction.
+        note: one line, such as the modulation and coding scheme, or what was impossible.
+    """
+
+    scheme: str
+    image: str
+    channel: str
+    snr_db: float
+    cbr_target: float
+    status: Status
+    outage: bool
+    psnr_db: float | None
+    ms_ssim: float | None
+    lpips: float | None
+    cbr: float | None
+    seconds: float
+    note: str = ""
+
+    @property
+    def key(self) -> Key:
+        """What makes two rows the same."""
+        return key(self.scheme, self.image, self.channel, self.snr_db, self.cbr_target)
+
+    def cells(self) -> list[str]:
+        """The row as text, in the order of ``COLUMNS``."""
+        return [_cell(name, value) for name, value in asdict(self).items()]
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+_DIGITS = {"psnr_db": 4, "ms_ssim": 6, "lpips": 6, "cbr": 8, "seconds": 3}
+
+
+def key(scheme: str, image: str, channel: str, snr_db: float, cbr_target: float) -> Key:
+    """Key of a row, in the text of its cells."""
+    return (
+        scheme,
+        image,
+        channel,
+        _cell("snr_db", snr_db),
+        _cell("cbr_target", cbr_target),
+    )
+
+
+class ResultsFolder:
+    """Reads and writes one results folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def prepare(
+        self, settings: Mapping[str, Any], images: Mapping[str, str], schemes: Mapping[str, str]
+    ) -> None:
+        """Create the folder, or make sure that it was begun with the same settings.
+
+        Args:
+            settings: what changes the numbers of all schemes.
+            images: file name to hash.
+            schemes: scheme to fingerprint.
+
+        Raises:
+            InputError: another version's folder, or rows made with something else.
+        """
+        new = {"settings": dict(settings), "images": dict(images), "schemes": dict(schemes)}
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UnwritableError(f"cannot write to {self.path}: {error.strerror}") from error
+        with self._locked():
+            old = self.info() if self._begun() else None
+            if old is None:
+                merged = {"format": FORMAT, "lrisc_version": __version__, **new}
+            else:
+                self._check(old, new)
+                merged = {**old, **{k: {**old[k], **new[k]} for k in ("images", "schemes")}}
+            if merged != old:
+                text = json.dumps(merged, indent=2) + "\n"
+                write_atomically(self.path / INFO_FILE, text.encode())
+            if not (self.path / ROWS_FILE).exists():
+                write_atomically(self.path / ROWS_FILE, _line(COLUMNS))
+
+    def info(self) -> dict[str, Any]:
+        """What sweep.json says.
+
+        Raises:
+            InputError: there is none, or it is another version's.
+        """
+        try:
+            info = json.loads((self.path / INFO_FILE).read_text())
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{self.path} is no results folder: {INFO_FILE} is missing; "
+                "make one with lrisc evaluate"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read {self.path / INFO_FILE}: {error}") from error
+        if not isinstance(info, dict) or info.get("format") != FORMAT:
+            found: Any = info
+            version = found.get("lrisc_version", "?") if isinstance(info, dict) else "?"
+            raise InputError(
+                f"{self.path} holds results of another version (LRISC {version}); "
+                "choose another folder"
+            )
+        return info
+
+    def rows(self) -> list[Row]:
+        """All finished rows; the half of one that a kill left is not one of them.
+
+        Raises:
+            InputError: the file is not one of ours.
+        """
+        try:
+            text = (self.path / ROWS_FILE).read_bytes().decode()
+        except FileNotFoundError:
+            return []
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot read {self.path / ROWS_FILE}: {error}") from error
+        complete = text[: text.rfind("\n") + 1]
+        lines = list(csv.reader(io.StringIO(complete)))
+        if not lines or tuple(lines[0]) != COLUMNS:
+            raise InputError(
+                f"{self.path / ROWS_FILE} has other columns: results of another version; "
+                "choose another folder"
+            )
+        rows: dict[Key, Row] = {}
+        for number, cells in enumerate(lines[1:], start=2):
+            try:
+                row = _parse(cells)
+            except ValueError as error:
+                raise InputError(f"{self.path / ROWS_FILE}, line {number}: {error}") from error
+            rows[row.key] = row
+        return list(rows.values())
+
+    def append(self, row: Row) -> None:
+        """Add a row; it is on disk when this returns."""
+        path = self.path / ROWS_FILE
+        try:
+            with self._locked(), path.open("rb+") as file:
+                _seek_past_last_row(file)
+                file.write(_line(row.cells()))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UnwritableError(f"cannot write {path}: {error.strerror}") from error
+
+    def sort(self, order: Mapping[str, int]) -> None:
+        """Bring the rows into an order that does not depend on who finished first.
+
+        Args:
+            order: rank of the schemes; others follow by name.
+        """
+        with self._locked():
+            rows = sorted(
+                self.rows(),
+                key=lambda r: (
+                    order.get(r.scheme, len(order)),
+                    r.scheme,
+                    r.channel,
+                    r.cbr_target,
+                    r.snr_db,
+                    r.image,
+                ),
+            )
+            lines = [_line(COLUMNS), *(_line(row.cells()) for row in rows)]
+            write_atomically(self.path / ROWS_FILE, b"".join(lines))
+
+    def picture_path(self, row_key: Key, suffix: str) -> Path:
+        """Where something drawn for a row is kept."""
+        scheme, image, channel, snr_db, cbr = row_key
+        name = f"{image}_{channel}_{snr_db}dB_{float(cbr):.6f}{suffix}"
+        return self.path / "pictures" / _slug(scheme) / _slug(name)
+
+    def source_path(self, image: str, kind: str = "source") -> Path:
+        """Where a source picture, or its region of interest, is kept."""
+        return self.path / "pictures" / kind / _slug(f"{image}.png")
+
+    def _begun(self) -> bool:
+        return any((self.path / name).exists() for name in (INFO_FILE, ROWS_FILE))
+
+    def _check(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        what = {
+            "settings": "with {0} {1}, this sweep has {2}",
+            "images": "with another picture named {0}",
+            "schemes": "by another {0} ({1}, now {2})",
+        }
+        for part, message in what.items():
+            for name, value in new[part].items():
+                before = old[part].get(name, value)
+                if before != value:
+                    told = message.format(name, before, value)
+                    raise InputError(
+                        f"the rows in {self.path} were made {told}; choose another folder"
+                    )
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        with (self.path / _LOCK_FILE).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float | int):
+        return f"{value:.{_DIGITS[name]}f}" if name in _DIGITS else f"{value:.10g}"
+    return " ".join(str(value).split())
+
+
+def _parse(cells: list[str]) -> Row:
+    if len(cells) != len(COLUMNS):
+        raise ValueError(f"{len(cells)} cells instead of {len(COLUMNS)}")
+    values: dict[str, Any] = dict(zip(COLUMNS, cells, strict=True))
+    for name in ("snr_db", "cbr_target", "seconds"):
+        values[name] = float(values[name])
+    for name in ("psnr_db", "ms_ssim", "lpips", "cbr"):
+        values[name] = float(values[name]) if values[name] else None
+    values["outage"] = values["outage"] == "true"
+    return Row(**values)
+
+
+def _line(cells: Any) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode()
+
+
+def _seek_past_last_row(file: BinaryIO) -> None:
+    """Go to the end, cutting off what a kill left of a row."""
+    end = file.seek(0, os.SEEK_END)
+    if end:
+        file.seek(end - 1)
+    if end and file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.seek(0, os.SEEK_END)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", name)

@@ -1,0 +1,61 @@
+"""DeepJSCC: ``deepjscc`` trained over all SNRs, ``deepjscc-per-snr`` for one SNR each."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+from lrisc.checkpoint import EMBEDDED, WEIGHTS_FILE
+from lrisc.errors import InputError
+from lrisc.evaluation.schemes import Condition, Delivery, Options, Picture, Scheme, register
+
+
+@register("deepjscc")
+class DeepJsccScheme(Scheme):
+    """The model whose bandwidth ratio is nearest, whatever the SNR."""
+
+    networks: Any
+
+    def __init__(self, variant: str | None, options: Options) -> None:
+        super().__init__(variant, options)
+        try:
+            self.networks = import_module("lrisc.baselines.deepjscc")
+        except ImportError as error:
+            raise InputError("DeepJSCC is not part of this installation") from error
+
+    @property
+    def fingerprint(self) -> str:
+        """All embedded weights of DeepJSCC."""
+        digest = hashlib.sha256()
+        for name in self.networks.embedded_names():
+            digest.update((EMBEDDED / name / WEIGHTS_FILE).read_bytes())
+        return digest.hexdigest()[:16]
+
+    def model_name(self, condition: Condition) -> str:
+        """Which of the embedded models."""
+        return self.networks.nearest(condition.cbr)
+
+    def send(self, picture: Picture, condition: Condition) -> Delivery:
+        """Through encoder, channel and decoder."""
+        name = self.model_name(condition)
+        model = _model(self.networks.DeepJscc, name)
+        reconstruction, symbols = model.transmit(
+            picture.pixels, condition.snr_db, condition.channel, condition.seed
+        )
+        return Delivery(reconstruction, symbols, f"model {name}")
+
+
+@register("deepjscc-per-snr")
+class DeepJsccPerSnr(DeepJsccScheme):
+    """The model that was trained at the nearest SNR."""
+
+    def model_name(self, condition: Condition) -> str:
+        """Which of the embedded models."""
+        return self.networks.nearest(condition.cbr, condition.snr_db)
+
+
+@lru_cache(maxsize=4)
+def _model(kind: Any, name: str) -> Any:
+    return kind.from_pretrained(name)

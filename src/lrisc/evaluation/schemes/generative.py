@@ -1,0 +1,97 @@
+"""The project's own system: ``lrisc``, ``lrisc:CHECKPOINT``, and with a region ``lrisc-roi``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from lrisc.errors import InputError
+from lrisc.evaluation.schemes import Condition, Delivery, Options, Picture, Scheme, register
+from lrisc.images import load_image
+
+
+@register("lrisc")
+class Generative(Scheme):
+    """LRISC without a region of interest; the variant is a checkpoint's name or folder."""
+
+    def __init__(self, variant: str | None, options: Options) -> None:
+        from lrisc.checkpoint import load_checkpoint
+        from lrisc.system import check_steps
+
+        check_steps(options.steps)
+        self.steps = options.steps
+        self.checkpoint = load_checkpoint(variant or "compact")
+
+    @property
+    def fingerprint(self) -> str:
+        """Weights and steps."""
+        return f"{self.checkpoint.sha256[:16]}, steps {self.steps}"
+
+    def region(self, picture: Picture) -> dict[str, Any]:
+        """The arguments of ``transmit`` that concern the region."""
+        return {}
+
+    def send(self, picture: Picture, condition: Condition) -> Delivery:
+        """Through transmitter, channel and receiver."""
+        from lrisc.system import transmit
+
+        result = transmit(
+            picture.pixels,
+            snr_db=condition.snr_db,
+            cbr=condition.cbr,
+            channel=condition.channel,
+            steps=self.steps,
+            model=self.checkpoint,
+            seed=condition.seed,
+            measure=_no_measures,
+            **self.region(picture),
+        )
+        report = result.report
+        kinds = ("payload", "side_info", "header", "pilot")
+        painted = result.reconstruction
+        return Delivery(
+            reconstruction=None if painted is None else load_image(painted),
+            symbols=sum(report[f"{kind}_symbols"] for kind in kinds),
+            note=report.get("outage_reason", f"payload CBR {report['cbr_payload']:.5f}"),
+            rate_map=result.rate_map,
+            roi_mask=result.roi_mask,
+        )
+
+
+@register("lrisc-roi")
+class GenerativeWithRegion(Generative):
+    """LRISC with the sweep's region of interest."""
+
+    def __init__(self, variant: str | None, options: Options) -> None:
+        from lrisc.system import DEFAULT_ROI_STRENGTH
+
+        super().__init__(variant, options)
+        if options.roi is None or options.roi == "none":
+            raise InputError("it needs --roi: a box x,y,w,h, a mask, or a folder of masks")
+        self.roi = options.roi
+        self.strength = (
+            DEFAULT_ROI_STRENGTH if options.roi_strength is None else options.roi_strength
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Weights, steps and region."""
+        return f"{super().fingerprint}, roi {self.roi}, strength {self.strength:g}"
+
+    def region(self, picture: Picture) -> dict[str, Any]:
+        """A box or file for all pictures, or each its own mask."""
+        roi: str | Path = self.roi
+        if Path(self.roi).is_dir():
+            stem = Path(picture.name).stem
+            masks = sorted(p for p in Path(self.roi).iterdir() if p.stem == stem)
+            if not masks:
+                raise InputError(f"{self.roi} holds no mask named {stem}")
+            roi = masks[0]
+        return {"roi": roi, "roi_strength": self.strength}
+
+
+def _no_measures(source: Image.Image, reconstruction: Image.Image) -> dict[str, Any]:
+    """A sweep measures all schemes alike, and later."""
+    return {}

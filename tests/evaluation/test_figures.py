@@ -1,0 +1,123 @@
+"""Figures: one per condition, with their data, whatever the rows."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lrisc.errors import InputError
+from lrisc.evaluation.figures import draw_all
+from lrisc.evaluation.figures.means import means
+from lrisc.evaluation.figures.reference import load_curves
+from lrisc.evaluation.figures.style import display_name, fraction, looks
+from lrisc.evaluation.results import ResultsFolder, Row
+
+SCHEMES = ("lrisc", "lrisc-roi", "bpg-ldpc", "bpg-ldpc:16qam-2/3", "mine")
+
+
+def row(scheme: str, image: str, snr_db: float, cbr: float, lpips: float | None = 0.2) -> Row:
+    psnr_db = 20 + snr_db / 5 + cbr * 50 + SCHEMES.index(scheme)
+    if scheme == "mine" and image == "b.png":
+        return Row(scheme, image, "awgn", snr_db, cbr, "impossible", False, *[None] * 4, 0.1)
+    lost = scheme == "bpg-ldpc:16qam-2/3" and snr_db < 10
+    return Row(
+        scheme, image, "awgn", snr_db, cbr, "outage" if lost else "sent", lost,
+        13.0 if lost else psnr_db, 0.9, lpips, cbr * 0.99, 0.1,
+    )  # fmt: skip
+
+
+def results(
+    path: Path, lpips: float | None = 0.2, schemes: tuple[str, ...] = SCHEMES
+) -> ResultsFolder:
+    folder = ResultsFolder(path)
+    folder.prepare({"seed": 0}, {"a.png": "1", "b.png": "2"}, dict.fromkeys(SCHEMES, ""))
+    rng = np.random.default_rng(0)
+    for scheme in schemes:
+        for image in ("a.png", "b.png"):
+            for snr_db in (0.0, 5.0, 10.0):
+                for cbr in (1 / 48, 1 / 24):
+                    one = row(scheme, image, snr_db, cbr, lpips)
+                    folder.append(one)
+                    if image == "a.png" and cbr == 1 / 48:
+                        paths = [folder.picture_path(one.key, ".png"), folder.source_path(image)]
+                        paths += [folder.source_path(image, "roi")] * (scheme == "lrisc-roi")
+                        for kept in paths:
+                            kept.parent.mkdir(parents=True, exist_ok=True)
+                            Image.fromarray(rng.integers(0, 256, (64, 96, 3), np.uint8)).save(kept)
+                        if scheme.startswith("lrisc"):
+                            np.save(folder.picture_path(one.key, ".rate.npy"), np.eye(4, 6) * 9)
+    return folder
+
+
+def test_all_figures_and_their_data(tmp_path: Path) -> None:
+    folder = results(tmp_path / "r")
+    written = draw_all(folder.path, tmp_path / "f", reference=True)
+    assert len(written) == len(set(written))
+    names = {path.name for path in written}
+    stems = {path.stem for path in written}
+    assert stems == {
+        "quality-vs-snr_awgn_cbr-1-48", "quality-vs-snr_awgn_cbr-1-24",
+        "quality-vs-cbr_awgn_snr-0", "quality-vs-cbr_awgn_snr-5", "quality-vs-cbr_awgn_snr-10",
+        "grid_a_awgn_cbr-1-48", "rate-map_a_awgn_cbr-1-48",
+        "roi_a_awgn_0dB_cbr-1-48", "roi_a_awgn_5dB_cbr-1-48", "roi_a_awgn_10dB_cbr-1-48",
+    }  # fmt: skip
+    for stem in stems:
+        assert {f"{stem}.png", f"{stem}.pdf", f"{stem}.csv"} <= names
+    for path in written:
+        if path.suffix == ".png":
+            assert np.asarray(Image.open(path).convert("L")).std() > 5
+    with (tmp_path / "f" / "quality-vs-cbr_awgn_snr-10.csv").open() as file:
+        data = list(csv.DictReader(file))
+    measured = [r for r in data if r["source"] == "measured"]
+    assert len(measured) == 5 * 2
+    mine = next(r for r in measured if r["scheme"] == "mine")
+    assert (mine["pictures"], mine["missing"]) == ("1", "1")
+    published = {(r["scheme"], r["psnr_db"]) for r in data if r["source"] != "measured"}
+    assert ("DeepJSCC", "27.45") in published
+
+
+def test_without_lpips_and_without_reference(tmp_path: Path) -> None:
+    folder = results(tmp_path / "r", lpips=None, schemes=("bpg-ldpc",))
+    written = draw_all(folder.path, tmp_path / "f")
+    data = next(p for p in written if p.name == "quality-vs-cbr_awgn_snr-10.csv").read_text()
+    assert "measured" in data
+    assert "DeepJSCC" not in data
+
+
+def test_nothing_to_draw(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no results folder"):
+        draw_all(tmp_path, tmp_path / "f")
+    folder = ResultsFolder(tmp_path / "r")
+    folder.prepare({}, {"a.png": "1"}, {})
+    with pytest.raises(InputError, match="no finished rows"):
+        draw_all(folder.path, tmp_path / "f")
+
+
+def test_means_count_what_was_lost_and_what_is_missing() -> None:
+    rows = [row("bpg-ldpc:16qam-2/3", image, 0.0, 1 / 48) for image in ("a.png", "b.png")]
+    rows += [row("mine", image, 0.0, 1 / 48) for image in ("a.png", "b.png")]
+    lost, mine = means(rows, 2)
+    assert (lost.psnr_db, lost.outages, lost.missing) == (13.0, 2, 0)
+    assert (mine.pictures, mine.missing) == (1, 1)
+
+
+def test_schemes_are_told_apart() -> None:
+    names = [*SCHEMES, "deepjscc", "deepjscc-per-snr", "bpg-capacity", *(f"x{i}" for i in range(8))]
+    shown = looks(names)
+    assert len({(s.colour, s.marker, s.line) for s in shown.values()}) == len(names)
+    assert display_name("lrisc:/long/path/final") == "LRISC, final"
+    assert display_name("bpg-ldpc:16qam-2/3") == "BPG + LDPC, 16QAM-2/3"
+    assert [fraction(1 / 48), fraction(0.017)] == ["1/48", "0.017"]
+
+
+def test_published_curves_have_sources() -> None:
+    curves = load_curves()
+    assert {curve.name for curve in curves} >= {"DeepJSCC", "BPG + LDPC", "SwinJSCC", "NTSCC"}
+    for curve in curves:
+        assert curve.source
+        assert len(curve.points) > 1
+        json.dumps(curve.points)
+    assert sum(curve.fits("cbr", "psnr_db", "awgn", 10.0) for curve in curves) == 5

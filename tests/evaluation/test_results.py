@@ -1,0 +1,106 @@
+"""Results folders: rows that survive, and rows that are refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lrisc.errors import InputError
+from lrisc.evaluation.results import COLUMNS, INFO_FILE, ROWS_FILE, ResultsFolder, Row
+
+ROW = Row(
+    "bpg-ldpc", "a.png", "awgn", 10.0, 1 / 48, "sent", False, 30.12345, 0.95, None, 0.0207, 1.5,
+    "16qam-2/3, QP 35",
+)  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ResultsFolder:
+    folder = ResultsFolder(tmp_path / "results")
+    folder.prepare({"seed": 0}, {"a.png": "1"}, {"bpg-ldpc": "x"})
+    return folder
+
+
+def test_rows_come_back(folder: ResultsFolder) -> None:
+    lost = replace(ROW, snr_db=-0.5, status="outage", outage=True, psnr_db=float("inf"), lpips=0.5)
+    none = replace(
+        ROW, snr_db=5.0, status="impossible", psnr_db=None, ms_ssim=None, cbr=None,
+        note='too small, at\nleast "9"',
+    )  # fmt: skip
+    for row in (ROW, lost, none):
+        folder.append(row)
+    rows = folder.rows()
+    assert [row.key for row in rows] == [ROW.key, lost.key, none.key]
+    assert rows[0].psnr_db == 30.1234 or rows[0].psnr_db == 30.1235
+    assert rows[0].lpips is None
+    assert (rows[1].outage, rows[1].psnr_db) == (True, float("inf"))
+    assert rows[2].note == 'too small, at least "9"'
+    assert (folder.path / ROWS_FILE).read_text().splitlines()[0] == ",".join(COLUMNS)
+
+
+def test_half_a_row_is_none_and_is_cut_off(folder: ResultsFolder) -> None:
+    folder.append(ROW)
+    whole = (folder.path / ROWS_FILE).read_bytes()
+    (folder.path / ROWS_FILE).write_bytes(whole + b"bpg-ldpc,a.png,awgn,5,0.0208,sent,fal")
+    assert [row.key for row in folder.rows()] == [ROW.key]
+    folder.append(replace(ROW, snr_db=20.0))
+    assert [row.snr_db for row in folder.rows()] == [10.0, 20.0]
+
+
+def test_order_is_by_scheme_condition_and_picture(folder: ResultsFolder) -> None:
+    rows = [
+        replace(ROW, scheme=scheme, image=image, snr_db=snr)
+        for image in ("b.png", "a.png")
+        for snr in (10.0, 5.0)
+        for scheme in ("z", "bpg-ldpc")
+    ]
+    for row in rows:
+        folder.append(row)
+    folder.sort({"z": 0, "bpg-ldpc": 1})
+    told = [(row.scheme, row.snr_db, row.image) for row in folder.rows()]
+    assert told[:4] == [
+        ("z", 5.0, "a.png"), ("z", 5.0, "b.png"), ("z", 10.0, "a.png"), ("z", 10.0, "b.png"),
+    ]  # fmt: skip
+    assert len(told) == 8
+
+
+@pytest.mark.parametrize(
+    ("settings", "images", "schemes", "word"),
+    [
+        ({"seed": 1}, {}, {}, "seed"),
+        ({}, {"a.png": "2"}, {}, "picture named a.png"),
+        ({}, {}, {"bpg-ldpc": "y"}, "another bpg-ldpc"),
+    ],
+)
+def test_rows_made_with_something_else_are_not_mixed(
+    folder: ResultsFolder, settings: dict, images: dict, schemes: dict, word: str
+) -> None:
+    with pytest.raises(InputError, match=word):
+        folder.prepare({"seed": 0, **settings}, images, schemes)
+    folder.prepare({"seed": 0}, {"b.png": "3"}, {"lrisc": "z"})
+    assert folder.info()["images"] == {"a.png": "1", "b.png": "3"}
+
+
+def test_other_versions_are_refused(folder: ResultsFolder) -> None:
+    path = folder.path / INFO_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    with pytest.raises(InputError, match="another version"):
+        folder.info()
+    with pytest.raises(InputError, match="another version"):
+        folder.prepare({"seed": 0}, {}, {})
+
+
+def test_files_that_are_not_ours_are_refused(folder: ResultsFolder, tmp_path: Path) -> None:
+    (folder.path / ROWS_FILE).write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="other columns"):
+        folder.rows()
+    (folder.path / ROWS_FILE).write_text(",".join(COLUMNS) + "\nx,y\n")
+    with pytest.raises(InputError, match="line 2"):
+        folder.rows()
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    (stranger / ROWS_FILE).write_text("somebody's\n")
+    with pytest.raises(InputError, match=INFO_FILE):
+        ResultsFolder(stranger).prepare({}, {}, {})
+    assert (stranger / ROWS_FILE).read_text() == "somebody's\n"

@@ -1,0 +1,267 @@
+"""Sweeps: resumed, sharded and parallel ones give the same rows; bad input is told."""
+
+import csv
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.conftest import picture
+
+from lrisc import cli
+from lrisc.errors import InputError
+from lrisc.evaluation.plan import Sweep, find_pictures, seed_of
+from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
+from lrisc.evaluation.schemes import Options, create_scheme, scheme_names
+from lrisc.evaluation.sweep import run
+from lrisc.images import to_pil
+
+PLUGIN = "tests.evaluation.grey_scheme"
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(3):
+        to_pil(picture(64, 80, i)).save(folder / f"p{i}.png")
+    return folder
+
+
+def lrisc(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["lrisc", "evaluate", *(str(a) for a in arguments)])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def grey(*arguments: object) -> list[object]:
+    return ["--schemes", "grey", "--plugin", PLUGIN, "--jobs", 1, *arguments]
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / ROWS_FILE).open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        del row["seconds"]
+    return rows
+
+
+def test_stopped_and_run_again_gives_the_same(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = grey("--snr", "0,10", "--cbr", "1/48,1/24")
+    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "whole") == 0
+    monkeypatch.setenv("GREY_STOPS_AT", "p1.png")
+    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "halves") == 130
+    assert len(table(tmp_path / "halves")) == 4
+    with (tmp_path / "halves" / ROWS_FILE).open("a") as file:
+        file.write("grey,p1.png,aw")
+    monkeypatch.delenv("GREY_STOPS_AT")
+    seen: list[Row] = []
+    append = ResultsFolder.append
+    monkeypatch.setattr(
+        ResultsFolder, "append", lambda self, row: (seen.append(row), append(self, row))
+    )
+    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "halves") == 0
+    assert len(seen) == 8
+    assert table(tmp_path / "halves") == table(tmp_path / "whole")
+    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "halves") == 0
+    assert len(seen) == 8
+
+
+def test_processes_and_shards_give_the_same(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = grey("--snr", "0,10", "--cbr", "1/48")
+    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "one") == 0
+    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "two", "--jobs", 2) == 0
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "shards") == 0
+    rows = table(tmp_path / "one")
+    assert len(rows) == 6
+    assert len({row["psnr_db"] for row in rows}) == 6
+    assert table(tmp_path / "two") == rows
+    assert table(tmp_path / "shards") == rows
+
+
+def test_every_row_has_its_own_seed() -> None:
+    keys = Sweep(("a", "b"), (0.0, 10.0), (1 / 48, 1 / 24)).keys("p.png")
+    seeds = {key: seed_of(0, key) for key in keys}
+    assert len(set(seeds.values())) == 4  # the same noise for both schemes
+    assert all(0 <= seed < 1 << 63 for seed in seeds.values())
+    assert seeds[keys[0]] != seed_of(1, keys[0])
+
+
+def test_outages_and_impossible_rows_are_marked(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = grey("--snr=-10,10", "--cbr", "1/48,0.0005", "--limit", 1, "-o", tmp_path / "r")
+    assert lrisc(monkeypatch, pictures, *what) == 0
+    rows = {(r["snr_db"], r["cbr_target"]): r for r in table(tmp_path / "r")}
+    assert len(rows) == 4
+    lost = rows["-10", "0.02083333333"]
+    assert (lost["status"], lost["outage"]) == ("outage", "true")
+    # the score of a mid-grey picture
+    assert 5 < float(lost["psnr_db"]) < 20
+    impossible = rows["10", "0.0005"]
+    assert (impossible["status"], impossible["outage"]) == ("impossible", "false")
+    assert impossible["psnr_db"] == impossible["cbr"] == ""
+    assert "too small" in impossible["note"]
+    sent = rows["10", "0.02083333333"]
+    assert float(sent["cbr"]) == pytest.approx(1 / (3 * 64 * 80), abs=1e-8)
+
+
+def test_unreadable_pictures_are_told_and_skipped(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (pictures / "broken.png").write_bytes(b"no picture")
+    (pictures / "p1.jpg").write_bytes((pictures / "p1.png").read_bytes()[:200])
+    (pictures / "notes.txt").write_text("no picture at all")
+    Image.new("RGB", (20, 20)).save(pictures / "small.png")
+    assert lrisc(monkeypatch, pictures, *grey("--snr", 10, "-o", tmp_path / "r")) == 0
+    told = capsys.readouterr().err
+    assert told.count("skipped:") == 3
+    assert "warnings: 3 pictures skipped" in told
+    assert [row["image"] for row in table(tmp_path / "r")] == ["p0.png", "p1.png", "p2.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--schemes", "morse"], "unknown scheme"),
+        (["--schemes", ","], "names nothing"),
+        (["--schemes", "lrisc:nowhere"], "no checkpoint"),
+        (["--schemes", "lrisc-roi"], "needs --roi"),
+        (["--schemes", "bpg-ldpc:8psk-1/2"], "modulation and coding"),
+        (["--schemes", "bpg-capacity:best"], "no variants"),
+        (["--snr", "loud"], "not a number"),
+        (["--snr", "nan"], "SNR"),
+        (["--cbr", "2"], "cbr"),
+        (["--cbr", "1/0"], "cbr"),
+        (["--channel", "wire"], "unknown channel"),
+        (["--jobs", "0"], "--jobs"),
+        (["--limit", "0"], "--limit"),
+        (["--lpips", "resnet"], "alex or vgg"),
+        (["--plugin", "no_such_module"], "plugin"),
+        (["--seed", "-1"], "seed"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], word: str, pictures: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    defaults = ["--schemes", "grey", "--plugin", PLUGIN, "--jobs", "1"]
+    assert lrisc(monkeypatch, pictures, *defaults, *arguments, "-o", tmp_path / "r") == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lrisc:")]
+    assert len(errors) == 1
+    assert word in errors[0]
+
+
+def test_folders_that_are_no_use(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "sweep.json").write_text('{"format": 0, "lrisc_version": "0.0.1"}')
+    for data, output, word in (
+        (empty, tmp_path / "r", "no pictures"),
+        (tmp_path / "none", tmp_path / "r", "not a folder"),
+        (pictures / "p0.png", tmp_path / "r", "not a folder"),
+        (pictures, old, "another version"),
+        (pictures, pictures / "p0.png", "cannot write"),
+    ):
+        assert lrisc(monkeypatch, data, *grey("-o", output)) == 2
+        assert word in capsys.readouterr().err
+    (empty / "x.png").write_text("")
+    with pytest.raises(InputError, match="1 cannot be read"):
+        find_pictures(empty, None, 0)
+
+
+def test_our_own_schemes(pictures: Path, tmp_path: Path, tiny_folder: Path) -> None:
+    pytest.importorskip("pillow_heif")
+    assert {"lrisc", "lrisc-roi", "deepjscc", "bpg-ldpc", "bpg-capacity"} <= set(scheme_names())
+    ours = (f"lrisc:{tiny_folder}", f"lrisc-roi:{tiny_folder}")
+    sweep = Sweep(
+        (*ours, "bpg-ldpc", "bpg-ldpc:qpsk-2/3", "bpg-capacity"), (0.0, 10.0), (1 / 8,),
+        options=Options(roi="8,8,32,32", roi_strength=0.3), keep=1,
+    )  # fmt: skip
+    sources, _ = find_pictures(pictures, 1, sweep.keep)
+    folder = ResultsFolder(tmp_path / "r")
+    run(sweep, sources, folder)
+    rows = {(row.scheme, row.snr_db): row for row in folder.rows()}
+    assert len(rows) == 10
+    for row in rows.values():
+        assert row.cbr is None or row.cbr <= 1 / 8
+    for snr_db in (0.0, 10.0):
+        best, adaptive = rows["bpg-capacity", snr_db], rows["bpg-ldpc", snr_db]
+        assert best.psnr_db is not None
+        assert adaptive.psnr_db is not None
+        assert adaptive.psnr_db < best.psnr_db
+    assert rows["bpg-ldpc:qpsk-2/3", 0.0].status == "outage"
+    assert rows["bpg-ldpc:qpsk-2/3", 10.0].status == "sent"
+    assert rows[ours[0], 10.0].status == "sent"
+    assert folder.picture_path(rows[ours[0], 10.0].key, ".rate.npy").exists()
+    assert folder.source_path("p0.png", "roi").exists()
+
+
+def test_masks_by_the_picture_s_name(pictures: Path, tmp_path: Path, tiny_folder: Path) -> None:
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    mask = Image.new("L", (80, 64))
+    mask.paste(255, (10, 10, 50, 50))
+    mask.save(masks / "p1.png")
+    scheme = f"lrisc-roi:{tiny_folder}"
+    sweep = Sweep((scheme,), (10.0,), (1 / 8,), options=Options(roi=str(masks)), keep=0)
+    folder = ResultsFolder(tmp_path / "r")
+    run(sweep, find_pictures(pictures, 2, 0)[0], folder)
+    assert [row.status for row in folder.rows()] == ["impossible", "sent"]
+    assert "no mask named p0" in folder.rows()[0].note
+
+
+def test_changed_settings_are_refused(pictures: Path, tmp_path: Path) -> None:
+    sweep = Sweep(("grey",), (10.0,), (1 / 48,), plugins=(PLUGIN,), keep=0)
+    folder = ResultsFolder(tmp_path / "r")
+    sources, _ = find_pictures(pictures, 1, 0)
+    run(sweep, sources, folder)
+    with pytest.raises(InputError, match="seed 0, this sweep has 1"):
+        run(replace(sweep, seed=1), sources, folder)
+
+
+def test_deepjscc_by_its_contract(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from lrisc.evaluation.schemes import Condition, Picture
+
+    class DeepJscc:
+        @classmethod
+        def from_pretrained(cls, name: str) -> "DeepJscc":
+            return cls()
+
+        def transmit(
+            self, image: torch.Tensor, snr_db: float, channel: str, seed: int
+        ) -> tuple[torch.Tensor, int]:
+            return image, 256
+
+    class Module:
+        @staticmethod
+        def nearest(cbr: float, snr_db: float | None = None) -> str:
+            return f"{cbr:.3f}@{snr_db}"
+
+    module = Module()
+    module.DeepJscc = DeepJscc  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "lrisc.baselines.deepjscc", module)  # type: ignore[arg-type]
+    sent = Picture("p.png", picture(64, 64))
+    for name, model in (("deepjscc", "0.021@None"), ("deepjscc-per-snr", "0.021@10.0")):
+        delivery = create_scheme(name, Options()).send(sent, Condition("awgn", 10.0, 1 / 48, 0))
+        assert delivery.symbols == 256
+        assert delivery.note == f"model {model}"

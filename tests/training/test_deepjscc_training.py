@@ -1,0 +1,112 @@
+"""DeepJSCC through the real loop: it learns, resumes to the bit and leaves a codec."""
+
+import json
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lrisc.baselines.deepjscc import DeepJscc
+from lrisc.training.data import Squares
+from lrisc.training.main import run
+
+CONFIG = Path(__file__).parents[2] / "configs" / "deepjscc" / "1-48.yaml"
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def few(tmp_path: Path, squares: Squares) -> Callable[..., list[str]]:
+    """Overrides for short runs on a few squares."""
+    np.save(tmp_path / "squares.npy", np.tile(squares[:6], (4, 1, 1, 1)))
+
+    def overrides(**changed: object) -> list[str]:
+        values: dict[str, object] = {
+            "data": tmp_path / "squares.npy",
+            "output": tmp_path / "run",
+            "schedule": "steps",
+            "steps": 4,
+            "batch_size": 4,
+            "log_every": 1,
+            "compile": "false",
+            "crops.crop": 64,
+            "crops.square": 64,
+            "validate.minutes": 0,
+            "validate.pictures": 4,
+            "validate.side": 64,
+            "optimiser.warmup_steps": 5,
+        }
+        values |= {key.replace("__", "."): value for key, value in changed.items()}
+        return [f"{key}={value}" for key, value in values.items()]
+
+    return overrides
+
+
+def lines(folder: Path, group: str = "train") -> list[dict[str, Any]]:
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [record for record in records if record["group"] == group]
+
+
+def test_it_learns_and_leaves_a_codec(few: Callable[..., list[str]], tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    assert run(CONFIG, few(steps=300, log_every=50, optimiser__ema=0.9)) == "finished"
+    loss = [line["loss"] for line in lines(tmp_path / "run")]
+    assert loss[-1] < 0.2 * loss[0]
+    figures = lines(tmp_path / "run", "validation")[-1]
+    assert figures["psnr@0dB"] < figures["psnr@10dB"] < figures["psnr@20dB"]
+    codec = DeepJscc.from_pretrained(tmp_path / "run" / "final")
+    assert codec.snr_db == (-2.0, 20.0)
+    card = (tmp_path / "run" / "final" / "README.md").read_text()
+    for fact in ("CBR 1/48", "-2 to 20 dB", "psnr@10dB", "squares.npy", "1,200"):
+        assert fact in card
+
+    # A codec with other channels takes over what fits.
+    options = few(steps=1, output=tmp_path / "next", parent=tmp_path / "run" / "final")
+    options += ["preset=deepjscc-4", "link.snr_db=[10,10]", "optimiser.learning_rate=0"]
+    assert run(CONFIG, options) == "finished"
+    child = DeepJscc.from_pretrained(tmp_path / "next" / "final")
+    assert child.snr_db == (10.0, 10.0)
+    assert [r["steps"] for r in child.info["training"]] == [300, 1]
+    mine, parent = child.network.state_dict(), codec.network.state_dict()
+    fresh = {"encoder.1.0.weight", "encoder.1.0.bias", "decoder.0.0.weight"}
+    for name, tensor in parent.items():
+        assert (name in fresh) or torch.equal(tensor, mine[name]), name
+    assert mine["encoder.1.0.weight"].shape[0] == 4
+
+
+@pytest.mark.parametrize("compiled", ["false", "true"])
+def test_killed_and_resumed_equals_uninterrupted(
+    few: Callable[..., list[str]], start_training: Start, tmp_path: Path, compiled: str
+) -> None:
+    options = {
+        "compile": compiled,
+        "steps": 30,
+        "save_minutes": 0,
+        "log_every": 5,
+        "link.rayleigh_fraction": 0.5,
+    }
+    whole = start_training(CONFIG, few(output=tmp_path / "whole", **options))
+    cut = few(output=tmp_path / "cut", **options)
+    process = start_training(CONFIG, cut)
+    metrics = tmp_path / "cut" / "metrics.jsonl"
+    while process.poll() is None:
+        if metrics.is_file() and metrics.read_text().count("\n") >= 2:
+            time.sleep(random.uniform(0, 0.05))
+            process.kill()
+            break
+        time.sleep(0.01)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    for last in (start_training(CONFIG, cut), whole):
+        _, errors = last.communicate()
+        assert last.returncode == 0, errors
+    states = [load_file(tmp_path / n / "state.safetensors") for n in ("whole", "cut")]
+    assert states[0].keys() == states[1].keys()
+    for key, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][key]), key
