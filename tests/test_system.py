@@ -96,6 +96,40 @@ def test_region_of_interest_moves_symbols(tiny: LoadedCheckpoint) -> None:
     assert boxed.report["cbr"] == pytest.approx(plain.report["cbr"], rel=0.01)
 
 
+@pytest.mark.parametrize("steering", ["latent", "rate", "both"])
+def test_every_steering_favours_the_region(tiny: LoadedCheckpoint, steering: str) -> None:
+    image = picture(256, 256)
+    results = [
+        lrisc.transmit(
+            image, 10, 1 / 24, model=tiny, roi="0,0,128,128", roi_strength=strength,
+            roi_steering=steering,  # type: ignore[arg-type]
+        )
+        for strength in (1.0, 0.8, 0.6, 0.4, 0.2)
+    ]  # fmt: skip
+    ratios = [r.report["symbols_inside"] / r.report["symbols_outside"] for r in results]
+    assert ratios == sorted(ratios)
+    assert ratios[-1] > (1.05 if steering == "latent" else 2) * ratios[0]
+
+
+def test_the_report_tells_inside_from_outside(tiny: LoadedCheckpoint) -> None:
+    report = lrisc.transmit(picture(128, 160), 10, 1 / 24, model=tiny, roi="0,0,64,64").report
+    assert report["roi_area"] == pytest.approx(0.2)
+    assert report["roi_strength"] == 0.5
+    assert {"psnr_inside_db", "psnr_outside_db", "lpips_inside", "lpips_outside"} < report.keys()
+    mean = (report["symbols_inside"] * 16 + report["symbols_outside"] * 64) / 80
+    assert mean <= report["payload_symbols"] / 80 + 1e-9
+
+
+def test_sixteen_pixels_are_a_region_and_nothing_salient_is_none(tiny: LoadedCheckpoint) -> None:
+    image = picture(128, 160)
+    result = lrisc.transmit(image, 10, 1 / 24, model=tiny, roi="100,50,4,4", roi_strength=0.2)
+    assert result.report["symbols_inside"] > result.report["symbols_outside"]
+    nothing = lrisc.transmit(image, 10, 1 / 24, model=tiny, roi=lambda _: torch.zeros(128, 160))
+    assert nothing.roi_mask is None
+    assert nothing.report["roi_area"] == 0
+    assert "psnr_inside_db" not in nothing.report
+
+
 def test_report_holds_what_is_promised(tiny: LoadedCheckpoint) -> None:
     report = lrisc.transmit(picture(128, 160), 12.5, 1 / 24, model=tiny, steps=2).report
     assert {
@@ -162,7 +196,8 @@ def test_received_frames_that_are_no_use(
         {"cbr": float("nan")},
         {"channel": "wire"},
         {"roi_strength": 0.0},
-        {"roi": "auto"},
+        {"roi": "detector:nothing"},
+        {"roi_steering": "hope"},
         {"steps": 0},
         {"model": "nothing"},
     ],

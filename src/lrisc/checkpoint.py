@@ -54,7 +54,7 @@ class LoadedCheckpoint:
 
 
 def embedded_names() -> list[str]:
-    """Names of the checkpoints that come inside the package; the baselines' are not among them."""
+    """Names of the checkpoints that come inside the package; baselines and detectors are none."""
     configs = sorted(EMBEDDED.glob(f"*/{CONFIG_FILE}"))
     return [c.parent.name for c in configs if json.loads(c.read_text()).get("format") == FORMAT]
 

@@ -59,11 +59,19 @@ BlockOption = Annotated[
 ]
 RoiOption = Annotated[
     list[str] | None,
-    typer.Option("--roi", help="none, auto, a mask file, or x,y,w,h; may be repeated."),
+    typer.Option(
+        "--roi",
+        help="none, auto, a mask file, x,y,w,h, or another detector such as rembg:u2net; may be "
+        "repeated.",
+    ),
 ]
 StrengthOption = Annotated[
     float | None,
     typer.Option("--roi-strength", help="gamma in (0, 1]: smaller favours the region more."),
+]
+SteeringOption = Annotated[
+    str | None,
+    typer.Option("--roi-steering", help="What gamma weights: latent, rate or both."),
 ]
 StepsOption = Annotated[int, typer.Option("--steps", help="Diffusion steps.")]
 ModelOption = Annotated[str, typer.Option("--model", help="Name, folder or Hugging Face id.")]
@@ -99,6 +107,7 @@ def transmit(
     model: ModelOption = "compact",
     seed: SeedOption = 0,
     roi_strength: StrengthOption = None,
+    roi_steering: SteeringOption = None,
     block_length: BlockOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for pictures and report.json.")
@@ -121,8 +130,8 @@ def transmit(
             steps=steps,
             model=model,
             seed=seed,
-            roi_strength=system.DEFAULT_ROI_STRENGTH if roi_strength is None else roi_strength,
             block_length=block_length,
+            **_roi_options(roi_strength, roi_steering),
         )
         if out is not None:
             _write_result(result, out)
@@ -142,6 +151,7 @@ def encode(
     cbr: CbrOption = "1/48",
     roi: RoiOption = None,
     roi_strength: StrengthOption = None,
+    roi_steering: SteeringOption = None,
     margin: Annotated[
         float, typer.Option("--margin", help="Protect the rate map for an SNR this much lower, dB.")
     ] = 0.0,
@@ -156,8 +166,8 @@ def encode(
         snr,
         parse_cbr(cbr),
         _roi(roi),
-        system.DEFAULT_ROI_STRENGTH if roi_strength is None else roi_strength,
-        margin,
+        margin_db=margin,
+        **_roi_options(roi_strength, roi_steering),
     )
     meta = write_recording(output, frame.symbols)
     _console().print(
@@ -220,6 +230,22 @@ def train(
 
     if run(config, overrides or []) == "interrupted":
         raise typer.Exit(130)
+
+
+@app.command("app")
+def web_page(
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port to listen on.")] = 7860,
+    model: ModelOption = "compact",
+) -> None:
+    """Open a page on this machine to try it all in a browser."""
+    from lrisc.app.server import start
+
+    console = _console()
+    with console.status("loading"):
+        page = start(host, port, model)
+    console.print(f"{page.url}  (Ctrl-C stops)")
+    page.wait()
 
 
 @app.command()
@@ -367,8 +393,26 @@ def _number(text: str, option: str) -> float:
         raise InputError(f"{option}: '{text}' is not a number") from error
 
 
+def _region(report: dict[str, Any]) -> str:
+    """One line on what the region of interest got."""
+    if "roi_strength" not in report:
+        return "region: nothing stands out, or everything does; all is treated alike"
+    parts = [f"region: {report['roi_area']:.0%} of the picture"]
+    for name in ("inside", "outside"):
+        psnr, symbols = report[f"psnr_{name}_db"], report[f"symbols_{name}"]
+        if psnr is not None and symbols is not None:
+            parts.append(f"{name} {psnr:.2f} dB with {symbols:.1f} symbols a patch")
+    return ", ".join(parts)
+
+
 def _roi(values: list[str] | None) -> list[str] | None:
     return values or None
+
+
+def _roi_options(strength: float | None, steering: str | None) -> dict[str, Any]:
+    """What was given; the rest keeps the API's defaults."""
+    given = {"roi_strength": strength, "roi_steering": steering}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _write_result(result: TransmitResult, folder: Path) -> None:
@@ -423,6 +467,8 @@ def _show(result: TransmitResult, out: Path | None) -> None:
     psnr = "identical" if r["psnr_db"] is None else f"{r['psnr_db']:.2f} dB"
     lpips = f"{r['lpips']:.4f}" if r["lpips"] is not None else f"– ({r['lpips_reason']})"
     console.print(f"\nPSNR {psnr}   MS-SSIM {r['ms_ssim']:.4f}   LPIPS {lpips}")
+    if "roi_area" in r:
+        console.print(_region(r))
     parts = "   ".join(f"{name} {seconds:.2f}" for name, seconds in r["seconds"].items())
     console.print(f"seconds: {parts}")
     if out is not None:

@@ -40,7 +40,7 @@ def draw_overview(result: TransmitResult, path: Path) -> None:
         grey = source.mean(axis=2, keepdims=True) * 0.35
         inside = result.roi_mask[:, :, None]
         axes[0, 1].imshow((source * inside + grey * (1 - inside)).astype(np.uint8))
-        axes[0, 1].set_title("region of interest")
+        axes[0, 1].set_title(f"region of interest\n{result.roi_mask.mean():.0%} of the picture")
 
     rate_map = result.rate_map
     shown = axes[1, 0].imshow(

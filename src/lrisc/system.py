@@ -30,7 +30,7 @@ from lrisc.link.frame import Frame, Header, parse_body, parse_header, rate_scale
 from lrisc.link.rate_control import BudgetError, RateController, RateDecision, smooth_bits
 from lrisc.models.config import LATENT_STRIDE
 from lrisc.models.jscc import symbol_mask
-from lrisc.roi.fusion import fuse
+from lrisc.roi.fusion import STEERINGS, Steering, fuse, steer_bits
 from lrisc.roi.masks import RoiLike, region_mask
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,9 @@ FADING_MARGIN_DB = 4.0
 
 Measured: at 5 and 10 dB no rate map of 40 was lost with 2 dB and more, at 15 dB none with 4 dB."""
 DEFAULT_ROI_STRENGTH = 0.5
-"""gamma: weight of the background's latent when a region is given; smaller favours it more."""
+"""gamma: weight of the background when a region is given; smaller favours the region more."""
+DEFAULT_ROI_STEERING: Steering = "rate"
+"""What gamma weights; measured in docs/roi.md."""
 
 
 class Stopwatch:
@@ -90,6 +92,7 @@ class Transmitter:
         roi_strength: float = DEFAULT_ROI_STRENGTH,
         margin_db: float = 0.0,
         stopwatch: Stopwatch | None = None,
+        roi_steering: Steering = DEFAULT_ROI_STEERING,
     ) -> Frame:
         """Make the frame of a picture.
 
@@ -101,6 +104,8 @@ class Transmitter:
             roi_strength: gamma in (0, 1]; smaller favours the region more.
             margin_db: protect the rate map for an SNR this much lower, for fading channels.
             stopwatch: collects the seconds per part.
+            roi_steering: what the region's weight is multiplied into, ``latent``, ``rate`` (the
+                bits of the rate rule) or ``both``.
 
         Returns:
             The symbols and their accounting.
@@ -115,18 +120,26 @@ class Transmitter:
             raise InputError(f"cbr must lie in (0, 1], such as 1/48, not {cbr}")
         if not 0 < roi_strength <= 1:
             raise InputError(f"roi strength must lie in (0, 1], not {roi_strength}")
+        if roi_steering not in STEERINGS:
+            raise InputError(f"roi steering {roi_steering!r} is none of {', '.join(STEERINGS)}")
         pixels = load_image(image)
         _, height, width = pixels.shape
-        mask = region_mask(roi, height, width)
+        with watch.part("region"):
+            mask = region_mask(roi, pixels)
         with watch.part("analysis"), torch.no_grad():
             padded = pad_to_multiple(pixels[None] * 2 - 1, config.multiple)
             latent = self.checkpoint.model.analysis(padded)
+            inside = None
+            gamma = torch.tensor([roi_strength])
             if mask is not None:
                 inside = pad_to_multiple(mask[None, None], config.multiple)
-                latent = fuse(latent, inside, torch.tensor([roi_strength]))
-            bits = smooth_bits(self.checkpoint.model.embedding_bits(latent))[0]
+                if roi_steering != "rate":
+                    latent = fuse(latent, inside, gamma)
+            bits = smooth_bits(self.checkpoint.model.embedding_bits(latent))
+            if inside is not None and roi_steering != "latent":
+                bits = steer_bits(bits, inside, gamma)
         with watch.part("rate_control"):
-            decision = self._decide(bits, snr_db - margin_db, cbr, height, width)
+            decision = self._decide(bits[0], snr_db - margin_db, cbr, height, width)
         with watch.part("jscc_encoder"), torch.no_grad():
             levels = torch.from_numpy(decision.levels)[None]
             designed_for = torch.tensor([float(np.clip(snr_db, *ENCODER_SNR_DB))])
@@ -250,6 +263,7 @@ class TransmitResult:
         rate_map: complex symbols per embedding, (h, w).
         roi_mask: (H, W) in [0, 1], ``None`` without a region.
         received: what the channel delivered.
+        frame: what was sent.
     """
 
     source: Image.Image
@@ -258,6 +272,7 @@ class TransmitResult:
     rate_map: npt.NDArray[np.int64]
     roi_mask: npt.NDArray[np.float32] | None
     received: Received = field(repr=False)
+    frame: Frame = field(repr=False)
 
 
 def transmit(
@@ -271,6 +286,7 @@ def transmit(
     seed: int = 0,
     roi_strength: float = DEFAULT_ROI_STRENGTH,
     block_length: int | None = None,
+    roi_steering: Steering = DEFAULT_ROI_STEERING,
     measure: Callable[[Image.Image, Image.Image], dict[str, Any]] | None = None,
 ) -> TransmitResult:
     """Send one picture and measure what arrives.
@@ -286,6 +302,7 @@ def transmit(
         seed: of the channel and of the diffusion's starting noise.
         roi_strength: gamma in (0, 1].
         block_length: symbols per fade on fading channels; default: the channel's.
+        roi_steering: see :meth:`Transmitter.encode`.
         measure: (source, reconstruction) -> more entries for the report; default: PSNR, MS-SSIM
             and LPIPS.
 
@@ -295,6 +312,7 @@ def transmit(
     Raises:
         InputError: anything the user can mend.
     """
+    from lrisc.evaluation.region import region_quality, region_symbols
     from lrisc.evaluation.report import quality
 
     watch = Stopwatch()
@@ -305,8 +323,12 @@ def transmit(
         checkpoint = model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model)
         pixels = load_image(image)
     _, height, width = pixels.shape
+    with watch.part("region"):
+        mask = region_mask(roi, pixels)
     margin_db = FADING_MARGIN_DB if channel in channels.FADING else 0.0
-    frame = Transmitter(checkpoint).encode(pixels, snr_db, cbr, roi, roi_strength, margin_db, watch)
+    frame = Transmitter(checkpoint).encode(
+        pixels, snr_db, cbr, mask, roi_strength, margin_db, watch, roi_steering
+    )
     with watch.part("channel"):
         received = link(frame)
     reconstruction, outage = None, None
@@ -315,11 +337,12 @@ def transmit(
     except OutageError as error:
         outage = str(error)
     source = to_pil(pixels)
-    mask = region_mask(roi, height, width)
     report: dict[str, Any] = {"psnr_db": None, "ms_ssim": None, "lpips": None}
     if reconstruction is not None:
         with watch.part("metrics"):
             report.update((measure or quality)(source, reconstruction))
+            if mask is not None:
+                report.update(region_quality(source, reconstruction, mask))
     report.update(
         {
             "cbr": frame.cbr,
@@ -340,6 +363,11 @@ def transmit(
             "outage": outage is not None,
         }
     )
+    if roi is not None:
+        report["roi_area"] = 0.0 if mask is None else float(mask.mean())
+    if mask is not None:
+        report["roi_strength"], report["roi_steering"] = roi_strength, roi_steering
+        report.update(region_symbols(frame.rate_map, mask))
     if outage is not None:
         report["outage_reason"] = outage
     return TransmitResult(
@@ -349,6 +377,7 @@ def transmit(
         rate_map=frame.rate_map,
         roi_mask=None if mask is None else mask.numpy(),
         received=received,
+        frame=frame,
     )
 
 

@@ -7,9 +7,11 @@ from PIL import Image
 from lrisc.errors import InputError
 from lrisc.roi.masks import region_mask
 
+BLANK = torch.zeros(3, 50, 100)
+
 
 def test_boxes_add_up() -> None:
-    mask = region_mask(["0,0,10,20", "90,40,10,10"], 50, 100)
+    mask = region_mask(["0,0,10,20", "90,40,10,10"], BLANK)
     assert mask is not None
     assert float(mask.sum()) == 300
     assert float(mask[19, 9]) == 1
@@ -18,38 +20,61 @@ def test_boxes_add_up() -> None:
 
 @pytest.mark.parametrize("roi", [None, "none", ["none"], "0,0,100,50"])
 def test_no_region_and_the_whole_picture_are_the_same(roi: str | list[str] | None) -> None:
-    assert region_mask(roi, 50, 100) is None
+    assert region_mask(roi, BLANK) is None
+
+
+def test_detectors_are_functions() -> None:
+    def left(picture: torch.Tensor) -> torch.Tensor:
+        assert picture is BLANK
+        return (torch.arange(100) < 10).float().expand(50, 100)
+
+    mask = region_mask(left, BLANK)
+    assert mask is not None
+    assert float(mask.sum()) == 500
+    both = region_mask([left, "90,0,10,50"], BLANK)
+    assert both is not None
+    assert float(both.sum()) == 1000
+
+
+def test_a_detector_that_finds_nothing_gives_no_region() -> None:
+    assert region_mask(lambda _: 0.4 * torch.rand(50, 100), BLANK) is None
+    with_box = region_mask([lambda _: torch.zeros(50, 100), "0,0,5,5"], BLANK)
+    assert with_box is not None
+    assert float(with_box.sum()) == 25
+
+
+def test_a_detectors_map_is_checked() -> None:
+    with pytest.raises(InputError, match=r"the detector's map has 50×100 pixels"):
+        region_mask(lambda _: torch.zeros(100, 50), BLANK)
+    with pytest.raises(InputError, match="the detector's map must hold"):
+        region_mask(lambda _: torch.full((50, 100), 3.0), BLANK)
 
 
 def test_a_mask_of_nothing_is_no_region() -> None:
-    assert region_mask(torch.zeros(50, 100), 50, 100) is None
+    assert region_mask(torch.ones(50, 100), BLANK) is None
+    assert region_mask(torch.zeros(50, 100), BLANK) is None
 
 
 @pytest.mark.parametrize("box", ["-1,0,5,5", "0,0,0,5", "96,0,5,5", "0,46,5,5"])
 def test_boxes_outside_are_told(box: str) -> None:
     with pytest.raises(InputError, match="does not lie in the picture"):
-        region_mask(box, 50, 100)
-
-
-def test_auto_says_that_there_is_no_detector() -> None:
-    with pytest.raises(InputError, match="no detector"):
-        region_mask("auto", 50, 100)
+        region_mask(box, BLANK)
 
 
 def test_mask_files(tmp_path: Path) -> None:
     picture = Image.new("L", (100, 80))
     picture.paste(255, (10, 10, 20, 20))
     picture.save(tmp_path / "m.png")
-    mask = region_mask(str(tmp_path / "m.png"), 80, 100)
+    mask = region_mask(str(tmp_path / "m.png"), torch.zeros(3, 80, 100))
     assert mask is not None
     assert float(mask.sum()) == 100
     with pytest.raises(InputError, match="100×80"):
-        region_mask(tmp_path / "m.png", 64, 64)
+        region_mask(tmp_path / "m.png", torch.zeros(3, 64, 64))
     (tmp_path / "bad.png").write_bytes(b"not a picture")
     with pytest.raises(InputError, match="not a mask that can be read"):
-        region_mask(tmp_path / "bad.png", 80, 100)
+        region_mask(tmp_path / "bad.png", torch.zeros(3, 80, 100))
     with pytest.raises(InputError, match="there is no mask nowhere"):
-        region_mask("nowhere.png", 80, 100)
+        region_mask("nowhere.png", torch.zeros(3, 80, 100))
 
 
 def test_sixteen_bits_and_transparency_mean_what_they_look_like(tmp_path: Path) -> None:
@@ -58,13 +83,13 @@ def test_sixteen_bits_and_transparency_mean_what_they_look_like(tmp_path: Path) 
     wide = np.zeros((80, 100), np.uint16)
     wide[:10], wide[10:20] = 65535, 300
     Image.fromarray(wide).save(tmp_path / "wide.png")
-    mask = region_mask(tmp_path / "wide.png", 80, 100)
+    mask = region_mask(tmp_path / "wide.png", torch.zeros(3, 80, 100))
     assert mask is not None
     assert float(mask[5, 5]) == 1
     assert float(mask[15, 5]) < 0.01
     clear = Image.new("RGBA", (100, 80), (255, 255, 255, 0))
     clear.paste((255, 255, 255, 255), (0, 0, 10, 10))
     clear.save(tmp_path / "clear.png")
-    mask = region_mask(tmp_path / "clear.png", 80, 100)
+    mask = region_mask(tmp_path / "clear.png", torch.zeros(3, 80, 100))
     assert mask is not None
     assert float(mask.sum()) == 100

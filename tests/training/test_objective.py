@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lrisc.models.config import PRESETS
 from lrisc.models.lrisc import Lrisc
+from lrisc.roi.detector import SaliencyConfig
 from lrisc.training.conditions import LinkConditions, Regions, draw_link, draw_regions, fixed_link
 from lrisc.training.config import LinkConfig, LossConfig, RoiConfig
 from lrisc.training.draws import Draws
@@ -90,8 +91,9 @@ def test_drawn_conditions() -> None:
 
 
 def test_drawn_regions() -> None:
-    assert draw_regions(Draws(0, 0, range(4)), RoiConfig(), 64, 64) is None
-    regions = draw_regions(Draws(0, 0, range(400)), RoiConfig(0.5, (0.2, 0.8)), 64, 64)
+    black = torch.zeros(400, 3, 64, 64, dtype=torch.uint8)
+    assert draw_regions(Draws(0, 0, range(400)), RoiConfig(), black) is None
+    regions = draw_regions(Draws(0, 0, range(400)), RoiConfig(0.5, (0.2, 0.8)), black)
     assert regions is not None
     has = regions.gamma < 1
     assert 160 < int(has.sum()) < 240
@@ -99,6 +101,38 @@ def test_drawn_regions() -> None:
     share = regions.mask[has].mean((1, 2, 3))
     assert 0 < float(share.min()) < 0.2
     assert float(share.max()) > 0.5
+
+
+def test_some_regions_are_the_detectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own map where it finds something, the random mask where not; the same for every seed."""
+
+    class Left(torch.nn.Module):
+        """Finds the left half of pictures that are not black."""
+
+        config = SaliencyConfig()
+
+        def forward(self, pictures: Tensor) -> Tensor:
+            logits = torch.full_like(pictures[:, :1, ::4, ::4], -20)
+            logits[..., : logits.shape[-1] // 2] = 20
+            return torch.where(pictures.amax((1, 2, 3), keepdim=True) > 0, logits, -20)
+
+    monkeypatch.setattr("lrisc.training.conditions.embedded_detector", lambda device: Left())
+    pictures = torch.full((200, 3, 64, 64), 255, dtype=torch.uint8)
+    pictures[100:] = 0
+    draws = Draws(0, 3, range(200))
+    random = draw_regions(draws, RoiConfig(0.5), pictures)
+    mixed = draw_regions(draws, RoiConfig(0.5, detector_fraction=0.5), pictures)
+    again = draw_regions(Draws(0, 3, range(200)), RoiConfig(0.5, detector_fraction=0.5), pictures)
+    assert random is not None
+    assert mixed is not None
+    assert again is not None
+    assert torch.equal(mixed.mask, again.mask)
+    assert torch.equal(mixed.gamma, random.gamma)
+    changed = (mixed.mask != random.mask).flatten(1).any(1)
+    assert 15 < int(changed[:100].sum()) < 35
+    assert not bool(changed[100:].any())
+    assert bool((mixed.mask[changed][..., :31] > 0.99).all())
+    assert bool((mixed.mask[changed][..., 33:] < 0.01).all())
 
 
 def test_mean_over_parts_is_the_joint_loss(model: Lrisc) -> None:
@@ -109,8 +143,8 @@ def test_mean_over_parts_is_the_joint_loss(model: Lrisc) -> None:
     def part(samples: range) -> Tensor:
         draws = Draws(0, 40, samples)
         link = draw_link(draws, LinkConfig(rayleigh_fraction=0.5), 40)
-        regions = draw_regions(draws, RoiConfig(0.5), 64, 64)
         x = pictures[samples.start : samples.stop]
+        regions = draw_regions(draws, RoiConfig(0.5), x)
         perceptual = BrightnessDistance()
         return training_loss(
             model, perceptual, x, draws, loss, rate=0.1, conditions=link, regions=regions

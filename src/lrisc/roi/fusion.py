@@ -1,12 +1,20 @@
-"""From a mask to a weighted latent (v2, Eq. 1 to 4)."""
+"""From a mask to a weighted latent (v2, Eq. 1 to 4), or to a weighted rate rule."""
 
 from __future__ import annotations
+
+import math
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lrisc.models.config import LATENT_STRIDE
+
+Steering = Literal["latent", "rate", "both"]
+"""What the region's weight is multiplied into: the latent (the paper's way), the bits that the rate
+rule of Eq. 6 sees, or both."""
+STEERINGS: tuple[str, ...] = get_args(Steering)
 
 _SMOOTHING = 17
 _STEEPNESS = 10.0
@@ -15,11 +23,13 @@ _STEEPNESS = 10.0
 def smooth(mask: Tensor) -> Tensor:
     """Soften a saliency map's edges: a convolution, then a sigmoid (Eq. 1).
 
+    The sigmoid is stretched so that nothing inside gives 0 and everything inside 1.
+
     Args:
         mask: (B, 1, H, W) in [0, 1].
 
     Returns:
-        (B, 1, H, W) in (0, 1), 0.5 where half of the neighbourhood is inside.
+        (B, 1, H, W) in [0, 1], 0.5 where half of the neighbourhood is inside.
     """
     pad = _SMOOTHING // 2
     # A box filter twice is nearly a Gaussian; rows, then columns, it costs nothing.
@@ -28,11 +38,16 @@ def smooth(mask: Tensor) -> Tensor:
         mask = F.avg_pool2d(
             F.avg_pool2d(mask, (_SMOOTHING, 1), stride=1), (1, _SMOOTHING), stride=1
         )
-    return torch.sigmoid(_STEEPNESS * (mask - 0.5))
+    end = math.tanh(_STEEPNESS / 4)
+    # The sigmoid, written as the odd function it is about 1/2.
+    return (torch.tanh(_STEEPNESS / 2 * (mask - 0.5)) / end + 1) / 2
 
 
 def latent_weight(mask: Tensor, gamma: Tensor) -> Tensor:
     """Weight of every embedding, w = gamma + (1 - gamma) · m (Eq. 2 and 3).
+
+    m is the smooth mask's mean over a patch, relative to the largest: otherwise a region smaller
+    than a patch would be smoothed away.
 
     Args:
         mask: (B, 1, H, W) in [0, 1], H and W multiples of 16.
@@ -42,6 +57,7 @@ def latent_weight(mask: Tensor, gamma: Tensor) -> Tensor:
         (B, 1, H/16, W/16) in [gamma, 1].
     """
     inside = F.avg_pool2d(smooth(mask), LATENT_STRIDE)
+    inside = inside / inside.amax((2, 3), keepdim=True).clamp(min=1e-6)
     g = gamma[:, None, None, None]
     return g + (1 - g) * inside
 
@@ -62,3 +78,17 @@ def fuse(latent: Tensor, mask: Tensor, gamma: Tensor) -> Tensor:
     weight = latent_weight(mask, gamma)
     spared = latent.shape[1] // 4
     return torch.cat([latent[:, :spared], latent[:, spared:] * weight], dim=1)
+
+
+def steer_bits(bits: Tensor, mask: Tensor, gamma: Tensor) -> Tensor:
+    """Weight what the rate rule sees, k_i = Q(beta · w_i · bits_i); the latent stays as it is.
+
+    Args:
+        bits: -log2 p(z_i | y), (B, h, w).
+        mask: (B, 1, 16h, 16w) in [0, 1].
+        gamma: (B,) in (0, 1].
+
+    Returns:
+        (B, h, w).
+    """
+    return bits * latent_weight(mask, gamma)[:, 0]

@@ -1,4 +1,4 @@
-"""Where a region of interest comes from: boxes and mask files."""
+"""Where a region of interest comes from: boxes, mask files and detectors."""
 
 from __future__ import annotations
 
@@ -11,33 +11,40 @@ from torch import Tensor
 
 from lrisc.errors import InputError
 from lrisc.images import read_picture
+from lrisc.roi.detectors import Detector, find_detector, is_detector
 
-RoiLike = str | Path | Tensor | Sequence[str | Path]
+RoiLike = str | Path | Tensor | Detector | Sequence[str | Path | Detector]
+
+SALIENT = 0.5
+"""A detector that is nowhere surer than this has found nothing."""
 _BOX = re.compile(r"\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(-?\d+)\s*")
 
 
-def region_mask(roi: RoiLike | None, height: int, width: int) -> Tensor | None:
+def region_mask(roi: RoiLike | None, picture: Tensor) -> Tensor | None:
     """The mask a user means.
 
     Args:
         roi: ``None`` or "none"; a box "x,y,w,h" in pixels; the path of a mask picture of the
-            same size (white inside); several of these (their union); or a tensor (H, W).
-        height: of the picture, pixels.
-        width: of the picture, pixels.
+            same size (white inside); a detector ("auto", "rembg:u2net", see
+            :mod:`lrisc.roi.detectors`) or a function (3, H, W) -> (H, W); several of these (their
+            union); or a tensor (H, W).
+        picture: (3, H, W) in [0, 1].
 
     Returns:
-        (H, W) float32 in [0, 1]; ``None`` without a region or where it is the whole picture.
+        (H, W) float32 in [0, 1]; ``None`` without a region, where it is the whole picture, or
+        where the detector finds nothing.
 
     Raises:
-        InputError: a box outside the picture, a mask of another size, "auto".
+        InputError: a box outside the picture, a mask of another size, no such detector.
     """
     if roi is None:
         return None
+    height, width = picture.shape[-2:]
     if isinstance(roi, Tensor):
-        mask = _from_tensor(roi, height, width)
+        mask = _from_tensor(roi, height, width, "the mask")
     else:
-        parts = [roi] if isinstance(roi, str | Path) else list(roi)
-        masks = [_one(part, height, width) for part in parts]
+        parts = [roi] if isinstance(roi, str | Path) or callable(roi) else roi
+        masks = [_one(part, picture) for part in parts]
         found = [mask for mask in masks if mask is not None]
         if not found:
             return None
@@ -48,18 +55,25 @@ def region_mask(roi: RoiLike | None, height: int, width: int) -> Tensor | None:
     return mask
 
 
-def _one(roi: str | Path, height: int, width: int) -> Tensor | None:
+def _one(roi: str | Path | Detector, picture: Tensor) -> Tensor | None:
+    height, width = picture.shape[-2:]
+    if callable(roi):
+        return _from_detector(roi, picture)
     if isinstance(roi, str):
         if roi == "none":
             return None
-        if roi == "auto":
-            raise InputError(
-                "roi auto: this version has no detector yet; give a box x,y,w,h or a mask file"
-            )
+        if is_detector(roi):
+            return _from_detector(find_detector(roi), picture)
         box = _BOX.fullmatch(roi)
         if box:
             return _from_box(*(int(v) for v in box.groups()), height=height, width=width)
     return _from_file(Path(roi), height, width)
+
+
+def _from_detector(detect: Detector, picture: Tensor) -> Tensor | None:
+    height, width = picture.shape[-2:]
+    mask = _from_tensor(detect(picture), height, width, "the detector's map")
+    return mask if float(mask.max()) >= SALIENT else None
 
 
 def _from_box(x: int, y: int, w: int, h: int, *, height: int, width: int) -> Tensor:
@@ -74,16 +88,16 @@ def _from_box(x: int, y: int, w: int, h: int, *, height: int, width: int) -> Ten
 
 def _from_file(path: Path, height: int, width: int) -> Tensor:
     # Transparent is outside.
-    return _from_tensor(read_picture(path, "mask", background=0).mean(0), height, width)
+    return _from_tensor(read_picture(path, "mask", background=0).mean(0), height, width, "the mask")
 
 
-def _from_tensor(mask: Tensor, height: int, width: int) -> Tensor:
+def _from_tensor(mask: Tensor, height: int, width: int, what: str) -> Tensor:
     if tuple(mask.shape) != (height, width):
         raise InputError(
-            f"the mask has {'×'.join(str(s) for s in reversed(mask.shape))} pixels, "
+            f"{what} has {'×'.join(str(s) for s in reversed(mask.shape))} pixels, "
             f"the picture {width}×{height}"
         )
     mask = mask.detach().to("cpu", torch.float32)
     if not bool(torch.isfinite(mask).all()) or float(mask.min()) < 0 or float(mask.max()) > 1:
-        raise InputError("a mask holds values in [0, 1]")
+        raise InputError(f"{what} must hold values in [0, 1]")
     return mask

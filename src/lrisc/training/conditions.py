@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lrisc.roi.detector import embedded_detector, saliency
+from lrisc.roi.masks import SALIENT
 from lrisc.training.config import LinkConfig, RoiConfig
 from lrisc.training.draws import Draws
 
@@ -35,7 +37,7 @@ class LinkConditions:
 
 @dataclass(frozen=True)
 class Regions:
-    """Random regions of interest.
+    """Regions of interest.
 
     Attributes:
         mask: (B, 1, H, W) in [0, 1], zero where a picture has no region.
@@ -75,14 +77,35 @@ def fixed_link(
     return LinkConditions(snr_db * one, cbr * one, math.nan * one, None, 256 * one, 256)
 
 
-def draw_regions(draws: Draws, roi: RoiConfig, height: int, width: int) -> Regions | None:
-    """Random soft-edged regions: the union of an ellipse and a rectangle, one often tiny.
+def draw_regions(draws: Draws, roi: RoiConfig, pictures: Tensor) -> Regions | None:
+    """Random soft-edged regions, or what the detector finds in a picture.
+
+    A random one is the union of an ellipse and a rectangle, one often tiny; it also stands in where
+    the detector finds nothing.
+
+    Args:
+        draws: of these samples.
+        roi: how often and how strong.
+        pictures: (B, 3, H, W) uint8.
 
     Returns:
         Regions of the batch, or ``None`` where regions are switched off.
     """
     if roi.fraction == 0:
         return None
+    has = draws.chance("has region", roi.fraction)
+    mask = _random_masks(draws, *pictures.shape[-2:])
+    by_detector = has & draws.chance("detector mask", roi.detector_fraction)
+    if bool(by_detector.any()):
+        found = saliency(pictures[by_detector] / 255, embedded_detector(str(pictures.device)))
+        nothing = found.amax((1, 2, 3), keepdim=True) < SALIENT
+        mask[by_detector] = torch.where(nothing, mask[by_detector], found)
+    gamma = torch.where(has, draws.between("gamma", *roi.gamma), 1.0)
+    return Regions(mask * has[:, None, None, None], gamma)
+
+
+def _random_masks(draws: Draws, height: int, width: int) -> Tensor:
+    """(B, 1, height, width) in [0, 1]."""
     y = torch.linspace(0, 1, height, device=draws.device)[:, None]
     x = torch.linspace(0, 1, width, device=draws.device)[None, :]
     numbers = draws.uniform("regions", (2, 5))[..., None, None]
@@ -92,7 +115,4 @@ def draw_regions(draws: Draws, roi: RoiConfig, height: int, width: int) -> Regio
         dx, dy = (x - cx).abs() / (0.05 + 0.4 * rx**2), (y - cy).abs() / (0.05 + 0.4 * ry**2)
         distances.append((dx**2 + dy**2).sqrt() if shape == 0 else torch.maximum(dx, dy))
     sharpness = 4 + 28 * numbers[:, 0, 4]
-    mask = torch.sigmoid((1 - torch.minimum(*distances)) * sharpness).unsqueeze(1)
-    has = draws.chance("has region", roi.fraction)
-    gamma = torch.where(has, draws.between("gamma", *roi.gamma), 1.0)
-    return Regions(mask * has[:, None, None, None], gamma)
+    return torch.sigmoid((1 - torch.minimum(*distances)) * sharpness).unsqueeze(1)

@@ -108,15 +108,17 @@ class LinkConfig:
 
 @dataclass(frozen=True)
 class RoiConfig:
-    """Random regions of interest, v2 of the paper.
+    """Regions of interest, v2 of the paper.
 
     Attributes:
-        fraction: share of pictures with a random mask.
+        fraction: share of pictures with a mask.
         gamma: smallest and largest weight of the background, uniform.
+        detector_fraction: share of those masks that are the detector's rather than random.
     """
 
     fraction: float = 0.0
     gamma: tuple[float, float] = (0.2, 1.0)
+    detector_fraction: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -286,6 +288,7 @@ class StageConfig:
             (min(self.link.cbr) > 0, "link.cbr: must be positive"),
             (min(self.link.block_length) > 0, "link.block_length: must be positive"),
             (0 < self.roi.gamma[0] <= self.roi.gamma[1] <= 1, "roi.gamma: must be in (0, 1]"),
+            (0 <= self.roi.detector_fraction <= 1, "roi.detector_fraction: must be in [0, 1]"),
             (
                 self.schedule == "steps" or self.total_minutes > 0,
                 "total_minutes: must be positive where the schedule follows time",

@@ -61,7 +61,6 @@ class TrainingStep(nn.Module):
             See :func:`lrisc.training.objective.training_loss`.
         """
         config = self.config
-        height, width = pictures.shape[-2:]
         return training_loss(
             self.model,
             self.lpips,
@@ -70,7 +69,7 @@ class TrainingStep(nn.Module):
             config.loss,
             rate=config.loss.rate_at(step),
             conditions=draw_link(draws, config.link, step) if config.link.enabled else None,
-            regions=draw_regions(draws, config.roi, height, width),
+            regions=draw_regions(draws, config.roi, pictures),
             adapt=config.link.adapt,
         )
 

@@ -1,0 +1,112 @@
+"""Pictures the page shows beside source and reconstruction."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lrisc.link.frame import HEADER_SYMBOLS, PILOT_SYMBOLS
+from lrisc.models.config import LATENT_STRIDE
+
+_SHOWN_SYMBOLS = 4000
+# Blue, orange, green and red of Okabe and Ito: told apart with any colour vision.
+_KINDS = (
+    ("payload", "payload", "#0072b2"),
+    ("side_info", "rate map", "#e69f00"),
+    ("header", "header", "#009e73"),
+    ("pilot", "pilots", "#d55e00"),
+)
+
+
+def region_overlay(source: Image.Image, mask: npt.NDArray[np.float32] | None) -> Image.Image | None:
+    """The picture with everything outside the region darkened; ``None`` without a region."""
+    if mask is None:
+        return None
+    pixels = np.asarray(source, dtype=np.float32)
+    grey = pixels.mean(axis=2, keepdims=True) * 0.35
+    inside = mask[:, :, None]
+    return Image.fromarray((pixels * inside + grey * (1 - inside)).astype(np.uint8))
+
+
+def rate_overlay(source: Image.Image, rate_map: npt.NDArray[np.int64]) -> Image.Image:
+    """The rate map over the grey picture: dark blue no symbols, yellow the most."""
+    from matplotlib import colormaps
+
+    share = rate_map / max(int(rate_map.max()), 1)
+    colours = (colormaps["viridis"](share)[:, :, :3] * 255).astype(np.uint8)
+    h, w = rate_map.shape
+    patches = Image.fromarray(colours).resize(
+        (w * LATENT_STRIDE, h * LATENT_STRIDE), Image.Resampling.NEAREST
+    )
+    # The map covers the padded picture.
+    patches = patches.crop((0, 0, *source.size))
+    return Image.blend(source.convert("L").convert("RGB"), patches, 0.6)
+
+
+def constellation(symbols: Tensor) -> Image.Image:
+    """Received symbols in the complex plane, pilots and header apart from the body.
+
+    Args:
+        symbols: equalised, complex64 (n,).
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    start = PILOT_SYMBOLS + HEADER_SYMBOLS
+    body = symbols[start:]
+    if body.numel() > _SHOWN_SYMBOLS:
+        body = body[torch.linspace(0, body.numel() - 1, _SHOWN_SYMBOLS).long()]
+    figure = Figure(figsize=(4.6, 5.0), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes: Any = figure.subplots()
+    header = symbols[:start]
+    # Markers of a line are stamped, which draws thousands of them in no time.
+    axes.plot(body.real, body.imag, ".", c=_KINDS[0][2], alpha=0.4, ms=3, label="body")
+    axes.plot(
+        header.real, header.imag, ".", c=_KINDS[3][2], alpha=0.4, ms=4, label="header, pilots"
+    )
+    reach = 1.05 * max(1.5, float(torch.quantile(symbols.abs()[:100_000], 0.999)))
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    axes.set_xlabel("in phase")
+    axes.set_ylabel("quadrature")
+    axes.grid(alpha=0.3)
+    axes.set_title(" ")  # the page lays its label over the top
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, markerscale=2)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3].copy())
+
+
+def symbol_table(report: dict[str, Any]) -> str:
+    """Symbols by kind as HTML: a bar, and a table that says the same in numbers."""
+    pixels = 3 * report["height"] * report["width"]
+    counts = [report[f"{kind}_symbols"] for kind, _, _ in _KINDS]
+    total = sum(counts)
+    bar, rows = "", ""
+    for (_, label, colour), count in zip(_KINDS, counts, strict=True):
+        share = 100 * count / total
+        bar += f'<span style="width:{share:.2f}%;background:{colour}"></span>'
+        rows += (
+            f'<tr><th scope="row"><i style="background:{colour}"></i>{label}</th>'
+            f"<td>{count:,}</td><td>{share:.1f} %</td><td>{count / pixels:.5f}</td></tr>"
+        )
+    return (
+        f'<div class="lrisc-bar" aria-hidden="true">{bar}</div><table class="lrisc-table">'
+        "<thead><tr><th>kind</th><th>symbols</th><th>share</th><th>CBR</th></tr></thead>"
+        f"<tbody>{rows}</tbody><tfoot><tr><th>total</th><td>{total:,}</td><td>100 %</td>"
+        f"<td>{total / pixels:.5f}</td></tr></tfoot></table>"
+    )
+
+
+def figures(values: dict[str, str]) -> str:
+    """A row of named figures as HTML."""
+    items = "".join(
+        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>"
+        for name, value in values.items()
+    )
+    return f'<dl class="lrisc-figures">{items}</dl>'

@@ -1,0 +1,76 @@
+"""IQ recordings through a browser: a SigMF pair in one zip file, or as two files."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from lrisc.errors import InputError
+from lrisc.link.iq import DATA_SUFFIX, META_SUFFIX, read_recording, write_recording
+
+MAX_BYTES = 128 * 2**20
+"""Unpacked size of a recording; the largest frame takes about half of it."""
+
+
+def zip_recording(folder: Path, name: str, symbols: Tensor) -> Path:
+    """Write ``name.zip`` with the SigMF pair of some symbols, and nothing else, into a folder."""
+    meta = write_recording(folder / name, symbols)
+    archive = folder / f"{name}.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
+        for path in (meta, meta.with_suffix(DATA_SUFFIX)):
+            packed.write(path, path.name)
+            path.unlink()
+    return archive
+
+
+def read_upload(files: Sequence[Path], folder: Path) -> Tensor:
+    """The samples of an uploaded recording.
+
+    Args:
+        files: one zip file with a SigMF pair, or the pair.
+        folder: empty, for unpacking.
+
+    Returns:
+        complex64 (n,).
+
+    Raises:
+        InputError: in a sentence, what is missing, broken or too large.
+    """
+    if not files:
+        raise InputError("no recording is chosen: upload a .zip, or .sigmf-meta and .sigmf-data")
+    contents = _unzip(files[0]) if len(files) == 1 and files[0].suffix == ".zip" else None
+    if contents is None:
+        contents = {path.suffix: path.read_bytes() for path in files}
+    for suffix in (META_SUFFIX, DATA_SUFFIX):
+        if suffix not in contents:
+            raise InputError(
+                f"the recording's {suffix} file is missing: upload both files of the pair, "
+                "or a .zip that holds them"
+            )
+        (folder / f"recording{suffix}").write_bytes(contents[suffix])
+    try:
+        return read_recording(folder / "recording")
+    except InputError as error:
+        raise InputError(str(error).replace(f"{folder}/", "the ")) from error
+
+
+def _unzip(path: Path) -> dict[str, bytes]:
+    """The pair in a zip file, by suffix. Sizes are checked before anything is unpacked."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            members = {
+                Path(member.filename).suffix: member
+                for member in packed.infolist()
+                if member.filename.endswith((META_SUFFIX, DATA_SUFFIX))
+            }
+            if sum(member.file_size for member in members.values()) > MAX_BYTES:
+                raise InputError(
+                    f"{path.name} holds more than {MAX_BYTES // 2**20} MB, which no frame fills"
+                )
+            return {suffix: packed.read(member) for suffix, member in members.items()}
+    # Encrypted members are a RuntimeError, unknown compression is not implemented.
+    except (zipfile.BadZipFile, OSError, RuntimeError, EOFError, NotImplementedError) as error:
+        raise InputError(f"{path.name} is not a zip file that can be read") from error

@@ -1,0 +1,311 @@
+"""What the page does, without the page: requests in, answers out.
+
+A checkpoint is loaded once. Requests are served one at a time, which bounds memory; the page's
+queue decides how many may wait.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from lrisc import system
+from lrisc.app import compare, pictures
+from lrisc.app.recordings import read_upload, zip_recording
+from lrisc.app.region import PAINTED, chosen_region
+from lrisc.app.workspace import Workspace
+from lrisc.checkpoint import load_checkpoint
+from lrisc.cli import parse_cbr
+from lrisc.errors import InputError, OutageError
+from lrisc.evaluation.schemes import Condition
+from lrisc.images import MIN_SIDE, load_image, to_pil
+from lrisc.link.channels import CHANNELS, DEFAULT_BLOCK_LENGTH, FADING
+from lrisc.link.iq import estimate_channel
+
+_log = logging.getLogger(__name__)
+
+SIZES = {"at most 768 pixels": 768, "at most 1536 pixels": 1536, "as it is": 0}
+"""What the longer side of a picture is scaled down to before it is sent."""
+PREVIEW_SIDE = 800
+
+
+def _channel_choices() -> dict[str, tuple[str, int | None]]:
+    choices: dict[str, tuple[str, int | None]] = {}
+    for name in CHANNELS:
+        if name in FADING:
+            choices[f"{name}, a fade every {DEFAULT_BLOCK_LENGTH} symbols"] = (name, None)
+            choices[f"{name}, one fade"] = (name, 0)
+        else:
+            choices[name] = (name, None)
+    return choices
+
+
+CHANNEL_CHOICES = _channel_choices()
+"""What the page calls a channel: its name and its block length."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One picture to send, as the page's controls say."""
+
+    picture: Path | None
+    snr_db: float = 10.0
+    cbr: str = "1/48"
+    channel: str = "awgn"
+    steps: int = 1
+    roi_strength: float = system.DEFAULT_ROI_STRENGTH
+    region: str = PAINTED
+    layers: list[Image.Image] = field(default_factory=list[Image.Image])
+    boxes: str = ""
+    seed: int = 0
+    size: str = next(iter(SIZES))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the page shows.
+
+    Attributes:
+        status: one sentence.
+        failed: whether the sentence tells of an error or an outage.
+        pair: source and reconstruction, two of the files.
+        picture: what a recording holds.
+        figures: PSNR and the like, HTML.
+        region: the region of interest over the picture.
+        rates: the rate map over the picture.
+        constellation: received symbols.
+        symbols: their number by kind, HTML.
+        files: to download.
+    """
+
+    status: str
+    failed: bool = False
+    pair: tuple[Path, Path] | None = None
+    picture: Image.Image | None = None
+    figures: str = ""
+    region: Image.Image | None = None
+    rates: Image.Image | None = None
+    constellation: Image.Image | None = None
+    symbols: str = ""
+    files: list[Path] = field(default_factory=list[Path])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What several schemes delivered.
+
+    Attributes:
+        table: their figures, HTML.
+        pictures: file and caption of each that is no outage.
+    """
+
+    table: str
+    pictures: list[tuple[Path, str]]
+
+
+class Service:
+    """Sends pictures and decodes recordings with one checkpoint.
+
+    Args:
+        model: name, folder or Hugging Face id of a checkpoint.
+        workspace: for uploads and downloads.
+
+    Raises:
+        InputError: no such checkpoint.
+    """
+
+    def __init__(self, model: str | Path, workspace: Workspace) -> None:
+        self.checkpoint = load_checkpoint(model)
+        self.workspace = workspace
+        self._one_at_a_time = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Send a small grey picture, so that the first visitor does not wait for imports."""
+        system.transmit(torch.full((3, 256, 384), 0.5), model=self.checkpoint)
+
+    def drain(self) -> None:
+        """Wait for the request under way and begin no other.
+
+        The interpreter must not be torn down around a thread that is inside the networks.
+        """
+        self._one_at_a_time.acquire()
+
+    def preview(self, picture: Path) -> tuple[Image.Image, tuple[int, int]]:
+        """An uploaded picture, small enough to paint on, and its own width and height.
+
+        Raises:
+            InputError: it is no picture that can be sent.
+        """
+        image = self._load(picture)
+        size = image.size
+        image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
+        return image, size
+
+    def send(self, request: Request) -> Answer:
+        """Send a picture and describe what arrives.
+
+        Raises:
+            InputError: anything the user can mend, in a sentence.
+        """
+        image, original = self.source(request)
+        channel, block_length = CHANNEL_CHOICES[request.channel]
+        with self._one_at_a_time:
+            result = system.transmit(
+                image,
+                snr_db=request.snr_db,
+                cbr=parse_cbr(request.cbr),
+                channel=channel,
+                block_length=block_length,
+                roi=chosen_region(request.region, request.layers, request.boxes, image.size),
+                steps=request.steps,
+                model=self.checkpoint,
+                seed=request.seed,
+                roi_strength=request.roi_strength,
+            )
+        report = result.report
+        files = self._write(result)
+        sent = f"{image.width}×{image.height}"
+        if original != image.size:
+            sent += f" (scaled from {original[0]}×{original[1]})"
+        if result.reconstruction is None:
+            status = f"{report['outage_reason'][0].upper()}{report['outage_reason'][1:]}."
+        else:
+            seconds = sum(report["seconds"].values())
+            status = f"Sent {sent} over {channel} at {request.snr_db:g} dB; {seconds:.1f} s."
+        return Answer(
+            status=status,
+            failed=result.reconstruction is None,
+            pair=None if result.reconstruction is None else (files[0], files[1]),
+            figures=_figures(result),
+            region=pictures.region_overlay(result.source, result.roi_mask),
+            rates=pictures.rate_overlay(result.source, result.rate_map),
+            constellation=pictures.constellation(result.received.equalised()),
+            symbols=pictures.symbol_table(report),
+            files=files,
+        )
+
+    def compare(self, request: Request) -> Comparison:
+        """Send the same picture with this and the other schemes.
+
+        Regions of interest are left out: the others have none.
+
+        Raises:
+            InputError: anything the user can mend, in a sentence.
+        """
+        image, _ = self.source(request)
+        channel, block_length = CHANNEL_CHOICES[request.channel]
+        cbr = parse_cbr(request.cbr)
+        if block_length is not None:
+            raise InputError(
+                f"the comparison fades every {DEFAULT_BLOCK_LENGTH} symbols or not at all: "
+                "choose another channel"
+            )
+        condition = Condition(channel, request.snr_db, cbr, request.seed)
+        with self._one_at_a_time:
+            result = system.transmit(
+                image,
+                snr_db=request.snr_db,
+                cbr=cbr,
+                channel=channel,
+                steps=request.steps,
+                model=self.checkpoint,
+                seed=request.seed,
+            )
+            others = compare.deliver(image, condition)
+        shown = [("LRISC", result.reconstruction)]
+        shown += [(compare.OTHERS[other.name], other.picture) for other in others]
+        folder = self.workspace.folder()
+        pictures: list[tuple[Path, str]] = []
+        for number, (name, picture) in enumerate(shown):
+            if picture is not None:
+                pictures.append((folder / f"{number}.png", name))
+                _save(picture, pictures[-1][0])
+        return Comparison(compare.table(result.report, others), pictures)
+
+    def decode(self, files: list[Path], steps: int, seed: int) -> Answer:
+        """Paint the picture of an uploaded recording.
+
+        Raises:
+            InputError: not a recording of a frame for this checkpoint.
+            OutageError: the frame is lost.
+        """
+        samples = read_upload(files, self.workspace.folder())
+        with self._one_at_a_time:
+            received = estimate_channel(samples)
+            picture = system.Receiver(self.checkpoint).decode(received, steps, seed)
+        path = self.workspace.folder() / "received.png"
+        _save(picture, path)
+        return Answer(
+            status=(
+                f"Decoded {picture.width}×{picture.height} from {samples.numel():,} samples, "
+                f"estimated SNR {float(received.snr_db().mean()):.1f} dB."
+            ),
+            picture=picture,
+            constellation=pictures.constellation(received.equalised()),
+            files=[path],
+        )
+
+    def source(self, request: Request) -> tuple[Image.Image, tuple[int, int]]:
+        """The picture as it is sent, and the size it was uploaded with."""
+        if request.picture is None:
+            raise InputError("there is no picture yet: choose a photograph or take the sample")
+        image = self._load(request.picture)
+        original = image.size
+        if (longest := SIZES.get(request.size, 0)) and longest < max(original):
+            # A narrow strip is scaled less: neither side may fall below what can be sent.
+            scale = max(longest / max(original), MIN_SIDE / min(original))
+            wide, high = (round(side * scale) for side in original)
+            image = image.resize((wide, high), Image.Resampling.LANCZOS)
+        return image, original
+
+    def _load(self, path: Path) -> Image.Image:
+        try:
+            return to_pil(load_image(path))
+        except InputError as error:
+            # A visitor knows the file by its name, not by where the server put it.
+            raise InputError(str(error).replace(str(path), path.name)) from error
+
+    def _write(self, result: system.TransmitResult) -> list[Path]:
+        folder = self.workspace.folder()
+        files = [folder / "source.png", folder / "report.json"]
+        _save(result.source, files[0])
+        files[1].write_text(json.dumps(result.report, indent=2) + "\n")
+        if result.reconstruction is not None:
+            files.insert(1, folder / "reconstruction.png")
+            _save(result.reconstruction, files[1])
+        files.append(zip_recording(folder, "sent", result.frame.symbols))
+        files.append(zip_recording(folder, "received", result.received.symbols))
+        return files
+
+
+def sentence(error: Exception) -> str:
+    """What the page says of an error; the whole story of an unexpected one goes to the log."""
+    if isinstance(error, InputError | OutageError):
+        text = " ".join(str(error).split())
+        return f"{text[0].upper()}{text[1:]}."
+    _log.error("a request failed", exc_info=error)
+    return "The program failed on this request; its log on the server says why."
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    # Half a second less than the default, for files a tenth larger.
+    picture.save(path, compress_level=1)
+
+
+def _figures(result: system.TransmitResult) -> str:
+    report = result.report
+    values: dict[str, str] = {}
+    if result.reconstruction is not None:
+        psnr = report["psnr_db"]
+        values["PSNR"] = "identical" if psnr is None else f"{psnr:.2f} dB"
+        values["MS-SSIM"] = f"{report['ms_ssim']:.4f}"
+        values["LPIPS"] = "not available" if report["lpips"] is None else f"{report['lpips']:.4f}"
+    values["CBR"] = f"1/{1 / report['cbr']:.1f}"
+    values["symbols"] = f"{result.frame.symbols.numel():,}"
+    return pictures.figures(values)

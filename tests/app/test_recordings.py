@@ -1,0 +1,56 @@
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from lrisc.app import recordings
+from lrisc.app.recordings import read_upload, zip_recording
+from lrisc.errors import InputError
+from lrisc.link.iq import write_recording
+
+SYMBOLS = torch.complex(torch.arange(40.0), torch.ones(40))
+
+
+def test_a_zip_comes_back(tmp_path: Path) -> None:
+    archive = zip_recording(tmp_path, "sent", SYMBOLS)
+    assert [path.name for path in tmp_path.iterdir()] == ["sent.zip"]
+    (tmp_path / "in").mkdir()
+    assert torch.equal(read_upload([archive], tmp_path / "in"), SYMBOLS)
+
+
+def test_a_pair_comes_back_whatever_its_folders(tmp_path: Path) -> None:
+    meta = write_recording(tmp_path / "a", SYMBOLS)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "in").mkdir()
+    data = (tmp_path / "a.sigmf-data").rename(tmp_path / "elsewhere" / "b.sigmf-data")
+    assert torch.equal(read_upload([data, meta], tmp_path / "in"), SYMBOLS)
+
+
+def test_what_is_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="no recording is chosen"):
+        read_upload([], tmp_path)
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(InputError, match=r"broken\.zip is not a zip file"):
+        read_upload([broken], tmp_path)
+    meta = write_recording(tmp_path / "a", SYMBOLS)
+    with pytest.raises(InputError, match=r"\.sigmf-data file is missing"):
+        read_upload([meta], tmp_path)
+    empty = tmp_path / "empty.zip"
+    zipfile.ZipFile(empty, "w").close()
+    with pytest.raises(InputError, match="is missing"):
+        read_upload([empty], tmp_path)
+    monkeypatch.setattr(recordings, "MAX_BYTES", 100)
+    with pytest.raises(InputError, match="more than"):
+        read_upload([zip_recording(tmp_path, "large", SYMBOLS)], tmp_path)
+
+
+def test_errors_name_no_folder_of_the_server(tmp_path: Path) -> None:
+    files = [tmp_path / "a.sigmf-meta", tmp_path / "a.sigmf-data"]
+    for file in files:
+        file.write_bytes(b"{}")
+    (tmp_path / "in").mkdir()
+    with pytest.raises(InputError) as told:
+        read_upload(files, tmp_path / "in")
+    assert str(tmp_path) not in str(told.value)

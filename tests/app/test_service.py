@@ -1,0 +1,152 @@
+"""What the page does, without a browser."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lrisc.app import compare
+from lrisc.app.region import BOXES
+from lrisc.app.service import CHANNEL_CHOICES, SIZES, Request, Service, sentence
+from lrisc.app.workspace import Workspace
+from lrisc.errors import InputError, OutageError
+from lrisc.evaluation.schemes import Condition, Delivery, Picture, Scheme, register
+
+
+@pytest.fixture(scope="module")
+def service(tiny_folder: Path) -> Iterator[Service]:
+    workspace = Workspace()
+    yield Service(tiny_folder, workspace)
+    workspace.close()
+
+
+@pytest.fixture(scope="module")
+def request_(tmp_path_factory: pytest.TempPathFactory, portrait: Image.Image) -> Request:
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    portrait.crop((100, 40, 292, 232)).save(path)
+    return Request(picture=path, cbr="1/24")
+
+
+def test_an_answer_holds_everything_and_says_the_same_twice(
+    service: Service, request_: Request
+) -> None:
+    answer = service.send(request_)
+    assert not answer.failed
+    assert answer.status.startswith("Sent 192×192 over awgn at 10 dB")
+    names = ["source.png", "reconstruction.png", "report.json", "sent.zip", "received.zip"]
+    assert [path.name for path in answer.files] == names
+    report = json.loads(answer.files[2].read_text())
+    assert f"{report['psnr_db']:.2f} dB" in answer.figures
+    assert f"{report['payload_symbols']:,}" in answer.symbols
+    assert answer.region is None
+    assert answer.rates is not None
+    assert answer.rates.size == (192, 192)
+    assert service.send(request_).figures == answer.figures
+
+
+def test_what_was_received_decodes_from_the_download(service: Service, request_: Request) -> None:
+    answer = service.send(request_)
+    decoded = service.decode([answer.files[-1]], steps=1, seed=0)
+    assert decoded.picture is not None
+    difference = np.asarray(decoded.picture, float) - np.asarray(Image.open(answer.files[1]), float)
+    assert np.abs(difference).mean() < 4
+
+
+def test_a_region_darkens_the_rest(service: Service, request_: Request) -> None:
+    answer = service.send(replace(request_, region=BOXES, boxes="0,0,96,96"))
+    assert answer.region is not None
+    kept = np.asarray(answer.region, float) / np.maximum(np.asarray(Image.open(answer.files[0])), 1)
+    assert kept[:90, :90].mean() > 0.95
+    assert kept[100:, 100:].mean() < 0.6
+
+
+def test_an_outage_has_no_picture_but_says_why(service: Service, request_: Request) -> None:
+    answer = service.send(replace(request_, snr_db=-12.0))
+    assert answer.failed
+    assert answer.status.startswith("Outage")
+    assert answer.pair is None
+    assert "reconstruction.png" not in [path.name for path in answer.files]
+
+
+def test_large_pictures_are_scaled_and_strips_stay_possible(
+    service: Service, tmp_path: Path
+) -> None:
+    for size, sent in (((1600, 800), (768, 384)), ((4096, 100), (2621, 64)), ((90, 70), (90, 70))):
+        path = tmp_path / "p.png"
+        Image.new("RGB", size).save(path)
+        image, original = service.source(Request(picture=path))
+        assert (image.size, original) == (sent, size)
+    path = tmp_path / "p.png"
+    Image.new("RGB", (1600, 800)).save(path)
+    image, _ = service.source(Request(picture=path, size=list(SIZES)[-1]))
+    assert image.size == (1600, 800)
+
+
+def test_bad_input_is_a_sentence_without_folders(service: Service, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"^broken\.jpg is not"):
+        service.preview(broken)
+    with pytest.raises(InputError, match="no picture yet"):
+        service.send(Request(picture=None))
+
+
+def test_sentences(caplog: pytest.LogCaptureFixture) -> None:
+    assert sentence(InputError("the mask\nhas holes")) == "The mask has holes."
+    assert sentence(OutageError("outage: lost")) == "Outage: lost."
+    assert "log" in sentence(ZeroDivisionError("division by zero"))
+    assert "division by zero" in caplog.text
+
+
+def test_every_channel_is_offered(service: Service, request_: Request) -> None:
+    assert {name for name, _ in CHANNEL_CHOICES.values()} >= {"awgn", "rayleigh"}
+    one_fade = next(c for c, (_, block) in CHANNEL_CHOICES.items() if block == 0)
+    answer = service.send(replace(request_, channel=one_fade, snr_db=20.0))
+    assert answer.status
+
+
+def test_requests_at_once_are_served_one_by_one(service: Service, request_: Request) -> None:
+    expected = service.send(request_).figures
+    seen: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: seen.append(service.send(request_).figures))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [expected] * 4
+
+
+@register("test-grey")
+class Grey(Scheme):
+    def send(self, picture: Picture, condition: Condition) -> Delivery:
+        grey = torch.full_like(picture.pixels, 0.5)
+        return Delivery(grey, picture.budget(condition.cbr), "all the same")
+
+
+@register("test-lost")
+class Lost(Scheme):
+    def send(self, picture: Picture, condition: Condition) -> Delivery:
+        return Delivery(None, picture.budget(condition.cbr), "nothing came through")
+
+
+def test_the_others_get_the_same_picture_and_budget(
+    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "OTHERS", {"test-grey": "Grey", "test-lost": "Lost"})
+    compare.available.cache_clear()
+    comparison = service.compare(request_)
+    compare.available.cache_clear()
+    assert [name for _, name in comparison.pictures] == ["LRISC", "Grey"]
+    assert [Image.open(path).size for path, _ in comparison.pictures] == [(192, 192)] * 2
+    assert "all the same" in comparison.table
+    assert "outage: nothing came through" in comparison.table
+    assert comparison.table.count("1/24.0") == 3

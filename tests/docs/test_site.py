@@ -1,0 +1,30 @@
+"""The site builds without a warning and asks nobody else for anything."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mkdocs", reason="mkdocs is not installed")
+pytest.importorskip("mkdocstrings", reason="mkdocstrings is not installed")
+ROOT = Path(__file__).parents[2]
+
+
+def test_strict_build_without_outside_resources(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", tmp_path],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    resource = r"<(?:script|img|link)[^>]*(?:src|href)=\"?(https?:[^\s\">]+)"
+    for page in tmp_path.rglob("*.html"):
+        # Links to other sites are fine; fonts, scripts, styles and pictures from there are not.
+        foreign = re.findall(resource, page.read_text())
+        assert foreign == [], page

@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.conftest import picture
+
+import lrisc
+from lrisc.checkpoint import LoadedCheckpoint
+from lrisc.evaluation.region import draw_region_figure, region_quality, region_symbols
+
+
+def test_psnr_inside_and_outside_by_hand() -> None:
+    source = Image.new("RGB", (100, 80), (100, 100, 100))
+    pixels = np.asarray(source).copy()
+    pixels[:, :50] += 10
+    pixels[:, 50:] += 2
+    mask = torch.zeros(80, 100)
+    mask[:, :50] = 1
+    report = region_quality(source, Image.fromarray(pixels), mask)
+    assert report["psnr_inside_db"] == pytest.approx(20 * np.log10(255 / 10))
+    assert report["psnr_outside_db"] == pytest.approx(20 * np.log10(255 / 2))
+
+
+def test_no_pixels_and_no_error_have_no_number() -> None:
+    source = Image.new("RGB", (64, 64))
+    report = region_quality(source, source, torch.zeros(64, 64))
+    assert report["psnr_inside_db"] is None
+    assert report["lpips_inside"] is None
+    assert report["psnr_outside_db"] is None
+
+
+def test_symbols_inside_and_outside() -> None:
+    rate_map = np.full((4, 8), 3)
+    rate_map[0, 0] = 11
+    mask = torch.zeros(60, 100)
+    mask[:16, :16] = 1
+    # 60×100 pixels have 4×7 patches; the eighth column is padding.
+    assert region_symbols(rate_map, mask) == {"symbols_inside": 11, "symbols_outside": 3}
+    tiny = torch.zeros(60, 100)
+    tiny[4:6, 4:6] = 1
+    assert region_symbols(rate_map, tiny)["symbols_inside"] == 11
+
+
+def test_the_figure(tiny: LoadedCheckpoint, tmp_path: Path) -> None:
+    image = picture(128, 160)
+    plain = lrisc.transmit(image, 10, 1 / 24, model=tiny)
+    boxed = lrisc.transmit(image, 10, 1 / 24, model=tiny, roi="0,0,64,64")
+    draw_region_figure(plain, boxed, tmp_path / "f.png")
+    assert Image.open(tmp_path / "f.png").size[0] > 1000
+    with pytest.raises(ValueError, match="no region"):
+        draw_region_figure(plain, plain, tmp_path / "f.png")
