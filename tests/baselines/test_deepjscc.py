@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from lrisc import checkpoint
@@ -13,6 +15,8 @@ from lrisc.baselines import deepjscc
 from lrisc.baselines.deepjscc import DeepJscc, embedded_names, nearest, save
 from lrisc.baselines.deepjscc_network import PRESETS, DeepJsccConfig, DeepJsccNetwork
 from lrisc.errors import InputError
+from lrisc.evaluation.metrics import psnr
+from lrisc.images import load_image
 from lrisc.link.channels import CHANNELS, noise_variance
 
 
@@ -108,6 +112,17 @@ def test_the_snr_is_that_of_complex_symbols(monkeypatch: pytest.MonkeyPatch, snr
     assert float(noise.real.square().mean()) == pytest.approx(n0 / 2, rel=0.05)
 
 
+def test_a_codec_for_one_snr_keeps_its_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off its SNR the decoder still sees the gain it was trained with."""
+    image, seen = picture(), []
+    monkeypatch.setattr(
+        DeepJscc, "decode", lambda self, symbols, h, w: seen.append(symbols) or image
+    )
+    sender = replace(codec(), snr_db=(0.0, 0.0))
+    sender.transmit(image, 60.0, "awgn", 3)
+    torch.testing.assert_close(seen[0], sender.encode(image) / 2, atol=0.01, rtol=0)
+
+
 @pytest.mark.parametrize("channel", sorted(CHANNELS))
 def test_the_seed_decides_everything(channel: str) -> None:
     sender, image = codec(), picture()
@@ -192,3 +207,20 @@ def test_codecs_and_checkpoints_are_listed_apart() -> None:
     assert checkpoint.embedded_names() == []
     with pytest.raises(InputError, match="another format"):
         checkpoint.load_checkpoint(checkpoint.EMBEDDED / "deepjscc-1-48")
+
+
+@pytest.mark.skipif(not embedded_names(), reason="no DeepJSCC is embedded")
+def test_every_step_of_snr_and_cbr_helps_the_embedded_codecs(portrait: Image.Image) -> None:
+    face = load_image(portrait.crop((96, 32, 416, 288)))
+
+    def at(name: str, snr_db: float) -> float:
+        made, _ = DeepJscc.from_pretrained(name).transmit(face, snr_db, "awgn", 0)
+        return float(psnr(made[None], face[None]))
+
+    for name in embedded_names():
+        by_snr = [at(name, snr_db) for snr_db in (-2, 4, 10, 16)]
+        assert by_snr == sorted(by_snr), name
+    by_cbr = [at(nearest(1 / inverse), 10) for inverse in (96, 48, 24, 12)]
+    assert by_cbr == sorted(by_cbr)
+    for snr_db in (0, 10, 20):
+        assert nearest(1 / 48, snr_db) == f"deepjscc-1-48-{snr_db}db"

@@ -65,6 +65,7 @@ def test_it_learns_and_leaves_a_codec(few: Callable[..., list[str]], tmp_path: P
     card = (tmp_path / "run" / "final" / "README.md").read_text()
     for fact in ("CBR 1/48", "-2 to 20 dB", "psnr@10dB", "squares.npy", "1,200"):
         assert fact in card
+    assert str(tmp_path) not in json.dumps(codec.info) + card
 
     # A codec with other channels takes over what fits.
     options = few(steps=1, output=tmp_path / "next", parent=tmp_path / "run" / "final")

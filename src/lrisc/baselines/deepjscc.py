@@ -27,6 +27,7 @@ from lrisc.checkpoint import CONFIG_FILE, EMBEDDED, WEIGHTS_FILE
 from lrisc.errors import InputError
 from lrisc.files import write_atomically
 from lrisc.link.channels import channel as make_channel
+from lrisc.link.channels import mmse, noise_variance
 from lrisc.link.frame import interleaver
 
 FORMAT = "deepjscc-1"
@@ -136,7 +137,11 @@ class DeepJscc:
         """
         symbols = self.encode(image)
         received = make_channel(channel, snr_db, seed=seed)(symbols)
-        return self.decode(received.equalised(), *image.shape[-2:]), symbols.numel()
+        low, high = self.snr_db
+        # A codec for one SNR has that SNR's equaliser: its decoder knows no other scale.
+        n0 = noise_variance(low) if low == high else received.noise_variance
+        equalised = mmse(received.symbols, received.gains, n0)
+        return self.decode(equalised, *image.shape[-2:]), symbols.numel()
 
 
 def embedded_names() -> list[str]:

@@ -28,6 +28,8 @@ from lrisc.training.state import Progress
 logger = logging.getLogger(__name__)
 
 CARD_FILE = "README.md"
+_PLACES = frozenset(("output", "data", "validation", "parent", "crops.cache", "loss.lpips_weights"))
+"""Keys of the config that tell of a machine's folders, which is nobody else's business."""
 _BATCH = 8
 
 
@@ -75,7 +77,7 @@ def stage_record(config: StageConfig, progress: Progress, pictures: Pictures) ->
         "data": pictures.name,
         "pictures": len(pictures),
         "pictures_skipped": pictures.skipped,
-        "parent": config.parent,
+        "parent": "/".join(Path(config.parent).parts[-2:]),
         "steps": progress.step,
         "samples": progress.samples,
         "hours": round(progress.seconds / 3600, 4),
@@ -83,7 +85,7 @@ def stage_record(config: StageConfig, progress: Progress, pictures: Pictures) ->
         "commit": commit(),
         "lrisc_version": __version__,
         "torch_version": str(torch.__version__),
-        "config": progress.config,
+        "config": {k: v for k, v in progress.config.items() if k not in _PLACES},
         "validation": progress.validation,
     }
 
