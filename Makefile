@@ -47,12 +47,11 @@ EVALUATE = $(BIN)/lrisc evaluate "$(KODAK)"
 ALL_SCHEMES = lrisc,deepjscc,deepjscc-per-snr,bpg-ldpc,bpg-capacity
 
 results: $(INSTALLED)
-	$(EVALUATE) --schemes $(ALL_SCHEMES) --snr 0,5,10,15,20 --cbr 1/48 -o "$(RESULTS)/snr"
-	$(EVALUATE) --schemes lrisc,deepjscc,bpg-ldpc,bpg-capacity --snr 10 --cbr 1/96,0.017,1/24,1/12 -o "$(RESULTS)/cbr"
+	$(EVALUATE) --schemes $(ALL_SCHEMES) --snr 0,5,10,15,20 --cbr 1/48 -o "$(RESULTS)/awgn"
+	$(EVALUATE) --schemes lrisc,deepjscc,bpg-ldpc,bpg-capacity --snr 10 --cbr 1/96,0.017,1/24,1/12 -o "$(RESULTS)/awgn"
 	$(EVALUATE) --schemes lrisc --snr $$(seq -s, -2 20) --cbr 1/48 --keep 0 -o "$(RESULTS)/fine"
 	$(EVALUATE) --schemes lrisc,deepjscc --channel rayleigh --snr 10 --cbr 1/48 --keep 0 -o "$(RESULTS)/rayleigh"
-	$(BIN)/lrisc plot "$(RESULTS)/snr" -o docs/results
-	$(BIN)/lrisc plot "$(RESULTS)/cbr" -o docs/results
+	$(BIN)/lrisc plot "$(RESULTS)/awgn"
 	$(BIN)/python scripts/results_table.py "$(RESULTS)" | tee "$(RESULTS)/tables.md"
 
 format: $(INSTALLED)

@@ -2,7 +2,8 @@
 
     python scripts/results_table.py RESULTS_DIR
 
-RESULTS_DIR holds one results folder of ``lrisc evaluate`` per sweep: snr, cbr, fine and rayleigh.
+RESULTS_DIR holds three results folders of ``lrisc evaluate``: awgn (by SNR and by CBR), fine (every
+decibel) and rayleigh.
 """
 
 import argparse
@@ -127,16 +128,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
-    snr = read(folder / "snr")
+    awgn = read(folder / "awgn")
+    snr = {k: m for k, m in awgn.items() if cbr_name(k[2]) == "1/48"}
     by_snr(snr)
-    # CBR 1/48 at 10 dB is part of the first sweep.
-    by_cbr(read(folder / "cbr") | {k: m for k, m in snr.items() if k[1] == 10})
+    by_cbr({k: m for k, m in awgn.items() if k[1] == 10})
     monotone(read(folder / "fine"))
     fading = read(folder / "rayleigh")
     print("Rayleigh block fading, mean SNR 10 dB, CBR 1/48\n")
     table(["scheme", "PSNR / LPIPS"], ([key[0], m.cell()] for key, m in fading.items()))
     ours = next(iter(snr))[0]
-    ratio = next(m for k, m in fading.items() if k[0] == ours).lpips / snr[ours, 10.0, 1 / 48].lpips
+    ratio = (
+        next(m for k, m in fading.items() if k[0] == ours).lpips
+        / next(m for k, m in snr.items() if k[:2] == (ours, 10)).lpips
+    )
     print(f"- LPIPS of {ours}: {ratio:.3f} times that on AWGN")
 
 
