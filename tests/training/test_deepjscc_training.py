@@ -74,10 +74,12 @@ def test_it_learns_and_leaves_a_codec(few: Callable[..., list[str]], tmp_path: P
     child = DeepJscc.from_pretrained(tmp_path / "next" / "final")
     assert child.snr_db == (10.0, 10.0)
     assert [r["steps"] for r in child.info["training"]] == [300, 1]
+    codec.network.balance()
     mine, parent = child.network.state_dict(), codec.network.state_dict()
     fresh = {"encoder.1.0.weight", "encoder.1.0.bias", "decoder.0.0.weight"}
     for name, tensor in parent.items():
-        assert (name in fresh) or torch.equal(tensor, mine[name]), name
+        if name not in fresh:  # the files are float16
+            torch.testing.assert_close(mine[name], tensor, rtol=1e-3, atol=1e-4)
     assert mine["encoder.1.0.weight"].shape[0] == 4
 
 

@@ -184,6 +184,7 @@ def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]]) -> str:
         "",
         "```python",
         "from lrisc.baselines.deepjscc import DeepJscc",
+        "",
         'codec = DeepJscc.from_pretrained("THIS FOLDER")',
         'picture, symbols = codec.transmit(image, snr_db=10.0, channel="awgn", seed=0)',
         "```",
