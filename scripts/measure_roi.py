@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--roi", default="auto")
     parser.add_argument("--cbr", nargs="+", default=["0.017", "1/48"])
     parser.add_argument("--strength", nargs="+", type=float, default=[0.5])
-    parser.add_argument("--steering", nargs="+", default=["latent"], choices=STEERINGS)
+    parser.add_argument("--steering", nargs="+", default=["rate"], choices=STEERINGS)
     parser.add_argument("--snr", type=float, default=10.0)
     parser.add_argument("--model", default="compact")
     parser.add_argument("--seed", type=int, default=0)
