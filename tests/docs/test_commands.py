@@ -65,8 +65,11 @@ def test_the_command_exists_and_takes_these_options(command: Command) -> None:
     if program == "lrisc":
         check_lrisc(arguments)
     elif program == "make":
-        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-        assert set(arguments) <= set(targets)
+        makefile = (ROOT / "Makefile").read_text()
+        variables = dict(word.split("=", 1) for word in arguments if "=" in word)
+        assert set(variables) <= set(re.findall(r"^(\w+) \?=", makefile, re.MULTILINE))
+        targets = re.findall(r"^([\w-]+):", makefile, re.MULTILINE)
+        assert {word for word in arguments if "=" not in word} <= set(targets)
     else:
         check_python(arguments)
     for word in arguments:
