@@ -34,14 +34,15 @@ def test_the_paper_preset_has_the_published_structure(paper: Lrisc) -> None:
     assert latent.shape == (1, 256, 16, 16)
     y = paper.hyperprior.encoder(latent)
     assert y.shape[-2:] == (4, 4)
-    contexts = paper.context(latent)
-    assert [tuple(c.shape[1:]) for c in contexts] == [
+    condition = paper.context(latent)
+    assert condition.base is None
+    assert [tuple(c.shape[1:]) for c in condition.levels] == [
         (64, 256, 256),
         (64, 128, 128),
         (128, 64, 64),
         (192, 32, 32),
     ]
-    assert paper.unet(image, contexts, torch.ones(1, device="meta")).shape == image.shape
+    assert paper.unet(image, condition, torch.ones(1, device="meta")).shape == image.shape
 
 
 def test_the_paper_preset_has_the_published_size_and_cost(paper: Lrisc) -> None:
@@ -50,9 +51,9 @@ def test_the_paper_preset_has_the_published_size_and_cost(paper: Lrisc) -> None:
     codec = parameters(paper.jscc_encoder) + parameters(paper.jscc_decoder)
     assert parameters(paper) - codec == pytest.approx(54e6, rel=0.02)
     latent = torch.zeros(1, 256, 16, 16, device="meta")
-    contexts = paper.context(latent)
+    condition = paper.context(latent)
     image, time = torch.zeros(1, 3, 256, 256, device="meta"), torch.ones(1, device="meta")
-    cost = kmac_per_pixel(lambda: paper.unet(image, contexts, time), 256)
+    cost = kmac_per_pixel(lambda: paper.unet(image, condition, time), 256)
     assert cost == pytest.approx(984, rel=0.005)
 
 

@@ -15,6 +15,8 @@ from lrisc.errors import InputError
 
 LATENT_STRIDE = 16
 """Pixels per side of the patch that one latent embedding stands for."""
+LINEAR_STEP = 0.16
+"""One unit of a linear channel of the latent, in the units of the picture."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class ModelConfig:
         unet_final_kernel: kernel of the last convolution.
         context_widths: channels of the condition given to the first levels of the U-Net.
         time_channels: width of the time embedding.
+        linear_channels: how many channels of the latent, the last ones, also carry a linear
+            transform of their patch; the decoder adds another of them to the U-Net's picture.
         initial_noise: gamma, standard deviation of x_N that decoding starts from.
     """
 
@@ -63,6 +67,7 @@ class ModelConfig:
     context_widths: tuple[int, ...]
     time_channels: int
     initial_noise: float
+    linear_channels: int
     snr_layers: int = 8
 
     def __post_init__(self) -> None:
@@ -76,6 +81,8 @@ class ModelConfig:
             raise InputError(f"rate_values needs 2^n values, got {len(values)}")
         if values[0] != 0 or any(a >= b for a, b in itertools.pairwise(values)):
             raise InputError("rate_values must start at 0 and rise")
+        if not 0 <= self.linear_channels <= self.latent_channels:
+            raise InputError("linear_channels cannot exceed latent_channels")
         if self.patch * 2 ** len(self.analysis_widths) != LATENT_STRIDE:
             raise InputError("patch · 2^len(analysis_widths) must be 16")
         if len(self.unet_attention) != len(self.unet_widths):
@@ -142,6 +149,7 @@ PRESETS: dict[str, ModelConfig] = {
         context_widths=(24, 32, 48),
         time_channels=16,
         initial_noise=0.0,
+        linear_channels=16,
     ),
     "compact": ModelConfig(
         patch=4,
@@ -163,6 +171,7 @@ PRESETS: dict[str, ModelConfig] = {
         context_widths=(64, 128, 160),
         time_channels=64,
         initial_noise=0.0,
+        linear_channels=104,
     ),
     "paper": ModelConfig(
         patch=1,
@@ -184,6 +193,7 @@ PRESETS: dict[str, ModelConfig] = {
         context_widths=(64, 64, 128, 192),
         time_channels=64,
         initial_noise=0.8,
+        linear_channels=0,
     ),
 }
 """``tiny`` for tests, ``compact`` for two CPU cores, ``paper`` as published."""

@@ -61,5 +61,5 @@ class Lrisc(nn.Module):
         start = torch.zeros(b, 3, 16 * h, 16 * w, device=latent.device)
         if gamma:
             start.normal_(0.0, gamma, generator=generator)
-        contexts = self.context(latent)
-        return ddim(lambda x, time: self.unet(x, contexts, time), start, steps)
+        condition = self.context(latent)
+        return ddim(lambda x, time: self.unet(x, condition, time), start, steps)

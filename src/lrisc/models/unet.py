@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lrisc.models.config import LATENT_STRIDE, ModelConfig
+from lrisc.models.config import LATENT_STRIDE, LINEAR_STEP, ModelConfig
 from lrisc.models.layers import ChannelNorm, LinearAttention, ResNetBlock, downsample, upsample
+
+
+class Condition(NamedTuple):
+    """What the U-Net is told of the picture.
+
+    Attributes:
+        levels: features for the first levels, finest first.
+        base: linear part of the picture, (B, 3, H, W), added to the prediction; ``None``: none.
+    """
+
+    levels: list[Tensor]
+    base: Tensor | None
 
 
 def _attention(channels: int, heads: int) -> nn.Module:
@@ -28,14 +42,20 @@ class ContextPath(nn.Module):
             self.blocks.append(ResNetBlock(channels, width))
             self.ups.append(upsample(width, width) if stride > target else nn.Identity())
             channels, stride = width, target
+        n = config.linear_channels
+        self.linear = nn.Conv2d(n, 3 * LATENT_STRIDE**2, 1, bias=False) if n else None
 
-    def forward(self, latent: Tensor) -> list[Tensor]:
-        """ẑ (B, C, h, w) -> one condition per level, finest first."""
+    def forward(self, latent: Tensor) -> Condition:
+        """ẑ (B, C, h, w) -> the U-Net's condition."""
+        base = None
+        if self.linear is not None:
+            linear = self.linear(latent[:, -self.linear.in_channels :])
+            base = F.pixel_shuffle(linear * LINEAR_STEP, LATENT_STRIDE)
         contexts: list[Tensor] = []
         for block, up in zip(self.blocks, self.ups, strict=True):
             latent = up(block(latent))
             contexts.insert(0, latent)
-        return contexts
+        return Condition(contexts, base)
 
 
 class DownUnit(nn.Module):
@@ -110,17 +130,18 @@ class UNet(nn.Module):
         self.norm = ChannelNorm(widths[0])
         self.out = nn.Conv2d(widths[0], pixels, k, padding=k // 2)
 
-    def forward(self, noisy: Tensor, contexts: list[Tensor], time: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, condition: Condition, time: Tensor) -> Tensor:
         """One prediction of the clean picture.
 
         Args:
             noisy: x_n, (B, 3, H, W).
-            contexts: from :class:`ContextPath`, finest first.
+            condition: from :class:`ContextPath`.
             time: n/N in (0, 1], (B,).
 
         Returns:
             x̂0, (B, 3, H, W), unclamped.
         """
+        contexts = condition.levels
         t = self.time(time[:, None].to(noisy.dtype))
         x = F.pixel_unshuffle(noisy, self.patch).contiguous(memory_format=torch.channels_last)
         skips: list[Tensor] = []
@@ -136,4 +157,5 @@ class UNet(nn.Module):
             x = torch.cat([x, skips.pop()], dim=1)
         for block in self.final:
             x = block(x, t)
-        return F.pixel_shuffle(self.out(F.silu(self.norm(x))), self.patch)
+        picture = F.pixel_shuffle(self.out(F.silu(self.norm(x))), self.patch)
+        return picture if condition.base is None else picture + condition.base

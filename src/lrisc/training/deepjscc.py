@@ -106,6 +106,9 @@ class DeepJsccTask:
                     own[name].copy_(tensor)
         self.step = DeepJsccStep(self.model, config)
 
+    def start(self, squares: Squares) -> None:
+        """Nothing here depends on the pictures."""
+
     def compile(self, device: torch.device) -> bool:
         """Compile the networks in place; returns whether that worked."""
         return compile_in_place([*self.model.encoder, *self.model.decoder], device)

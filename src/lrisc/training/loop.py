@@ -149,6 +149,8 @@ class Trainer:
         self.pictures, self.squares, self.held_out = self._open_data()
         samples = self._samples()
         self.task = make_task(config)
+        if not (self.folder / STATE_FILE).is_file():
+            self.task.start(self.squares)
         model, device = self.task.model, accelerator.device
         self.ema = copy.deepcopy(model).eval().requires_grad_(False)
         self.ema.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

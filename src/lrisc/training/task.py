@@ -10,6 +10,7 @@ from torch import nn
 
 from lrisc.baselines.deepjscc_network import PRESETS as DEEPJSCC_PRESETS
 from lrisc.models.lrisc import Lrisc
+from lrisc.training.components import start_linear_channels
 from lrisc.training.config import StageConfig
 from lrisc.training.data import Squares
 from lrisc.training.deepjscc import DeepJsccTask
@@ -37,6 +38,10 @@ class Task(Protocol):
     @property
     def step(self) -> nn.Module:
         """See the class."""
+        ...
+
+    def start(self, squares: Squares) -> None:
+        """Whatever a new run takes from its training pictures before the first step."""
         ...
 
     def compile(self, device: torch.device) -> bool:
@@ -77,6 +82,11 @@ class LriscTask:
         self.config = config
         self.model, self.records = build_model(config)
         self.step = TrainingStep(self.model, config)
+
+    def start(self, squares: Squares) -> None:
+        """Networks without a parent get principal components as their linear channels."""
+        if not self.config.parent:
+            start_linear_channels(self.model, squares)
 
     def compile(self, device: torch.device) -> bool:
         """Compile the convolutional networks in place; returns whether that worked."""
