@@ -171,7 +171,7 @@ PRESETS: dict[str, ModelConfig] = {
         context_widths=(64, 128, 160),
         time_channels=64,
         initial_noise=0.0,
-        linear_channels=104,
+        linear_channels=80,
     ),
     "paper": ModelConfig(
         patch=1,

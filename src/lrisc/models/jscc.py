@@ -109,6 +109,7 @@ class JsccEncoder(nn.Module):
     """f_e: rate tokens, N_e transformer blocks, SNR-adaptive model, nested rate head (Fig. 2).
 
     One matrix serves every rate: an embedding that gets k_i symbols sends the first k_i outputs.
+    The latent's linear channels have a way past the transformer as well, in f_d too.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -119,6 +120,10 @@ class JsccEncoder(nn.Module):
         self.blocks = _blocks(config)
         self.snr = SnrAdaptive(c, config.snr_layers, config.snr_hidden)
         self.head = nn.Linear(c, 2 * config.max_symbols)
+        n = config.linear_channels
+        self.linear = nn.Linear(n, 2 * config.max_symbols, bias=False) if n else None
+        if self.linear is not None:
+            nn.init.zeros_(self.linear.weight)
 
     def forward(
         self, latent: Tensor, levels: Tensor, snr_db: Tensor, *, adapt: bool = True
@@ -138,7 +143,11 @@ class JsccEncoder(nn.Module):
         x = self.blocks(x).flatten(1, 2)
         if adapt:
             x = self.snr(x, snr_db[:, None].expand(x.shape[:2]))
-        return self.head(x).unflatten(-1, (-1, 2))
+        symbols = self.head(x)
+        if self.linear is not None:
+            last = latent[:, -self.linear.in_features :]
+            symbols = symbols + self.linear(last.flatten(2).transpose(1, 2))
+        return symbols.unflatten(-1, (-1, 2))
 
 
 class JsccDecoder(nn.Module):
@@ -153,6 +162,10 @@ class JsccDecoder(nn.Module):
         self.snr = SnrAdaptive(c, config.snr_layers, config.snr_hidden)
         self.blocks = _blocks(config)
         self.head = nn.Linear(c, c)
+        n = config.linear_channels
+        self.linear = nn.Linear(2 * config.max_symbols, n, bias=False) if n else None
+        if self.linear is not None:
+            nn.init.zeros_(self.linear.weight)
 
     def forward(
         self, symbols: Tensor, levels: Tensor, snr_db: Tensor, *, adapt: bool = True
@@ -172,4 +185,8 @@ class JsccDecoder(nn.Module):
         if adapt:
             x = self.snr(x, snr_db)
         x = self.head(self.blocks(x.unflatten(1, levels.shape[1:])))
+        if self.linear is not None:
+            linear = self.linear(symbols.flatten(2)).unflatten(1, levels.shape[1:])
+            rest = x.shape[-1] - linear.shape[-1]
+            x = torch.cat([x[..., :rest], x[..., rest:] + linear], dim=-1)
         return x.permute(0, 3, 1, 2)
