@@ -1,22 +1,30 @@
 """What the page does, without a browser."""
 
+import ctypes
 import json
+import os
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from lrisc import system
 from lrisc.app import compare
+from lrisc.app import service as service_module
 from lrisc.app.region import BOXES
 from lrisc.app.service import CHANNEL_CHOICES, SIZES, Request, Service, sentence
 from lrisc.app.workspace import Workspace
 from lrisc.errors import InputError, OutageError
 from lrisc.evaluation.schemes import Condition, Delivery, Picture, Scheme, register
+from lrisc.link.channels import Received
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +131,95 @@ def test_requests_at_once_are_served_one_by_one(service: Service, request_: Requ
     for thread in threads:
         thread.join()
     assert seen == [expected] * 4
+
+
+def test_one_thread_runs_the_networks_whoever_asks(
+    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thread that ever ran them keeps some 20 MB, and the page's server asks from many."""
+    ran: set[int] = set()
+
+    def transmit(*args: Any, **options: Any) -> system.TransmitResult:
+        ran.add(threading.get_ident())
+        return sent(*args, **options)
+
+    def estimate(*args: Any) -> Received:
+        ran.add(threading.get_ident())
+        return estimated(*args)
+
+    sent, estimated = system.transmit, service_module.estimate_channel
+    monkeypatch.setattr(system, "transmit", transmit)
+    monkeypatch.setattr(service_module, "estimate_channel", estimate)
+    recording = service.send(request_).files[-1]
+    tasks: list[Callable[[], object]] = [
+        service.warm_up,
+        lambda: service.send(request_),
+        lambda: service.compare(request_),
+        lambda: service.decode([recording], steps=1, seed=0),
+    ]
+    monkeypatch.setattr(compare, "available", tuple)
+    with ThreadPoolExecutor(len(tasks)) as visitors:
+        for done in [visitors.submit(task) for task in tasks]:
+            done.result()
+    assert len(ran) == 1
+    assert ran != {threading.get_ident()}
+
+
+@pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None) if sys.platform == "linux" else None, "malloc_trim"),
+    reason="this C library keeps what it likes",
+)
+def test_gaps_in_memory_go_back_to_the_system(
+    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[bytes] = []
+
+    def transmit(*args: Any, **options: Any) -> system.TransmitResult:
+        # 200 MB, and all but 20 of them freed again, but with something left above every gap.
+        blocks = [b"x" * 100_000 for _ in range(2000)]
+        left.extend(blocks[::10])
+        return sent(*args, **options)
+
+    def resident() -> float:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    sent = system.transmit
+    service.send(request_)
+    monkeypatch.setattr(system, "transmit", transmit)
+    before = resident()
+    service.send(request_)
+    assert resident() - before < 100
+
+
+def test_a_service_that_stops_finishes_its_work_and_begins_no_other(
+    tiny_folder: Path, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    working, go_on = threading.Event(), threading.Event()
+
+    def transmit(*args: Any, **options: Any) -> system.TransmitResult:
+        working.set()
+        assert go_on.wait(60)
+        return sent(*args, **options)
+
+    sent = system.transmit
+    monkeypatch.setattr(system, "transmit", transmit)
+    workspace = Workspace()
+    service = Service(tiny_folder, workspace)
+    with ThreadPoolExecutor(3) as visitors:
+        first = visitors.submit(service.send, request_)
+        assert working.wait(60)
+        waiting = visitors.submit(service.send, request_)
+        drained = visitors.submit(service.drain)
+        with pytest.raises(InputError, match="stopping"):
+            waiting.result(60)
+        assert not drained.done()
+        go_on.set()
+        drained.result(60)
+        assert not first.result(60).failed
+    with pytest.raises(InputError, match="stopping"):
+        service.send(request_)
+    workspace.close()
 
 
 @register("test-grey")

@@ -1,16 +1,20 @@
 """What the page does, without the page: requests in, answers out.
 
-A checkpoint is loaded once. Requests are served one at a time, which bounds memory; the page's
-queue decides how many may wait.
+A checkpoint is loaded once. Requests are served one at a time by one thread, which bounds memory;
+the page's queue decides how many may wait.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
-import threading
+import sys
+from collections.abc import Callable
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from PIL import Image
@@ -33,6 +37,9 @@ _log = logging.getLogger(__name__)
 SIZES = {"at most 768 pixels": 768, "at most 1536 pixels": 1536, "as it is": 0}
 """What the longer side of a picture is scaled down to before it is sent."""
 PREVIEW_SIDE = 800
+_STOPPING = "the server is stopping"
+
+T = TypeVar("T")
 
 
 def _channel_choices() -> dict[str, tuple[str, int | None]]:
@@ -123,18 +130,21 @@ class Service:
     def __init__(self, model: str | Path, workspace: Workspace) -> None:
         self.checkpoint = load_checkpoint(model)
         self.workspace = workspace
-        self._one_at_a_time = threading.Lock()
+        # Whatever thread runs the networks keeps buffers of the maths library and of the
+        # allocator for itself, and the page's server has dozens of threads.
+        self._worker = ThreadPoolExecutor(1, "networks")
 
     def warm_up(self) -> None:
         """Send a small grey picture, so that the first visitor does not wait for imports."""
-        system.transmit(torch.full((3, 256, 384), 0.5), model=self.checkpoint)
+        grey = torch.full((3, 256, 384), 0.5)
+        self._in_turn(lambda: system.transmit(grey, model=self.checkpoint))
 
     def drain(self) -> None:
         """Wait for the request under way and begin no other.
 
         The interpreter must not be torn down around a thread that is inside the networks.
         """
-        self._one_at_a_time.acquire()
+        self._worker.shutdown(cancel_futures=True)
 
     def preview(self, picture: Path) -> tuple[Image.Image, tuple[int, int]]:
         """An uploaded picture, small enough to paint on, and its own width and height.
@@ -153,21 +163,66 @@ class Service:
         Raises:
             InputError: anything the user can mend, in a sentence.
         """
+        return self._in_turn(lambda: self._send(request))
+
+    def compare(self, request: Request) -> Comparison:
+        """Send the same picture with this and the other schemes.
+
+        Regions of interest are left out: the others have none.
+
+        Raises:
+            InputError: anything the user can mend, in a sentence.
+        """
+        return self._in_turn(lambda: self._compare(request))
+
+    def decode(self, files: list[Path], steps: int, seed: int) -> Answer:
+        """Paint the picture of an uploaded recording.
+
+        Raises:
+            InputError: not a recording of a frame for this checkpoint.
+            OutageError: the frame is lost.
+        """
+        return self._in_turn(lambda: self._decode(files, steps, seed))
+
+    def source(self, request: Request) -> tuple[Image.Image, tuple[int, int]]:
+        """The picture as it is sent, and the size it was uploaded with."""
+        if request.picture is None:
+            raise InputError("there is no picture yet: choose a photograph or take the sample")
+        image = self._load(request.picture)
+        original = image.size
+        if (longest := SIZES.get(request.size, 0)) and longest < max(original):
+            # A narrow strip is scaled less: neither side may fall below what can be sent.
+            scale = max(longest / max(original), MIN_SIDE / min(original))
+            wide, high = (round(side * scale) for side in original)
+            image = image.resize((wide, high), Image.Resampling.LANCZOS)
+        return image, original
+
+    def _in_turn(self, work: Callable[[], T]) -> T:
+        """What the work returns or raises, done by the one thread for that."""
+        try:
+            done = self._worker.submit(_and_tidy, work)
+        except RuntimeError:
+            raise InputError(_STOPPING) from None
+        try:
+            return done.result()
+        except CancelledError:
+            raise InputError(_STOPPING) from None
+
+    def _send(self, request: Request) -> Answer:
         image, original = self.source(request)
         channel, block_length = CHANNEL_CHOICES[request.channel]
-        with self._one_at_a_time:
-            result = system.transmit(
-                image,
-                snr_db=request.snr_db,
-                cbr=parse_cbr(request.cbr),
-                channel=channel,
-                block_length=block_length,
-                roi=chosen_region(request.region, request.layers, request.boxes, image.size),
-                steps=request.steps,
-                model=self.checkpoint,
-                seed=request.seed,
-                roi_strength=request.roi_strength,
-            )
+        result = system.transmit(
+            image,
+            snr_db=request.snr_db,
+            cbr=parse_cbr(request.cbr),
+            channel=channel,
+            block_length=block_length,
+            roi=chosen_region(request.region, request.layers, request.boxes, image.size),
+            steps=request.steps,
+            model=self.checkpoint,
+            seed=request.seed,
+            roi_strength=request.roi_strength,
+        )
         report = result.report
         files = self._write(result)
         sent = f"{image.width}×{image.height}"
@@ -190,14 +245,7 @@ class Service:
             files=files,
         )
 
-    def compare(self, request: Request) -> Comparison:
-        """Send the same picture with this and the other schemes.
-
-        Regions of interest are left out: the others have none.
-
-        Raises:
-            InputError: anything the user can mend, in a sentence.
-        """
+    def _compare(self, request: Request) -> Comparison:
         image, _ = self.source(request)
         channel, block_length = CHANNEL_CHOICES[request.channel]
         cbr = parse_cbr(request.cbr)
@@ -207,17 +255,16 @@ class Service:
                 "choose another channel"
             )
         condition = Condition(channel, request.snr_db, cbr, request.seed)
-        with self._one_at_a_time:
-            result = system.transmit(
-                image,
-                snr_db=request.snr_db,
-                cbr=cbr,
-                channel=channel,
-                steps=request.steps,
-                model=self.checkpoint,
-                seed=request.seed,
-            )
-            others = compare.deliver(image, condition)
+        result = system.transmit(
+            image,
+            snr_db=request.snr_db,
+            cbr=cbr,
+            channel=channel,
+            steps=request.steps,
+            model=self.checkpoint,
+            seed=request.seed,
+        )
+        others = compare.deliver(image, condition)
         shown = [("LRISC", result.reconstruction)]
         shown += [(compare.OTHERS[other.name], other.picture) for other in others]
         folder = self.workspace.folder()
@@ -228,17 +275,10 @@ class Service:
                 _save(picture, pictures[-1][0])
         return Comparison(compare.table(result.report, others), pictures)
 
-    def decode(self, files: list[Path], steps: int, seed: int) -> Answer:
-        """Paint the picture of an uploaded recording.
-
-        Raises:
-            InputError: not a recording of a frame for this checkpoint.
-            OutageError: the frame is lost.
-        """
+    def _decode(self, files: list[Path], steps: int, seed: int) -> Answer:
         samples = read_upload(files, self.workspace.folder())
-        with self._one_at_a_time:
-            received = estimate_channel(samples)
-            picture = system.Receiver(self.checkpoint).decode(received, steps, seed)
+        received = estimate_channel(samples)
+        picture = system.Receiver(self.checkpoint).decode(received, steps, seed)
         path = self.workspace.folder() / "received.png"
         _save(picture, path)
         return Answer(
@@ -250,19 +290,6 @@ class Service:
             constellation=pictures.constellation(received.equalised()),
             files=[path],
         )
-
-    def source(self, request: Request) -> tuple[Image.Image, tuple[int, int]]:
-        """The picture as it is sent, and the size it was uploaded with."""
-        if request.picture is None:
-            raise InputError("there is no picture yet: choose a photograph or take the sample")
-        image = self._load(request.picture)
-        original = image.size
-        if (longest := SIZES.get(request.size, 0)) and longest < max(original):
-            # A narrow strip is scaled less: neither side may fall below what can be sent.
-            scale = max(longest / max(original), MIN_SIDE / min(original))
-            wide, high = (round(side * scale) for side in original)
-            image = image.resize((wide, high), Image.Resampling.LANCZOS)
-        return image, original
 
     def _load(self, path: Path) -> Image.Image:
         try:
@@ -291,6 +318,21 @@ def sentence(error: Exception) -> str:
         return f"{text[0].upper()}{text[1:]}."
     _log.error("a request failed", exc_info=error)
     return "The program failed on this request; its log on the server says why."
+
+
+def _and_tidy(work: Callable[[], T]) -> T:
+    """What the work returns or raises; the memory it used goes back to the system.
+
+    Pictures of many sizes leave gaps of many sizes, which the C library would keep.
+    """
+    try:
+        return work()
+    finally:
+        if sys.platform == "linux":
+            # Not every C library has it.
+            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+            if trim is not None:
+                trim(0)
 
 
 def _save(picture: Image.Image, path: Path) -> None:
