@@ -24,6 +24,7 @@ import psutil
 from PIL import Image
 
 SNRS = (0.0, 5.0, 10.0, 15.0)
+MAX_GROWTH_MB = 100  # under load, over what the server holds after its first answers
 
 
 def portrait(width: int, height: int) -> bytes:
@@ -105,7 +106,7 @@ def main() -> int:
 
 
 def measure(address: str, process: psutil.Process, clients: int, seconds: float) -> int:
-    """Returns how many answers were neither right nor busy."""
+    """Returns how much is wrong: answers neither right nor busy, and memory that keeps growing."""
     first = Client(address)
     path = first.upload(portrait(768, 512))
     before, start = cpu(process), time.monotonic()
@@ -161,7 +162,9 @@ def measure(address: str, process: psutil.Process, clients: int, seconds: float)
         f"memory: {settled / 2**20:.0f} MB before, at most {max(most) / 2**20:.0f} MB, "
         f"{most[-1] / 2**20:.0f} MB at the end"
     )
-    return counts["wrong"]
+    grown = (most[-1] - settled) / 2**20
+    print(f"grown by {grown:.0f} MB, {grown / max(counts['right'], 1):.2f} MB an answer")
+    return counts["wrong"] + (grown > MAX_GROWTH_MB)
 
 
 def cpu(process: psutil.Process) -> float:
