@@ -247,3 +247,15 @@ def test_the_others_get_the_same_picture_and_budget(
     assert "all the same" in comparison.table
     assert "outage: nothing came through" in comparison.table
     assert comparison.table.count("1/24.0") == 3
+
+
+def test_the_real_others_deliver_and_fail(service: Service, request_: Request) -> None:
+    pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    delivered = service.compare(request_)
+    assert {"DeepJSCC", "BPG + LDPC"} <= {name for _, name in delivered.pictures}
+    assert "model deepjscc-1-24" in delivered.table
+    assert "outage" not in delivered.table.partition("DeepJSCC")[2]
+    noisy = service.compare(replace(request_, snr_db=-12.0))
+    # DeepJSCC always delivers something.
+    assert [name for _, name in noisy.pictures] == ["DeepJSCC"]
+    assert "outage: no modulation and coding scheme decodes at -12 dB" in noisy.table

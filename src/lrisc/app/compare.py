@@ -91,6 +91,7 @@ def _scheme(name: str) -> Scheme:
 
 
 def _deliver(name: str, source: Image.Image, condition: Condition) -> Delivered:
+    from lrisc.baselines.ldpc import BelowAllSchemesError
     from lrisc.evaluation.report import quality
     from lrisc.evaluation.schemes import Picture
 
@@ -99,6 +100,9 @@ def _deliver(name: str, source: Image.Image, condition: Condition) -> Delivered:
         delivery = _scheme(name).send(Picture("picture", pixels), condition)
     except OutageError as error:
         return Delivered(name, None, {}, None, str(error))
+    except BelowAllSchemesError as error:
+        # Nothing the visitor did wrong: whatever were sent, nothing would arrive.
+        return Delivered(name, None, {}, None, f"outage: {error}")
     except InputError as error:
         return Delivered(name, None, {}, None, f"cannot be sent so: {error}")
     cbr = delivery.symbols / pixels.numel()

@@ -54,6 +54,10 @@ def by_name(name: str) -> fec.Mcs:
     raise InputError(f"no modulation and coding scheme '{name}'; choose one of {names}")
 
 
+class BelowAllSchemesError(InputError):
+    """The channel is too noisy for the most robust scheme."""
+
+
 def segment_bits(mcs: fec.Mcs) -> int:
     """Payload bits, without CRC, of a codeword of ``BLOCK_BITS`` coded bits."""
     return BLOCK_BITS * mcs.rate[0] // mcs.rate[1] - fec.CRC_BITS
@@ -134,7 +138,9 @@ def best_scheme(channel: str, snr_db: float) -> fec.Mcs:
     """
     usable = [mcs for mcs in SCHEMES if curve(mcs, channel).threshold_db <= snr_db]
     if not usable:
-        raise InputError(f"no modulation and coding scheme decodes at {snr_db:g} dB on {channel}")
+        raise BelowAllSchemesError(
+            f"no modulation and coding scheme decodes at {snr_db:g} dB on {channel}"
+        )
     return max(usable, key=lambda mcs: mcs.efficiency)
 
 
