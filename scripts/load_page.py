@@ -24,7 +24,7 @@ import psutil
 from PIL import Image
 
 SNRS = (0.0, 5.0, 10.0, 15.0)
-MAX_GROWTH_MB = 100  # under load, over what the server holds after its first answers
+MAX_GROWTH_MB = 200  # under load, over what the server holds after its first answers
 
 
 def portrait(width: int, height: int) -> bytes:
