@@ -55,6 +55,11 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "config.json").read_text())["training"] == {"steps": 3}
 
 
+def test_a_mirrored_picture_has_the_mirrored_map() -> None:
+    x = picture(96, 160)
+    torch.testing.assert_close(detect(x.flip(2)), detect(x).flip(1), atol=1e-4, rtol=0)
+
+
 def test_damage_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read the saliency detector"):
         load_detector(tmp_path)
