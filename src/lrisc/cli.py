@@ -262,7 +262,7 @@ def evaluate(
     channel: ChannelOption = "awgn",
     roi: Annotated[
         str | None,
-        typer.Option("--roi", help="For lrisc-roi: x,y,w,h, a mask file, or a folder of masks."),
+        typer.Option("--roi", help="For lrisc-roi: auto, x,y,w,h, a mask, or a folder of masks."),
     ] = None,
     roi_strength: StrengthOption = None,
     steps: StepsOption = 1,

@@ -212,6 +212,13 @@ def test_our_own_schemes(pictures: Path, tmp_path: Path, tiny_folder: Path) -> N
     assert rows[ours[0], 10.0].status == "sent"
     assert folder.picture_path(rows[ours[0], 10.0].key, ".rate.npy").exists()
     assert folder.source_path("p0.png", "roi").exists()
+    favoured = rows[ours[1], 10.0]
+    assert favoured.symbols_inside is not None
+    assert favoured.symbols_outside is not None
+    assert favoured.symbols_inside > favoured.symbols_outside
+    assert None not in (favoured.psnr_inside_db, favoured.psnr_outside_db)
+    assert rows[ours[0], 10.0].symbols_inside is None
+    assert rows["bpg-ldpc", 10.0].psnr_inside_db is None
 
 
 def test_masks_by_the_picture_s_name(pictures: Path, tmp_path: Path, tiny_folder: Path) -> None:

@@ -73,6 +73,8 @@ def _measure(sweep: Sweep, picture: Picture, row_key: Key, keep_in: ResultsFolde
     shown = torch.full_like(picture.pixels, 0.5) if received is None else received
     numbers.update(_quality(picture, shown, sweep.lpips))
     numbers["cbr"] = delivery.symbols / picture.pixels.numel()
+    if received is not None:
+        numbers.update(_region(picture, received, delivery))
     if keep_in is not None:
         _keep_delivery(keep_in, row_key, shown, delivery)
     return Row(
@@ -92,6 +94,20 @@ def _quality(picture: Picture, shown: torch.Tensor, backbone: Backbone) -> dict[
     if measured["psnr_db"] is None:
         measured["psnr_db"] = float("inf")
     return {name: measured[name] for name in ("psnr_db", "ms_ssim", "lpips")}
+
+
+def _region(
+    picture: Picture, received: torch.Tensor, delivery: Delivery
+) -> dict[str, float | None]:
+    """Measures inside and outside of the region, if there was one."""
+    from lrisc.evaluation.region import region_quality, region_symbols
+
+    if delivery.roi_mask is None or delivery.rate_map is None:
+        return {}
+    mask = torch.from_numpy(np.asarray(delivery.roi_mask, dtype=np.float32))
+    rate_map = np.asarray(delivery.rate_map, dtype=np.int64)
+    measured = region_quality(to_pil(picture.pixels), to_pil(received), mask)
+    return measured | region_symbols(rate_map, mask)
 
 
 def _keep_delivery(

@@ -25,7 +25,7 @@ from lrisc._version import __version__
 from lrisc.errors import InputError
 from lrisc.files import UnwritableError, write_atomically
 
-FORMAT = 1
+FORMAT = 2
 ROWS_FILE = "results.csv"
 INFO_FILE = "sweep.json"
 _LOCK_FILE = ".lock"
@@ -50,6 +50,9 @@ class Row:
         cbr: what was really sent, per 3·H·W.
         seconds: from picture to reconstruction.
         note: one line, such as the modulation and coding scheme, or what was impossible.
+        psnr_inside_db, psnr_outside_db, lpips_inside, lpips_outside: inside and outside the
+            region of interest, where there was one; not of an outage.
+        symbols_inside, symbols_outside: complex symbols per embedding, likewise.
     """
 
     scheme: str
@@ -65,6 +68,12 @@ class Row:
     cbr: float | None
     seconds: float
     note: str = ""
+    psnr_inside_db: float | None = None
+    psnr_outside_db: float | None = None
+    lpips_inside: float | None = None
+    lpips_outside: float | None = None
+    symbols_inside: float | None = None
+    symbols_outside: float | None = None
 
     @property
     def key(self) -> Key:
@@ -77,7 +86,10 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-_DIGITS = {"psnr_db": 4, "ms_ssim": 6, "lpips": 6, "cbr": 8, "seconds": 3}
+REGION_COLUMNS = COLUMNS[COLUMNS.index("note") + 1 :]
+_DIGITS = {"psnr_db": 4, "ms_ssim": 6, "lpips": 6, "cbr": 8, "seconds": 3} | {
+    name: 6 if name.startswith("lpips") else 4 for name in REGION_COLUMNS
+}
 
 
 def key(scheme: str, image: str, channel: str, snr_db: float, cbr_target: float) -> Key:
@@ -264,7 +276,7 @@ def _parse(cells: list[str]) -> Row:
     values: dict[str, Any] = dict(zip(COLUMNS, cells, strict=True))
     for name in ("snr_db", "cbr_target", "seconds"):
         values[name] = float(values[name])
-    for name in ("psnr_db", "ms_ssim", "lpips", "cbr"):
+    for name in ("psnr_db", "ms_ssim", "lpips", "cbr", *REGION_COLUMNS):
         values[name] = float(values[name]) if values[name] else None
     values["outage"] = values["outage"] == "true"
     return Row(**values)

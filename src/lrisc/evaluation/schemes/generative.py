@@ -69,7 +69,7 @@ class GenerativeWithRegion(Generative):
 
         super().__init__(variant, options)
         if options.roi is None or options.roi == "none":
-            raise InputError("it needs --roi: a box x,y,w,h, a mask, or a folder of masks")
+            raise InputError("it needs --roi: auto, a box x,y,w,h, a mask, or a folder of masks")
         self.roi = options.roi
         self.strength = (
             DEFAULT_ROI_STRENGTH if options.roi_strength is None else options.roi_strength
@@ -81,7 +81,7 @@ class GenerativeWithRegion(Generative):
         return f"{super().fingerprint}, roi {self.roi}, strength {self.strength:g}"
 
     def region(self, picture: Picture) -> dict[str, Any]:
-        """A box or file for all pictures, or each its own mask."""
+        """What was asked for all pictures, or each its own mask."""
         roi: str | Path = self.roi
         if Path(self.roi).is_dir():
             stem = Path(picture.name).stem
