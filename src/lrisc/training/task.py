@@ -10,8 +10,8 @@ from torch import nn
 
 from lrisc.baselines.deepjscc_network import PRESETS as DEEPJSCC_PRESETS
 from lrisc.models.lrisc import Lrisc
-from lrisc.training.components import start_linear_channels
-from lrisc.training.config import StageConfig
+from lrisc.training.components import start_transforms, start_way
+from lrisc.training.config import PARTS, StageConfig
 from lrisc.training.data import Squares
 from lrisc.training.deepjscc import DeepJsccTask
 from lrisc.training.export import export, fit_prior_table
@@ -84,9 +84,12 @@ class LriscTask:
         self.step = TrainingStep(self.model, config)
 
     def start(self, squares: Squares) -> None:
-        """Networks without a parent get principal components as their linear channels."""
-        if not self.config.parent:
-            start_linear_channels(self.model, squares)
+        """What is new of the linear channels' transforms and way starts from the pictures."""
+        new = () if self.config.parent else PARTS
+        if "analysis" in (*new, *self.config.fresh):
+            start_transforms(self.model, squares)
+        if "jscc_encoder" in (*new, *self.config.fresh):
+            start_way(self.model, squares)
 
     def compile(self, device: torch.device) -> bool:
         """Compile the convolutional networks in place; returns whether that worked."""
