@@ -322,9 +322,8 @@ def plot(
 
     console = _console()
     with console.status("drawing"):
-        written = draw_all(results, output or results / "figures", reference)
-    for path in written:
-        console.print(str(path))
+        for path in draw_all(results, output or results / "figures", reference):
+            console.print(str(path))
 
 
 @app.command()

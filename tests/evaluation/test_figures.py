@@ -54,7 +54,7 @@ def results(
 
 def test_all_figures_and_their_data(tmp_path: Path) -> None:
     folder = results(tmp_path / "r")
-    written = draw_all(folder.path, tmp_path / "f", reference=True)
+    written = list(draw_all(folder.path, tmp_path / "f", reference=True))
     assert len(written) == len(set(written))
     names = {path.name for path in written}
     stems = {path.stem for path in written}
@@ -81,7 +81,7 @@ def test_all_figures_and_their_data(tmp_path: Path) -> None:
 
 def test_without_lpips_and_without_reference(tmp_path: Path) -> None:
     folder = results(tmp_path / "r", lpips=None, schemes=("bpg-ldpc",))
-    written = draw_all(folder.path, tmp_path / "f")
+    written = list(draw_all(folder.path, tmp_path / "f"))
     data = next(p for p in written if p.name == "quality-vs-cbr_awgn_snr-10.csv").read_text()
     assert "measured" in data
     assert "DeepJSCC" not in data
@@ -89,11 +89,11 @@ def test_without_lpips_and_without_reference(tmp_path: Path) -> None:
 
 def test_nothing_to_draw(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no results folder"):
-        draw_all(tmp_path, tmp_path / "f")
+        list(draw_all(tmp_path, tmp_path / "f"))
     folder = ResultsFolder(tmp_path / "r")
     folder.prepare({}, {"a.png": "1"}, {})
     with pytest.raises(InputError, match="no finished rows"):
-        draw_all(folder.path, tmp_path / "f")
+        list(draw_all(folder.path, tmp_path / "f"))
 
 
 def test_means_count_what_was_lost_and_what_is_missing() -> None:

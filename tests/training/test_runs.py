@@ -123,12 +123,23 @@ def test_all_stages_then_transmit(
     assert (folder / "model.safetensors").stat().st_mtime_ns >= before
 
 
+@pytest.mark.parametrize("compiled", ["false", "true"])
 def test_killed_and_resumed_equals_uninterrupted(
-    tiny_configs: Path, short: Overrides, start_training: Callable[..., Any], tmp_path: Path
+    tiny_configs: Path,
+    short: Overrides,
+    start_training: Callable[..., Any],
+    tmp_path: Path,
+    compiled: str,
 ) -> None:
     """SIGKILL at random moments; losses, weights, averages and moments agree to the bit."""
     config = tiny_configs / "stage3.yaml"
-    settings = {"steps": 10, "save_minutes": 0, "log_every": 2, "optimiser.warmup_steps": 4}
+    settings = {
+        "compile": compiled,
+        "steps": 10,
+        "save_minutes": 0,
+        "log_every": 2,
+        "optimiser.warmup_steps": 4,
+    }
     settings["optimiser.name"] = "muon"  # and so AdamW, for what is no matrix
     whole = start_training(config, short(output=tmp_path / "whole", **settings))
     dice = random.Random(time.time_ns())

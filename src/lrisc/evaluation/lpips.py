@@ -175,7 +175,7 @@ class Lpips(nn.Module):
         spatial = self.spatial if spatial is None else spatial
         total: Tensor | None = None
         for head, first, second in zip(
-            self.heads, self._features(image), self._features(other), strict=True
+            self.heads, self.features(image), self.features(other), strict=True
         ):
             difference = (_unit_length(first) - _unit_length(second)).square()
             layer = (difference * head.view(1, -1, 1, 1)).sum(dim=1, keepdim=True)
@@ -189,8 +189,15 @@ class Lpips(nn.Module):
         assert total is not None
         return total
 
-    def _features(self, image: Tensor) -> list[Tensor]:
-        """The trunk's five feature maps, each (B, C, h, w), in the module's own type."""
+    def features(self, image: Tensor) -> list[Tensor]:
+        """The trunk's five feature maps.
+
+        Args:
+            image: (B, 3, H, W) in [-1, 1], large enough, see :meth:`forward`.
+
+        Returns:
+            Each (B, C, h, w), after its ReLU, in the module's own type.
+        """
         feature = (image.to(self.shift.dtype) - self.shift) / self.scale
         features: list[Tensor] = []
         convs = iter(self.convs)

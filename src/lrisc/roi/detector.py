@@ -132,16 +132,31 @@ class SaliencyNet(nn.Module):
         Returns:
             (B, 1, H/4, W/4).
         """
+        return self.decode(self.encode(pictures))
+
+    def encode(self, pictures: Tensor) -> list[Tensor]:
+        """What the network sees at H/4, H/8, H/16 and, knowing the whole picture, at H/32.
+
+        Args:
+            pictures: (B, 3, H, W) in [0, 1], H and W multiples of 32.
+
+        Returns:
+            (B, widths[i], H/2^(2+i), W/2^(2+i)) for each.
+        """
         x = self.stem(F.pixel_unshuffle(pictures * 4 - 2, 4))
-        skips: list[Tensor] = []
+        levels: list[Tensor] = []
         for i, level in enumerate(self.levels):
             if i:
                 x = self.down[i - 1](x)
             x = level(x)
-            skips.append(x)
-        x = self.context(x)
+            levels.append(x)
+        return [*levels[:-1], self.context(x)]
+
+    def decode(self, levels: list[Tensor]) -> Tensor:
+        """Logits of saliency, (B, 1, H/4, W/4), from what :meth:`encode` returns."""
+        x = levels[-1]
         for i in reversed(range(len(self.up))):
-            y = F.interpolate(self.narrow[i](x), scale_factor=2, mode="bilinear") + skips[i]
+            y = F.interpolate(self.narrow[i](x), scale_factor=2, mode="bilinear") + levels[i]
             x = y + self.up[i](y)
         return self.head(x)
 

@@ -21,16 +21,18 @@ import torch
 from torch import nn
 
 from lrisc.errors import InputError, LriscError
+from lrisc.evaluation.lpips import Lpips
 from lrisc.roi.detector import SaliencyConfig, SaliencyNet, saliency, save_detector
 from lrisc.roi.distil import MaskedSquares, open_teacher, read_masked, saliency_loss, training_batch
 from lrisc.roi.measure import SaliencyFigures, saliency_figures
+from lrisc.roi.student import Student, hint_loss, hints
 from lrisc.training.draws import Draws
 from lrisc.training.muon import Muon
 from lrisc.training.state import STATE_FILE, Progress, load_state, read_progress, save_state
 
 logger = logging.getLogger(__name__)
 
-SIDES = ((0.75, 96), (1.0, 128))
+SIDES = ((0.5, 96), (0.8, 128), (1.0, 160))
 """Up to which share of the run crops have which side."""
 
 
@@ -45,6 +47,8 @@ class SaliencyRun:
         learning_rate: after the warm-up of 100 steps, then down to zero by cosine.
         exact_share: share of exact masks at the start.
         late_share: share of exact masks in the last third.
+        hint_weight: of the loss that imitates AlexNet's features, see `lrisc.roi.student`; 0 needs
+            no LPIPS weights.
         held_out: photographs with exact masks kept for validation.
         seed: of the weights and of every draw.
         save_seconds: between two saves of the state.
@@ -56,6 +60,7 @@ class SaliencyRun:
     learning_rate: float = 3e-3
     exact_share: float = 0.3
     late_share: float = 0.6
+    hint_weight: float = 3.0
     held_out: int = 60
     seed: int = 0
     save_seconds: float = 60.0
@@ -73,22 +78,24 @@ def train(run: SaliencyRun, teacher: MaskedSquares, exact: MaskedSquares) -> Sal
         The averaged network, saved in ``output`` as well.
 
     Raises:
-        LriscError: the state cannot be read or written, or the loss is not finite.
+        LriscError: the state cannot be read or written, the loss is not finite, or there are no
+            LPIPS weights to take hints from.
     """
     kept = len(exact) - run.held_out
     learnt = MaskedSquares(exact.squares[:kept], exact.maps[:kept])
     held = MaskedSquares(exact.squares[kept:], exact.maps[kept:])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        network = SaliencyNet(SaliencyConfig())
-    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    average = copy.deepcopy(network).eval().requires_grad_(False)
-    optimiser = Muon(network, run.learning_rate, (0.9, 0.99), weight_decay=0.02, fused=True)
+        student = Student(SaliencyNet(SaliencyConfig()))
+    trunk = Lpips.from_weights("alex") if run.hint_weight else None
+    student.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    average = copy.deepcopy(student).eval().requires_grad_(False)
+    optimiser = Muon(student, run.learning_rate, (0.9, 0.99), weight_decay=0.02, fused=True)
     state = run.output / STATE_FILE
     progress = Progress()
     if state.is_file():
         progress = read_progress(state)
-        load_state(state, network, average, optimiser)
+        load_state(state, student, average, optimiser)
         logger.info("going on from step %d", progress.step)
     start, before = time.monotonic(), progress.seconds
     saved = start
@@ -100,17 +107,20 @@ def train(run: SaliencyRun, teacher: MaskedSquares, exact: MaskedSquares) -> Sal
         warm_up = min((progress.step + 1) / 100, 1.0)
         for group in optimiser.param_groups:
             group["lr"] = run.learning_rate * warm_up * (1 + math.cos(math.pi * at)) / 2
-        network.train()
+        student.train()
+        pictures = pictures.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = network(pictures.contiguous(memory_format=torch.channels_last))
-        loss = saliency_loss(logits, targets)
+            logits, guesses = student(pictures)
+            loss = saliency_loss(logits, targets)
+            if trunk is not None:
+                loss = loss + run.hint_weight * hint_loss(guesses, hints(trunk, pictures))
         if not bool(loss.isfinite()):
             raise LriscError(f"the loss is {float(loss)} at step {progress.step}")
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimiser.step()
-        _average(average, network, min(0.998, 1 - 1 / (1 + progress.step / 10)))
+        _average(average, student, min(0.998, 1 - 1 / (1 + progress.step / 10)))
         progress.step += 1
         progress.samples += run.batch_size
         progress.seconds = before + time.monotonic() - start
@@ -121,11 +131,11 @@ def train(run: SaliencyRun, teacher: MaskedSquares, exact: MaskedSquares) -> Sal
                 *(progress.step, 100 * at, side, progress.sums.pop("loss") / 100),
             )
         if progress.step % 500 == 0:
-            logger.info("validation: %s", validate(average, held))
+            logger.info("validation: %s", validate(average.network, held))
         if time.monotonic() - saved > run.save_seconds:
-            save_state(state, network, average, optimiser, progress)
+            save_state(state, student, average, optimiser, progress)
             saved = time.monotonic()
-    save_state(state, network, average, optimiser, progress)
+    save_state(state, student, average, optimiser, progress)
     facts: dict[str, Any] = {
         "steps": progress.step,
         "crops": progress.samples,
@@ -133,9 +143,9 @@ def train(run: SaliencyRun, teacher: MaskedSquares, exact: MaskedSquares) -> Sal
         "teacher_maps": len(teacher),
         "exact_masks": len(learnt),
     }
-    logger.info("validation: %s", validate(average, held))
-    save_detector(run.output, average, facts)
-    return average
+    logger.info("validation: %s", validate(average.network, held))
+    save_detector(run.output, average.network, facts)
+    return average.network
 
 
 def validate(network: SaliencyNet, held: MaskedSquares) -> SaliencyFigures:

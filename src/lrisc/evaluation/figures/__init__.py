@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from lrisc.errors import InputError
 from lrisc.evaluation.results import ResultsFolder
 
 
-def draw_all(results: Path, output: Path, reference: bool = False) -> list[Path]:
+def draw_all(results: Path, output: Path, reference: bool = False) -> Iterator[Path]:
     """Draw every figure that the rows are enough for.
 
     ::
@@ -22,8 +23,8 @@ def draw_all(results: Path, output: Path, reference: bool = False) -> list[Path]
         output: where the figures go.
         reference: add published curves as thin lines.
 
-    Returns:
-        The files written.
+    Yields:
+        Every file, once it is written.
 
     Raises:
         InputError: no results folder of this version, or nothing in it to draw.
@@ -40,10 +41,8 @@ def draw_all(results: Path, output: Path, reference: bool = False) -> list[Path]
         raise InputError(f"{results} holds no finished rows yet; run lrisc evaluate again")
     points = means(rows, len(info["images"]))
     published = load_curves() if reference else []
-    return [
-        *draw_versus_snr(points, published, output),
-        *draw_versus_cbr(points, published, output),
-        *draw_grids(folder, rows, output),
-        *draw_rate_maps(folder, rows, output),
-        *draw_regions(folder, rows, output),
-    ]
+    yield from draw_versus_snr(points, published, output)
+    yield from draw_versus_cbr(points, published, output)
+    yield from draw_grids(folder, rows, output)
+    yield from draw_rate_maps(folder, rows, output)
+    yield from draw_regions(folder, rows, output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
@@ -28,30 +28,26 @@ _COLUMNS = (*(field.name for field in fields(Point)), "source")
 
 def draw_versus_snr(
     points: Sequence[Point], published: Sequence[Curve], output: Path
-) -> list[Path]:
+) -> Iterator[Path]:
     """PSNR and LPIPS over the SNR: a figure per channel and CBR that has two SNRs or more."""
-    written: list[Path] = []
     for channel, cbr in dict.fromkeys((p.channel, p.cbr_target) for p in points):
         chosen = [p for p in points if (p.channel, p.cbr_target) == (channel, cbr)]
         if len({p.snr_db for p in chosen}) > 1:
             title = f"{_channel_name(channel)}, CBR {fraction(cbr)}"
             stem = output / f"quality-vs-snr_{channel}_cbr-{file_part(cbr)}"
-            written += _draw(chosen, published, looks_of(points), "snr_db", title, stem)
-    return written
+            yield from _draw(chosen, published, looks_of(points), "snr_db", title, stem)
 
 
 def draw_versus_cbr(
     points: Sequence[Point], published: Sequence[Curve], output: Path
-) -> list[Path]:
+) -> Iterator[Path]:
     """PSNR and LPIPS over the CBR really sent: a figure per channel and SNR with two or more."""
-    written: list[Path] = []
     for channel, snr_db in dict.fromkeys((p.channel, p.snr_db) for p in points):
         chosen = [p for p in points if (p.channel, p.snr_db) == (channel, snr_db)]
         if len({p.cbr_target for p in chosen}) > 1:
             title = f"{_channel_name(channel)}, SNR {snr_db:g} dB"
             stem = output / f"quality-vs-cbr_{channel}_snr-{snr_db:g}"
-            written += _draw(chosen, published, looks_of(points), "cbr", title, stem)
-    return written
+            yield from _draw(chosen, published, looks_of(points), "cbr", title, stem)
 
 
 def looks_of(points: Sequence[Point]) -> dict[str, Look]:

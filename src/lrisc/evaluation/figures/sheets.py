@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,8 @@ _PATCH = 16
 _PANEL = 2.4
 
 
-def draw_grids(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> list[Path]:
+def draw_grids(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> Iterator[Path]:
     """Reconstructions over the SNR, a row per scheme: a figure per picture, channel and CBR."""
-    written: list[Path] = []
     for (image, channel, cbr), group in _kept(folder, rows, ".png").items():
         snrs = _snrs(group)
         schemes = list(dict.fromkeys(row.scheme for row in group))
@@ -38,13 +37,11 @@ def draw_grids(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> list
                 _show(panel, _picture(folder.picture_path(row.key, ".png")), _caption(row))
         figure.suptitle(_title(image, channel, cbr), fontsize=9)
         stem = output / f"grid_{Path(image).stem}_{channel}_cbr-{file_part(cbr)}"
-        written += save(figure, stem, _COLUMNS, map(_cells, used))
-    return written
+        yield from save(figure, stem, _COLUMNS, map(_cells, used))
 
 
-def draw_rate_maps(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> list[Path]:
+def draw_rate_maps(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> Iterator[Path]:
     """Symbols per patch over the source: a figure per picture, channel and CBR."""
-    written: list[Path] = []
     for (image, channel, cbr), group in _kept(folder, rows, ".rate.npy").items():
         snrs = _snrs(group)
         schemes = list(dict.fromkeys(row.scheme for row in group))
@@ -70,13 +67,11 @@ def draw_rate_maps(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> 
         stem = output / f"rate-map_{Path(image).stem}_{channel}_cbr-{file_part(cbr)}"
         table = [(*_cells(row), float(maps[row.key].mean()), int(maps[row.key].max()))
                  for row in used]  # fmt: skip
-        written += save(figure, stem, (*_COLUMNS, "mean_symbols", "most_symbols"), table)
-    return written
+        yield from save(figure, stem, (*_COLUMNS, "mean_symbols", "most_symbols"), table)
 
 
-def draw_regions(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> list[Path]:
+def draw_regions(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> Iterator[Path]:
     """Source, region, rate map, reconstructions with and without: one figure per condition."""
-    written: list[Path] = []
     for (image, channel, cbr), group in _kept(folder, rows, ".png").items():
         if not folder.source_path(image, "roi").exists():
             continue
@@ -100,8 +95,7 @@ def draw_regions(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> li
                 output / f"roi_{Path(image).stem}_{channel}_{row.snr_db:g}dB_cbr-{file_part(cbr)}"
             )
             used = [row] if plain is None else [row, plain]
-            written += save(figure, stem, _COLUMNS, map(_cells, used))
-    return written
+            yield from save(figure, stem, _COLUMNS, map(_cells, used))
 
 
 def _kept(

@@ -140,6 +140,8 @@ def save(
     """
     png, pdf, data = (stem.with_name(f"{stem.name}{end}") for end in (".png", ".pdf", ".csv"))
     replace_atomically(png, lambda path: figure.savefig(path, format="png", dpi=160))
+    # The panels have their places now; finding them takes as long as drawing.
+    figure.set_layout_engine("none")
     # Without a date the same data gives the same file.
     about: dict[str, Any] = {"CreationDate": None}
     replace_atomically(
