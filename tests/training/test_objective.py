@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lrisc.models.config import PRESETS
 from lrisc.models.lrisc import Lrisc
 from lrisc.roi.detector import SaliencyConfig
+from lrisc.roi.fusion import Steering
 from lrisc.training.conditions import LinkConditions, Regions, draw_link, draw_regions, fixed_link
 from lrisc.training.config import LinkConfig, LossConfig, RoiConfig
 from lrisc.training.draws import Draws
@@ -72,6 +73,43 @@ def test_budgets_and_fixed_beta() -> None:
     assert 0.9 * budget < int(sent[0]) <= budget
     bits = -likelihood[1].log2().sum()
     assert 0.2 * float(bits) * 0.9 < int(sent[1]) < 0.2 * float(bits) * 1.4
+
+
+@pytest.mark.parametrize("steering", ["latent", "rate", "both"])
+def test_a_region_takes_symbols_from_its_background(steering: Steering) -> None:
+    """At the same budget; the paper's way leaves the rule alone and changes the latent."""
+    values = PRESETS["tiny"].rate_values
+    likelihood = torch.full((1, 48, 8, 8), 0.5)
+    mask = torch.zeros(1, 1, 128, 128)
+    mask[..., :64] = 1
+    regions = Regions(mask, torch.tensor([0.3]), steering)
+    symbols = torch.tensor(values)[
+        rate_levels(likelihood, fixed_link(1, 10.0, 1 / 48), values, regions)
+    ]
+    assert 0.85 * 3 * 128 * 128 / 48 < int(symbols.sum()) <= 3 * 128 * 128 / 48
+    inside, outside = symbols[..., :3].float().mean(), symbols[..., 5:].float().mean()
+    if steering == "latent":
+        assert inside == outside
+    else:
+        assert float(inside) > 2 * float(outside)
+
+
+def test_only_the_papers_way_changes_the_latent() -> None:
+    model = Lrisc(PRESETS["tiny"])
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., :32] = 1
+
+    def bpp(steering: Steering | None) -> float:
+        regions = Regions(mask, torch.tensor([0.2]), steering) if steering else None
+        image = Draws(7, 0, range(1)).uniform("image", (3, 64, 64)) * 2 - 1
+        _, terms = training_loss(
+            model, None, image, Draws(0, 0, range(1)), PLAIN,
+            rate=0.01, conditions=fixed_link(1, 10.0, 1 / 48), regions=regions,
+        )  # fmt: skip
+        return float(terms["bpp"])
+
+    assert bpp("rate") == bpp(None)
+    assert bpp("latent") == bpp("both") != bpp(None)
 
 
 def test_drawn_conditions() -> None:

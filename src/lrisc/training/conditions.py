@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lrisc.roi.detector import embedded_detector, saliency
+from lrisc.roi.fusion import Steering
 from lrisc.roi.masks import SALIENT
 from lrisc.training.config import LinkConfig, RoiConfig
 from lrisc.training.draws import Draws
@@ -42,10 +43,12 @@ class Regions:
     Attributes:
         mask: (B, 1, H, W) in [0, 1], zero where a picture has no region.
         gamma: weight of the background, (B,), 1 where a picture has no region.
+        steering: what gamma weights.
     """
 
     mask: Tensor
     gamma: Tensor
+    steering: Steering = "latent"
 
 
 def draw_link(draws: Draws, link: LinkConfig, step: int) -> LinkConditions:
@@ -101,7 +104,7 @@ def draw_regions(draws: Draws, roi: RoiConfig, pictures: Tensor) -> Regions | No
         nothing = found.amax((1, 2, 3), keepdim=True) < SALIENT
         mask[by_detector] = torch.where(nothing, mask[by_detector], found)
     gamma = torch.where(has, draws.between("gamma", *roi.gamma), 1.0)
-    return Regions(mask * has[:, None, None, None], gamma)
+    return Regions(mask * has[:, None, None, None], gamma, roi.steering)
 
 
 def _random_masks(draws: Draws, height: int, width: int) -> Tensor:

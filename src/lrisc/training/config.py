@@ -19,6 +19,7 @@ import yaml
 from lrisc.baselines.deepjscc_network import PRESETS as DEEPJSCC_PRESETS
 from lrisc.errors import InputError
 from lrisc.models.config import PRESETS
+from lrisc.roi.fusion import Steering
 
 PARTS = ("analysis", "hyperprior", "jscc_encoder", "jscc_decoder", "context", "unet")
 """The networks a stage may train, by their names in :class:`lrisc.models.lrisc.Lrisc`."""
@@ -114,11 +115,14 @@ class RoiConfig:
         fraction: share of pictures with a mask.
         gamma: smallest and largest weight of the background, uniform.
         detector_fraction: share of those masks that are the detector's rather than random.
+        steering: what gamma weights, see `lrisc.roi.fusion.Steering`; ``latent`` is the paper's
+            way, ``rate`` what the transmitter does unless told otherwise.
     """
 
     fraction: float = 0.0
     gamma: tuple[float, float] = (0.2, 1.0)
     detector_fraction: float = 0.0
+    steering: Steering = "latent"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from lrisc.models.diffusion import add_noise, loss_weight
 from lrisc.models.entropy import bits, embedding_bits
 from lrisc.models.jscc import symbol_mask
 from lrisc.models.lrisc import Lrisc
-from lrisc.roi.fusion import fuse
+from lrisc.roi.fusion import fuse, steer_bits
 from lrisc.training.conditions import LinkConditions, Regions
 from lrisc.training.config import LossConfig
 from lrisc.training.draws import Draws
@@ -79,7 +79,10 @@ def cross_channel(
 
 
 def rate_levels(
-    likelihood: Tensor, conditions: LinkConditions, rate_values: tuple[int, ...]
+    likelihood: Tensor,
+    conditions: LinkConditions,
+    rate_values: tuple[int, ...],
+    regions: Regions | None = None,
 ) -> Tensor:
     """The rate rule of Eq. 3 for a budget, or for a fixed beta where a picture has no budget.
 
@@ -87,11 +90,14 @@ def rate_levels(
         likelihood: p(z | y), (B, C, h, w).
         conditions: budgets and betas.
         rate_values: V.
+        regions: regions of interest whose weight the rule sees, if any.
 
     Returns:
         Index into V of every embedding, (B, h, w) int64.
     """
     wanted = smooth_bits(embedding_bits(likelihood.detach()))
+    if regions is not None and regions.steering != "latent":
+        wanted = steer_bits(wanted, regions.mask, regions.gamma)
     pixels = 16 * wanted.shape[1] * 16 * wanted.shape[2]
     scale = rate_scale_for(wanted.flatten(1), conditions.cbr * (3 * pixels), rate_values)
     fixed = conditions.beta[:, None]
@@ -106,6 +112,7 @@ def send(
     conditions: LinkConditions,
     draws: Draws,
     adapt: bool,
+    regions: Regions | None = None,
 ) -> LinkResult:
     """Rate allocation, f_e, channel and f_d.
 
@@ -116,8 +123,9 @@ def send(
         conditions: channel and budget of every picture.
         draws: noise and fades.
         adapt: whether the SNR-adaptive models take part.
+        regions: regions of interest, if any.
     """
-    levels = rate_levels(likelihood, conditions, model.config.rate_values)
+    levels = rate_levels(likelihood, conditions, model.config.rate_values, regions)
     mask = symbol_mask(levels.flatten(1), model.config.rate_values)
     symbols = model.jscc_encoder(latent, levels, conditions.snr_db, adapt=adapt)
     received, snr_db = cross_channel(symbols, mask, conditions, draws)
@@ -162,7 +170,7 @@ def training_loss(
     """
     b, _, height, width = image.shape
     latent = model.analysis(image).float()
-    if regions is not None:
+    if regions is not None and regions.steering != "rate":
         latent = fuse(latent, regions.mask, regions.gamma)
     grid = latent.shape[-2:]
     hyper = (model.config.hyper_channels, -(-grid[0] // 4), -(-grid[1] // 4))
@@ -180,7 +188,7 @@ def training_loss(
     if conditions is None:
         end_to_end = torch.ones_like(source)
     else:
-        sent = send(model, latent, p_latent, conditions, draws, adapt)
+        sent = send(model, latent, p_latent, conditions, draws, adapt, regions)
         latent_error = (sent.estimate - latent.detach()).square().mean((1, 2, 3))
         end_to_end = ~source
         if loss.source == "both":
