@@ -98,8 +98,8 @@ def training_batch(
         data = exact if source < exact_share or not len(teacher) else teacher
         index = int(which * len(data))
         stretch = 1.3 ** (aspect - 0.5)
-        # As shares of the square; from half of the picture to all of it.
-        width, height = (min((0.5 + 0.5 * area) ** 0.5 * s, 1.0) for s in (stretch, 1 / stretch))
+        # As shares of the square; from a third of the picture to all of it.
+        width, height = (min((0.35 + 0.65 * area) ** 0.5 * s, 1.0) for s in (stretch, 1 / stretch))
         x, y = left * (1 - width), top * (1 - height)
         box = np.array([x, y, x + width, y + height])
         photo, mask = (
@@ -119,10 +119,11 @@ def _cut(pixels: Bytes, box: npt.NDArray[np.float64], side: int) -> Bytes:
 
 
 def _recolour(pictures: Tensor, draws: Draws) -> Tensor:
-    """Brightness, contrast and saturation of every picture times 0.7 to 1.3."""
-    factors = 0.7 + 0.6 * draws.uniform("saliency colours", (3,))[:, :, None, None, None]
-    brightness, contrast, saturation = factors.unbind(1)
-    pictures = pictures * brightness
+    """Brightness, contrast and saturation times 0.6 to 1.4, each primary colour 0.85 to 1.15."""
+    numbers = draws.uniform("saliency colours", (6,))[:, :, None, None, None]
+    brightness, contrast, saturation = (0.6 + 0.8 * numbers[:, :3]).unbind(1)
+    primaries = (0.85 + 0.3 * numbers[:, 3:]).flatten(2).unsqueeze(-1)
+    pictures = pictures * brightness * primaries
     middle = pictures.mean((1, 2, 3), keepdim=True)
     pictures = middle + contrast * (pictures - middle)
     grey = pictures.mean(1, keepdim=True)

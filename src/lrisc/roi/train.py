@@ -58,8 +58,8 @@ class SaliencyRun:
     minutes: float = 60.0
     batch_size: int = 24
     learning_rate: float = 3e-3
-    exact_share: float = 0.3
-    late_share: float = 0.6
+    exact_share: float = 0.1
+    late_share: float = 0.15
     hint_weight: float = 3.0
     held_out: int = 60
     seed: int = 0
