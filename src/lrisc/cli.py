@@ -427,8 +427,12 @@ def _write_result(result: TransmitResult, folder: Path) -> None:
 
 
 def _clear(folder: Path, *names: str) -> None:
-    """Remove what an earlier run left: it must not pass for this one's result."""
+    """Remove what an earlier run left: it must not pass for this one's result.
+
+    The folder is made, so that one that cannot be is told before the work.
+    """
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for name in names:
             (folder / name).unlink(missing_ok=True)
     except OSError as error:

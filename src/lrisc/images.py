@@ -39,13 +39,14 @@ def load_image(source: ImageLike) -> Tensor:
     return read_picture(Path(source), "picture")
 
 
-def read_picture(path: Path, what: str, background: int = 255) -> Tensor:
+def read_picture(path: Path, what: str, background: int = 255, smallest: int = MIN_SIDE) -> Tensor:
     """Read a picture file.
 
     Args:
         path: of a JPEG, PNG, WebP, TIFF, BMP, GIF (first frame), PPM or JPEG 2000 file.
         what: what to call it in errors.
         background: grey level, 0 to 255, under transparent pixels.
+        smallest: side in pixels that is still accepted.
 
     Returns:
         (3, H, W) float32 in [0, 1].
@@ -58,7 +59,7 @@ def read_picture(path: Path, what: str, background: int = 255) -> Tensor:
             # Too many pixels are an error of ours, told in one line.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
-                return _from_pil(image, str(path), background)
+                return _from_pil(image, str(path), background, smallest)
     except FileNotFoundError as error:
         raise InputError(f"there is no {what} {path}") from error
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
@@ -73,16 +74,18 @@ def to_pil(image: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
 
 
-def _check_size(width: int, height: int, name: str) -> None:
-    if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE:
+def _check_size(width: int, height: int, name: str, smallest: int = MIN_SIDE) -> None:
+    if min(width, height) < smallest or max(width, height) > MAX_SIDE:
         raise InputError(
-            f"{name} has {width}×{height} pixels; {MIN_SIDE} to {MAX_SIDE} a side are possible"
+            f"{name} has {width}×{height} pixels; {smallest} to {MAX_SIDE} a side are possible"
         )
 
 
-def _from_pil(image: Image.Image, name: str, background: int = 255) -> Tensor:
+def _from_pil(
+    image: Image.Image, name: str, background: int = 255, smallest: int = MIN_SIDE
+) -> Tensor:
     # Before any pixel is decoded: absurd sizes must cost nothing.
-    _check_size(*image.size, name)
+    _check_size(*image.size, name, smallest)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         pixels = _wide_grey(image, name)

@@ -118,8 +118,7 @@ class Transmitter:
         channels.check_snr(snr_db)
         if not 0 < cbr <= 1:
             raise InputError(f"cbr must lie in (0, 1], such as 1/48, not {cbr}")
-        if not 0 < roi_strength <= 1:
-            raise InputError(f"roi strength must lie in (0, 1], not {roi_strength}")
+        check_strength(roi_strength)
         if roi_steering not in STEERINGS:
             raise InputError(f"roi steering {roi_steering!r} is none of {', '.join(STEERINGS)}")
         pixels = load_image(image)
@@ -379,6 +378,12 @@ def transmit(
         received=received,
         frame=frame,
     )
+
+
+def check_strength(roi_strength: float) -> None:
+    """Raise InputError unless gamma lies in (0, 1]."""
+    if not 0 < roi_strength <= 1:
+        raise InputError(f"roi strength must lie in (0, 1], not {roi_strength:g}")
 
 
 def check_steps(steps: int) -> None:

@@ -8,7 +8,10 @@ from tests.conftest import picture
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
+from lrisc.evaluation.lpips import Backbone
 from lrisc.evaluation.region import draw_region_figure, region_quality, region_symbols
+from lrisc.evaluation.report import quality
+from lrisc.images import to_pil
 
 
 def test_psnr_inside_and_outside_by_hand() -> None:
@@ -21,6 +24,22 @@ def test_psnr_inside_and_outside_by_hand() -> None:
     report = region_quality(source, Image.fromarray(pixels), mask)
     assert report["psnr_inside_db"] == pytest.approx(20 * np.log10(255 / 10))
     assert report["psnr_outside_db"] == pytest.approx(20 * np.log10(255 / 2))
+
+
+@pytest.mark.parametrize("backbone", ["alex", "vgg"])
+def test_lpips_of_either_backbone(backbone: Backbone) -> None:
+    source, other = (to_pil(picture(96, 96, seed)) for seed in (0, 1))
+    mask = torch.zeros(96, 96)
+    mask[:, :40] = 1
+    whole = quality(source, other, backbone)["lpips"]
+    if whole is None:
+        pytest.skip("no LPIPS weights on this machine")
+    parts = region_quality(source, other, mask, backbone)
+    inside, outside = parts["lpips_inside"], parts["lpips_outside"]
+    assert inside is not None
+    assert outside is not None
+    # The layers' enlargement reaches over the border between the two.
+    assert (40 * inside + 56 * outside) / 96 == pytest.approx(whole, rel=0.1)
 
 
 def test_no_pixels_and_no_error_have_no_number() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from lrisc.errors import InputError
 from lrisc.evaluation.results import COLUMNS, INFO_FILE, ROWS_FILE, ResultsFolder, Row
+from lrisc.files import UnwritableError
 
 ROW = Row(
     "bpg-ldpc", "a.png", "awgn", 10.0, 1 / 48, "sent", False, 30.12345, 0.95, None, 0.0207, 1.5,
@@ -37,6 +38,12 @@ def test_rows_come_back(folder: ResultsFolder) -> None:
     assert (rows[1].outage, rows[1].psnr_db) == (True, float("inf"))
     assert rows[2].note == 'too small, at least "9"'
     assert (folder.path / ROWS_FILE).read_text().splitlines()[0] == ",".join(COLUMNS)
+
+
+def test_a_folder_that_cannot_be_locked_is_told(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(UnwritableError, match="cannot write to"):
+        ResultsFolder(tmp_path).prepare({}, {}, {})
 
 
 def test_half_a_row_is_none_and_is_cut_off(folder: ResultsFolder) -> None:

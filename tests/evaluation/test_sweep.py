@@ -11,6 +11,7 @@ from tests.conftest import picture
 
 from lrisc import cli
 from lrisc.errors import InputError
+from lrisc.evaluation.measuring import scheme_of
 from lrisc.evaluation.plan import Sweep, find_pictures, seed_of
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
 from lrisc.evaluation.schemes import Options, create_scheme, scheme_names
@@ -139,6 +140,9 @@ def test_unreadable_pictures_are_told_and_skipped(
         (["--schemes", ","], "names nothing"),
         (["--schemes", "lrisc:nowhere"], "no checkpoint"),
         (["--schemes", "lrisc-roi"], "needs --roi"),
+        (["--schemes", "lrisc-roi", "--roi", "nowhere.png"], "cannot read the mask"),
+        (["--schemes", "lrisc-roi", "--roi", "rembg:"], "cannot read the mask"),
+        (["--schemes", "lrisc-roi", "--roi", "auto", "--roi-strength", "2"], "roi strength"),
         (["--schemes", "bpg-ldpc:8psk-1/2"], "modulation and coding"),
         (["--schemes", "bpg-capacity:best"], "no variants"),
         (["--snr", "loud"], "not a number"),
@@ -233,6 +237,27 @@ def test_masks_by_the_picture_s_name(pictures: Path, tmp_path: Path, tiny_folder
     run(sweep, find_pictures(pictures, 2, 0)[0], folder)
     assert [row.status for row in folder.rows()] == ["impossible", "sent"]
     assert "no mask named p0" in folder.rows()[0].note
+    mask.paste(255, (0, 0, 8, 8))
+    mask.save(masks / "p1.png")
+    scheme_of.cache_clear()  # another process would read the masks anew
+    with pytest.raises(InputError, match="by another lrisc-roi"):
+        run(sweep, find_pictures(pictures, 2, 0)[0], folder)
+
+
+def test_what_was_impossible_is_tried_again(pictures: Path, tmp_path: Path) -> None:
+    sweep = Sweep(("grey",), (10.0,), (1 / 48,), plugins=(PLUGIN,), keep=0)
+    folder = ResultsFolder(tmp_path / "r")
+    sources, _ = find_pictures(pictures, 2, 0)
+    run(sweep, sources, folder)
+    before = folder.rows()
+    gone = replace(before[0], status="impossible", psnr_db=None, ms_ssim=None, lpips=None, cbr=None)
+    folder.append(gone)
+    counted: list[tuple[int, int]] = []
+    run(sweep, sources, folder, on_plan=lambda *plan: counted.append(plan))
+    assert counted == [(2, 1)]
+    assert [replace(r, seconds=0.0) for r in folder.rows()] == [
+        replace(r, seconds=0.0) for r in before
+    ]
 
 
 def test_changed_settings_are_refused(pictures: Path, tmp_path: Path) -> None:

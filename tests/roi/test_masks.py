@@ -73,6 +73,14 @@ def test_mask_files(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"not a picture")
     with pytest.raises(InputError, match="not a mask that can be read"):
         region_mask(tmp_path / "bad.png", torch.zeros(3, 80, 100))
+    Image.new("L", (50, 40)).save(tmp_path / "small.png")
+    with pytest.raises(InputError, match="the mask has 50×40 pixels, the picture"):
+        region_mask(tmp_path / "small.png", torch.zeros(3, 80, 100))
+    with pytest.raises(InputError, match="is a folder"):
+        region_mask(tmp_path, torch.zeros(3, 80, 100))
+    for text in ("0,0,32", "1.5,0,32,32"):
+        with pytest.raises(InputError, match="a box is x,y,w,h in whole pixels"):
+            region_mask(text, torch.zeros(3, 80, 100))
     with pytest.raises(InputError, match="there is no mask nowhere"):
         region_mask("nowhere.png", torch.zeros(3, 80, 100))
 

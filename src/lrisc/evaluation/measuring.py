@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -23,6 +24,7 @@ from lrisc.evaluation.schemes import (
     Scheme,
     create_scheme,
 )
+from lrisc.files import write_atomically
 from lrisc.images import load_image, to_pil
 
 OnRow = Callable[[Row], None]
@@ -74,7 +76,7 @@ def _measure(sweep: Sweep, picture: Picture, row_key: Key, keep_in: ResultsFolde
     numbers.update(_quality(picture, shown, sweep.lpips))
     numbers["cbr"] = delivery.symbols / picture.pixels.numel()
     if received is not None:
-        numbers.update(_region(picture, received, delivery))
+        numbers.update(_region(picture, received, delivery, sweep.lpips))
     if keep_in is not None:
         _keep_delivery(keep_in, row_key, shown, delivery)
     return Row(
@@ -97,7 +99,7 @@ def _quality(picture: Picture, shown: torch.Tensor, backbone: Backbone) -> dict[
 
 
 def _region(
-    picture: Picture, received: torch.Tensor, delivery: Delivery
+    picture: Picture, received: torch.Tensor, delivery: Delivery, backbone: Backbone
 ) -> dict[str, float | None]:
     """Measures inside and outside of the region, if there was one."""
     from lrisc.evaluation.region import region_quality, region_symbols
@@ -106,7 +108,7 @@ def _region(
         return {}
     mask = torch.from_numpy(np.asarray(delivery.roi_mask, dtype=np.float32))
     rate_map = np.asarray(delivery.rate_map, dtype=np.int64)
-    measured = region_quality(to_pil(picture.pixels), to_pil(received), mask)
+    measured = region_quality(to_pil(picture.pixels), to_pil(received), mask, backbone)
     return measured | region_symbols(rate_map, mask)
 
 
@@ -115,8 +117,9 @@ def _keep_delivery(
 ) -> None:
     _keep(folder.picture_path(row_key, ".png"), shown)
     if delivery.rate_map is not None:
-        path = folder.picture_path(row_key, ".rate.npy")
-        np.save(path, np.asarray(delivery.rate_map, dtype=np.int32), allow_pickle=False)
+        kept = io.BytesIO()
+        np.save(kept, np.asarray(delivery.rate_map, dtype=np.int32), allow_pickle=False)
+        write_atomically(folder.picture_path(row_key, ".rate.npy"), kept.getvalue())
     if delivery.roi_mask is not None:
         mask = torch.from_numpy(np.asarray(delivery.roi_mask, dtype=np.float32))
         _keep(folder.source_path(row_key[1], "roi"), mask.expand(3, -1, -1))

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from lrisc.evaluation.lpips import Lpips
+from lrisc.evaluation.lpips import Backbone, Lpips
 from lrisc.evaluation.lpips_weights import LpipsUnavailableError, resolve_weights
 from lrisc.models.config import LATENT_STRIDE
 
@@ -25,9 +25,9 @@ INSIDE = 0.5
 
 
 def region_quality(
-    source: Image.Image, reconstruction: Image.Image, mask: Tensor
+    source: Image.Image, reconstruction: Image.Image, mask: Tensor, backbone: Backbone = "alex"
 ) -> dict[str, float | None]:
-    """PSNR and LPIPS (AlexNet) over the pixels inside and over those outside a region.
+    """PSNR and LPIPS over the pixels inside and over those outside a region.
 
     LPIPS is the mean of its spatial map over those pixels; over all pixels that would be the
     usual number, up to the enlargement of the layers.
@@ -36,6 +36,7 @@ def region_quality(
         source: 8-bit RGB.
         reconstruction: 8-bit RGB of the same size.
         mask: (H, W) in [0, 1]; inside is above 0.5.
+        backbone: of LPIPS.
 
     Returns:
         ``psnr_inside_db``, ``psnr_outside_db``, ``lpips_inside``, ``lpips_outside``; ``None``
@@ -47,7 +48,7 @@ def region_quality(
     distance: Tensor | None = None
     try:
         with torch.no_grad():
-            distance = _alex()(a * 2 - 1, b * 2 - 1)[0, 0].double()
+            distance = _spatial(backbone)(a * 2 - 1, b * 2 - 1)[0, 0].double()
     except LpipsUnavailableError:
         pass  # the reason is told beside the whole picture's LPIPS
     report: dict[str, float | None] = {}
@@ -61,9 +62,9 @@ def region_quality(
 
 
 @lru_cache(maxsize=1)
-def _alex() -> Lpips:
-    lpips = Lpips("alex", spatial=True)
-    lpips.load_state_dict(resolve_weights("alex", download=False))
+def _spatial(backbone: Backbone) -> Lpips:
+    lpips = Lpips(backbone, spatial=True)
+    lpips.load_state_dict(resolve_weights(backbone, download=False))
     return lpips
 
 

@@ -255,7 +255,11 @@ class ResultsFolder:
 
     @contextmanager
     def _locked(self) -> Generator[None]:
-        with (self.path / _LOCK_FILE).open("w") as lock:
+        try:
+            lock = (self.path / _LOCK_FILE).open("w")
+        except OSError as error:
+            raise UnwritableError(f"cannot write to {self.path}: {error.strerror}") from error
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

@@ -51,7 +51,8 @@ def run(
         images={source.path.name: source.sha256 for source in sources},
         schemes={spec: scheme_of(spec, sweep.options).fingerprint for spec in sweep.schemes},
     )
-    done = {row.key for row in folder.rows()}
+    # What was impossible may have become possible: a file that was missing, a library.
+    done = {row.key for row in folder.rows() if row.status != "impossible"}
     mine = sources[shard[0] :: shard[1]]
     tasks = [(s, [k for k in sweep.keys(s.path.name) if k not in done]) for s in mine]
     if on_plan is not None:

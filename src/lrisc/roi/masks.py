@@ -18,6 +18,7 @@ RoiLike = str | Path | Tensor | Detector | Sequence[str | Path | Detector]
 SALIENT = 0.5
 """A detector that is nowhere surer than this has found nothing."""
 _BOX = re.compile(r"\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(-?\d+)\s*")
+_NUMBERS = re.compile(r"[\s\d.,+-]+")
 
 
 def region_mask(roi: RoiLike | None, picture: Tensor) -> Tensor | None:
@@ -67,7 +68,14 @@ def _one(roi: str | Path | Detector, picture: Tensor) -> Tensor | None:
         box = _BOX.fullmatch(roi)
         if box:
             return _from_box(*(int(v) for v in box.groups()), height=height, width=width)
+        if _NUMBERS.fullmatch(roi) and not Path(roi).exists():
+            raise InputError(f"a box is x,y,w,h in whole pixels, not {roi}")
     return _from_file(Path(roi), height, width)
+
+
+def is_box(roi: str) -> bool:
+    """Whether a region's text is a box."""
+    return bool(_BOX.fullmatch(roi))
 
 
 def _from_detector(detect: Detector, picture: Tensor) -> Tensor | None:
@@ -87,8 +95,11 @@ def _from_box(x: int, y: int, w: int, h: int, *, height: int, width: int) -> Ten
 
 
 def _from_file(path: Path, height: int, width: int) -> Tensor:
+    if path.is_dir():
+        raise InputError(f"the region {str(path)!r} is a folder, not a mask")
     # Transparent is outside.
-    return _from_tensor(read_picture(path, "mask", background=0).mean(0), height, width, "the mask")
+    mask = read_picture(path, "mask", background=0, smallest=1).mean(0)
+    return _from_tensor(mask, height, width, "the mask")
 
 
 def _from_tensor(mask: Tensor, height: int, width: int, what: str) -> Tensor:

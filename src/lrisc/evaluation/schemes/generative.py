@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,9 @@ class GenerativeWithRegion(Generative):
     """LRISC with the sweep's region of interest."""
 
     def __init__(self, variant: str | None, options: Options) -> None:
-        from lrisc.system import DEFAULT_ROI_STRENGTH
+        from lrisc.roi.detectors import find_detector, is_detector
+        from lrisc.roi.masks import is_box
+        from lrisc.system import DEFAULT_ROI_STRENGTH, check_strength
 
         super().__init__(variant, options)
         if options.roi is None or options.roi == "none":
@@ -74,11 +77,17 @@ class GenerativeWithRegion(Generative):
         self.strength = (
             DEFAULT_ROI_STRENGTH if options.roi_strength is None else options.roi_strength
         )
+        check_strength(self.strength)
+        self.masks = ""
+        if is_detector(self.roi):
+            find_detector(self.roi)
+        elif not is_box(self.roi):
+            self.masks = f" of {_hash_of(Path(self.roi))}"
 
     @property
     def fingerprint(self) -> str:
-        """Weights, steps and region."""
-        return f"{super().fingerprint}, roi {self.roi}, strength {self.strength:g}"
+        """Weights, steps and region, masks by their contents."""
+        return f"{super().fingerprint}, roi {self.roi}{self.masks}, strength {self.strength:g}"
 
     def region(self, picture: Picture) -> dict[str, Any]:
         """What was asked for all pictures, or each its own mask."""
@@ -90,6 +99,18 @@ class GenerativeWithRegion(Generative):
                 raise InputError(f"{self.roi} holds no mask named {stem}")
             roi = masks[0]
         return {"roi": roi, "roi_strength": self.strength}
+
+
+def _hash_of(masks: Path) -> str:
+    """Of a mask, or of all of a folder's."""
+    files = sorted(p for p in masks.iterdir() if p.is_file()) if masks.is_dir() else [masks]
+    found = hashlib.sha256()
+    try:
+        for file in files:
+            found.update(file.name.encode() + b"\0" + file.read_bytes())
+    except OSError as error:
+        raise InputError(f"--roi: cannot read the mask {masks}: {error.strerror}") from error
+    return found.hexdigest()[:16]
 
 
 def _no_measures(source: Image.Image, reconstruction: Image.Image) -> dict[str, Any]:
