@@ -51,8 +51,11 @@ results: $(INSTALLED)
 	$(EVALUATE) --schemes lrisc,deepjscc,bpg-ldpc,bpg-capacity --snr 10 --cbr 1/96,0.017,1/24,1/12 -o "$(RESULTS)/awgn"
 	$(EVALUATE) --schemes lrisc --snr $$(seq -s, -2 20) --cbr 1/48 --keep 0 -o "$(RESULTS)/fine"
 	$(EVALUATE) --schemes lrisc,deepjscc --channel rayleigh --snr 10 --cbr 1/48 --keep 0 -o "$(RESULTS)/rayleigh"
+	$(EVALUATE) --schemes lrisc,lrisc-roi --roi auto --snr 10 --cbr 0.017 --limit 4 -o "$(RESULTS)/roi"
 	$(BIN)/lrisc plot "$(RESULTS)/awgn"
+	$(BIN)/lrisc plot "$(RESULTS)/roi"
 	$(BIN)/python scripts/results_table.py "$(RESULTS)" | tee "$(RESULTS)/tables.md"
+	$(BIN)/python scripts/measure_roi.py "$(KODAK)" --cbr 0.017 1/48 | tee "$(RESULTS)/roi.txt"
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix $(SOURCES)
