@@ -220,6 +220,47 @@ def test_changed_config_says_what_changed(
     assert read_progress(tmp_path / "run" / "state.safetensors").step == 2
 
 
+def test_finished_run_notices_other_settings_and_pictures(
+    tiny_configs: Path,
+    short: Overrides,
+    save_pictures: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    config = tiny_configs / "stage1.yaml"
+    state = tmp_path / "run" / "state.safetensors"
+    run(config, short(steps=1))
+    before = state.read_bytes()
+    with pytest.raises(InputError, match=r"loss.eta: 0.5 -> 0.25\. Change it back") as caught:
+        run(config, short(steps=1, loss__eta=0.25))
+    assert "\n" not in str(caught.value)
+    save_pictures(tmp_path / "other", 20)
+    with pytest.raises(InputError, match="other pictures than before"):
+        run(config, short(steps=1, data=tmp_path / "other"))
+    with caplog.at_level(logging.WARNING, "lrisc"):
+        run(config, short(steps=1, loss__eta=0.25, resume_anyway="true"))
+    assert "stage1 is finished and stays as it was: loss.eta: 0.5 -> 0.25" in caplog.text
+    assert run(config, short(steps=1, log_every=7, validate__side=128)) == "finished"
+    assert state.read_bytes() == before
+
+
+def test_longer_run_that_was_stopped_is_not_finished(
+    tiny_configs: Path, short: Overrides, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config, state = tiny_configs / "stage1.yaml", tmp_path / "run" / "state.safetensors"
+    run(config, short(steps=1))
+
+    def stop(loss: torch.Tensor) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+    with loss_at(monkeypatch, 0, stop):
+        assert run(config, short(steps=9)) == "interrupted"
+    assert 1 < read_progress(state).step < 9
+    assert run(config, short(steps=9)) == "finished"
+    assert read_progress(state).step == 9
+
+
 def test_other_pictures_are_noticed(
     tiny_configs: Path, short: Overrides, save_pictures: Callable[..., None], tmp_path: Path
 ) -> None:
