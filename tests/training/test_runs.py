@@ -1,5 +1,7 @@
 """Whole runs: every stage, interruptions, failures, several processes, slices."""
 
+import errno
+import hashlib
 import json
 import logging
 import os
@@ -30,6 +32,8 @@ from lrisc.training.draws import Draws
 from lrisc.training.loop import DivergedError
 from lrisc.training.main import read_schedule, run
 from lrisc.training.pieces import MANIFEST, join, split
+from lrisc.training.pieces import main as pieces_main
+from lrisc.training.reporting import Reporter
 from lrisc.training.slices import train_slice
 from lrisc.training.state import read_progress
 
@@ -300,6 +304,39 @@ def test_full_disk_leaves_the_last_state_intact(
     assert run(config, short(steps=3)) == "finished"
 
 
+def test_full_disk_under_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lrisc.training.reporting._summary_writer", lambda *_: None)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with Reporter(tmp_path, "stage", 0) as reporter:
+            reporter.log(0, {"loss": 0.5})
+            reporter.log(1, {"loss": 0.5})
+            with pytest.raises(UnwritableError, match=r"write .*metrics.jsonl: File too large"):
+                reporter.log(2, {"loss": 0.5})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    Reporter(tmp_path, "stage", 9)  # the line that was cut short is dropped
+    assert [line["step"] for line in lines(tmp_path)] == [0, 1]
+
+
+def test_full_disk_under_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def add_scalar(self, *_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        close = add_scalar
+
+    monkeypatch.setattr("lrisc.training.reporting._summary_writer", lambda *_: Full())
+    full = "cannot write .*tensorboard: No space left"
+    with pytest.raises(UnwritableError, match=full), Reporter(tmp_path, "a", 0) as reporter:
+        reporter.log(1, {"loss": 0.5})
+    with pytest.raises(UnwritableError, match=full), Reporter(tmp_path, "a", 0):
+        pass
+    with pytest.raises(DivergedError), Reporter(tmp_path, "a", 0):
+        raise DivergedError
+
+
 def test_nan_loss_stops_and_saves_the_batch(
     tiny_configs: Path,
     short: Overrides,
@@ -450,6 +487,57 @@ def test_damaged_pieces(tmp_path: Path) -> None:
     manifest.unlink()
     with pytest.raises(InputError, match="no readable"):
         join(tmp_path / "pieces", tmp_path / "out")
+
+
+def test_pieces_that_cannot_be_written_or_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "a").write_bytes(bytes(8192))
+    (tmp_path / "file").touch()
+    with pytest.raises(UnwritableError, match=r"write the pieces into .*: Not a directory"):
+        split(tmp_path / "run", tmp_path / "file" / "pieces", 4096)
+    with pytest.raises(InputError, match="choose another folder for the pieces"):
+        split(tmp_path / "run", tmp_path / "run" / "pieces", 4096)
+    split(tmp_path / "run", tmp_path / "pieces", 4096)
+    with pytest.raises(UnwritableError, match=r"cannot write .*: File exists"):
+        join(tmp_path / "pieces", tmp_path / "file")
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+        with pytest.raises(UnwritableError, match="temporary file: No such file"):
+            join(tmp_path / "pieces", tmp_path / "out")
+
+    # Whole pieces, but of something else than a folder.
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "piece-0000.bin").write_bytes(b"no tar")
+    digest = hashlib.sha256(b"no tar").hexdigest()
+    manifest = {"pieces": [{"name": "piece-0000.bin", "sha256": digest}]}
+    (tmp_path / "odd" / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="does not hold a packed folder"):
+        join(tmp_path / "odd", tmp_path / "out")
+
+    arguments = ["pieces", "split", str(tmp_path / "run"), str(tmp_path / "p"), "--limit-mb", "inf"]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert pieces_main() == 2
+    assert capsys.readouterr().err == "error: the size limit of a piece must be a number of MB\n"
+
+
+def test_slot_is_not_trained_where_its_pieces_cannot_go(
+    tiny_configs: Path, short: Overrides, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    options = [o for o in short() if not o.startswith(("data", "output", "parent"))]
+    for target, kind in (("file/out", UnwritableError), ("work/out", InputError)):
+        with pytest.raises(kind, match="pieces"):
+            train_slice(
+                tiny_configs / "stage1.yaml",
+                [str(pictures)],
+                1,
+                tmp_path / target,
+                work=tmp_path / "work",
+                overrides=options,
+            )
+    assert not (tmp_path / "work").exists()
 
 
 def test_missing_or_wrong_parent(
