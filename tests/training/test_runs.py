@@ -25,6 +25,7 @@ from lrisc.errors import InputError
 from lrisc.evaluation.lpips import Lpips
 from lrisc.evaluation.lpips_weights import LpipsUnavailableError
 from lrisc.files import UnwritableError
+from lrisc.training import conditions
 from lrisc.training import step as step_module
 from lrisc.training.config import DataConfig
 from lrisc.training.data import crop_batch
@@ -263,6 +264,21 @@ def test_longer_run_that_was_stopped_is_not_finished(
     assert 1 < read_progress(state).step < 9
     assert run(config, short(steps=9)) == "finished"
     assert read_progress(state).step == 9
+
+
+def test_detector_finds_regions_in_half_precision(
+    tiny_configs: Path, short: Overrides, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    original, sizes = conditions.saliency, list[int]()
+
+    def counted(pictures: torch.Tensor, network: Any) -> torch.Tensor:
+        sizes.append(len(pictures))
+        return original(pictures, network)
+
+    monkeypatch.setattr(conditions, "saliency", counted)
+    detected = {"roi.fraction": 1, "roi.detector_fraction": 1, "precision": "bf16"}
+    assert run(tiny_configs / "stage3.yaml", short(steps=2, **detected)) == "finished"
+    assert sizes == [4, 4]
 
 
 def test_other_pictures_are_noticed(

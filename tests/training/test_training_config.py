@@ -49,6 +49,12 @@ def test_published_settings() -> None:
     assert (three.epochs, three.loss.eta, three.loss.source) == (20, 0.5, "both")
 
 
+def test_detector_finds_half_of_the_regions() -> None:
+    for name in ("compact/stage2b", "compact/stage3", "compact/end_to_end", "paper/stage3"):
+        roi = read_schedule(CONFIGS / f"{name}.yaml", []).stages[0].roi
+        assert (roi.fraction, roi.detector_fraction) == (0.3, 0.5)
+
+
 def test_overrides() -> None:
     one, *_, three = read_schedule(
         CONFIGS / "tiny" / "all.yaml",
