@@ -1,6 +1,7 @@
 """The command line as a user meets it: exit codes, one line per error, files written."""
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -232,3 +233,22 @@ def test_names_and_numbers_that_cannot_be(
         capsys.readouterr()
         assert run(monkeypatch, *arguments) == 2, arguments
         assert capsys.readouterr().err.count("\n") == 1, arguments
+
+
+def test_train_tells_where_the_checkpoint_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from lrisc.training import main as training
+
+    def finish(config: Path, overrides: list[str]) -> str:
+        training.logger.info("finished: the checkpoint is in %s", config)
+        return "finished"
+
+    monkeypatch.setattr(training, "run", finish)
+    package = logging.getLogger("lrisc")
+    level = package.level
+    try:
+        assert run(monkeypatch, "train", "a.yaml") == 0
+    finally:
+        package.setLevel(level)
+    assert "finished: the checkpoint is in a.yaml" in caplog.text

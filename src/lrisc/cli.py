@@ -228,6 +228,8 @@ def train(
     """Train a stage or a whole schedule; run it again and it goes on."""
     from lrisc.training.main import run
 
+    # Without a terminal there is no progress bar: the log is all there is of a long run.
+    logging.getLogger("lrisc").setLevel(logging.INFO)
     if run(config, overrides or []) == "interrupted":
         raise typer.Exit(130)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -14,6 +14,23 @@ from lrisc.errors import LriscError
 
 class UnwritableError(LriscError):
     """The disk is full or the folder not writable; what was there before is intact."""
+
+
+@contextlib.contextmanager
+def told(what: str) -> Generator[None]:
+    """Tell a failure to write in one line.
+
+    Args:
+        what: is tried, as in "write FILE".
+
+    Raises:
+        UnwritableError: where the block raises an ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise UnwritableError(f"cannot {what}: {reason}") from error
 
 
 def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:

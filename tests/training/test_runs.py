@@ -1,5 +1,7 @@
 """Whole runs: every stage, interruptions, failures, several processes, slices."""
 
+import errno
+import hashlib
 import json
 import logging
 import os
@@ -23,6 +25,7 @@ from lrisc.errors import InputError
 from lrisc.evaluation.lpips import Lpips
 from lrisc.evaluation.lpips_weights import LpipsUnavailableError
 from lrisc.files import UnwritableError
+from lrisc.training import conditions
 from lrisc.training import step as step_module
 from lrisc.training.config import DataConfig
 from lrisc.training.data import crop_batch
@@ -30,6 +33,8 @@ from lrisc.training.draws import Draws
 from lrisc.training.loop import DivergedError
 from lrisc.training.main import read_schedule, run
 from lrisc.training.pieces import MANIFEST, join, split
+from lrisc.training.pieces import main as pieces_main
+from lrisc.training.reporting import Reporter
 from lrisc.training.slices import train_slice
 from lrisc.training.state import read_progress
 
@@ -220,6 +225,62 @@ def test_changed_config_says_what_changed(
     assert read_progress(tmp_path / "run" / "state.safetensors").step == 2
 
 
+def test_finished_run_notices_other_settings_and_pictures(
+    tiny_configs: Path,
+    short: Overrides,
+    save_pictures: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    config = tiny_configs / "stage1.yaml"
+    state = tmp_path / "run" / "state.safetensors"
+    run(config, short(steps=1))
+    before = state.read_bytes()
+    with pytest.raises(InputError, match=r"loss.eta: 0.5 -> 0.25\. Change it back") as caught:
+        run(config, short(steps=1, loss__eta=0.25))
+    assert "\n" not in str(caught.value)
+    save_pictures(tmp_path / "other", 20)
+    with pytest.raises(InputError, match="other pictures than before"):
+        run(config, short(steps=1, data=tmp_path / "other"))
+    with caplog.at_level(logging.WARNING, "lrisc"):
+        run(config, short(steps=1, loss__eta=0.25, resume_anyway="true"))
+    assert "stage1 is finished and stays as it was: loss.eta: 0.5 -> 0.25" in caplog.text
+    assert run(config, short(steps=1, log_every=7, validate__side=128)) == "finished"
+    assert state.read_bytes() == before
+
+
+def test_longer_run_that_was_stopped_is_not_finished(
+    tiny_configs: Path, short: Overrides, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config, state = tiny_configs / "stage1.yaml", tmp_path / "run" / "state.safetensors"
+    run(config, short(steps=1))
+
+    def stop(loss: torch.Tensor) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+    with loss_at(monkeypatch, 0, stop):
+        assert run(config, short(steps=9)) == "interrupted"
+    assert 1 < read_progress(state).step < 9
+    assert run(config, short(steps=9)) == "finished"
+    assert read_progress(state).step == 9
+
+
+def test_detector_finds_regions_in_half_precision(
+    tiny_configs: Path, short: Overrides, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    original, sizes = conditions.saliency, list[int]()
+
+    def counted(pictures: torch.Tensor, network: Any) -> torch.Tensor:
+        sizes.append(len(pictures))
+        return original(pictures, network)
+
+    monkeypatch.setattr(conditions, "saliency", counted)
+    detected = {"roi.fraction": 1, "roi.detector_fraction": 1, "precision": "bf16"}
+    assert run(tiny_configs / "stage3.yaml", short(steps=2, **detected)) == "finished"
+    assert sizes == [4, 4]
+
+
 def test_other_pictures_are_noticed(
     tiny_configs: Path, short: Overrides, save_pictures: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -257,6 +318,39 @@ def test_full_disk_leaves_the_last_state_intact(
     assert state.read_bytes() == before
     assert not list(state.parent.glob("*.tmp")) + list(state.parent.glob(".*.tmp"))
     assert run(config, short(steps=3)) == "finished"
+
+
+def test_full_disk_under_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lrisc.training.reporting._summary_writer", lambda *_: None)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with Reporter(tmp_path, "stage", 0) as reporter:
+            reporter.log(0, {"loss": 0.5})
+            reporter.log(1, {"loss": 0.5})
+            with pytest.raises(UnwritableError, match=r"write .*metrics.jsonl: File too large"):
+                reporter.log(2, {"loss": 0.5})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    Reporter(tmp_path, "stage", 9)  # the line that was cut short is dropped
+    assert [line["step"] for line in lines(tmp_path)] == [0, 1]
+
+
+def test_full_disk_under_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def add_scalar(self, *_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        close = add_scalar
+
+    monkeypatch.setattr("lrisc.training.reporting._summary_writer", lambda *_: Full())
+    full = "cannot write .*tensorboard: No space left"
+    with pytest.raises(UnwritableError, match=full), Reporter(tmp_path, "a", 0) as reporter:
+        reporter.log(1, {"loss": 0.5})
+    with pytest.raises(UnwritableError, match=full), Reporter(tmp_path, "a", 0):
+        pass
+    with pytest.raises(DivergedError), Reporter(tmp_path, "a", 0):
+        raise DivergedError
 
 
 def test_nan_loss_stops_and_saves_the_batch(
@@ -409,6 +503,57 @@ def test_damaged_pieces(tmp_path: Path) -> None:
     manifest.unlink()
     with pytest.raises(InputError, match="no readable"):
         join(tmp_path / "pieces", tmp_path / "out")
+
+
+def test_pieces_that_cannot_be_written_or_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "a").write_bytes(bytes(8192))
+    (tmp_path / "file").touch()
+    with pytest.raises(UnwritableError, match=r"write the pieces into .*: Not a directory"):
+        split(tmp_path / "run", tmp_path / "file" / "pieces", 4096)
+    with pytest.raises(InputError, match="choose another folder for the pieces"):
+        split(tmp_path / "run", tmp_path / "run" / "pieces", 4096)
+    split(tmp_path / "run", tmp_path / "pieces", 4096)
+    with pytest.raises(UnwritableError, match=r"cannot write .*: File exists"):
+        join(tmp_path / "pieces", tmp_path / "file")
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+        with pytest.raises(UnwritableError, match="temporary file: No such file"):
+            join(tmp_path / "pieces", tmp_path / "out")
+
+    # Whole pieces, but of something else than a folder.
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "piece-0000.bin").write_bytes(b"no tar")
+    digest = hashlib.sha256(b"no tar").hexdigest()
+    manifest = {"pieces": [{"name": "piece-0000.bin", "sha256": digest}]}
+    (tmp_path / "odd" / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="does not hold a packed folder"):
+        join(tmp_path / "odd", tmp_path / "out")
+
+    arguments = ["pieces", "split", str(tmp_path / "run"), str(tmp_path / "p"), "--limit-mb", "inf"]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert pieces_main() == 2
+    assert capsys.readouterr().err == "error: the size limit of a piece must be a number of MB\n"
+
+
+def test_slot_is_not_trained_where_its_pieces_cannot_go(
+    tiny_configs: Path, short: Overrides, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    options = [o for o in short() if not o.startswith(("data", "output", "parent"))]
+    for target, kind in (("file/out", UnwritableError), ("work/out", InputError)):
+        with pytest.raises(kind, match="pieces"):
+            train_slice(
+                tiny_configs / "stage1.yaml",
+                [str(pictures)],
+                1,
+                tmp_path / target,
+                work=tmp_path / "work",
+                overrides=options,
+            )
+    assert not (tmp_path / "work").exists()
 
 
 def test_missing_or_wrong_parent(

@@ -49,6 +49,12 @@ def test_published_settings() -> None:
     assert (three.epochs, three.loss.eta, three.loss.source) == (20, 0.5, "both")
 
 
+def test_detector_finds_half_of_the_regions() -> None:
+    for name in ("compact/stage2b", "compact/stage3", "compact/end_to_end", "paper/stage3"):
+        roi = read_schedule(CONFIGS / f"{name}.yaml", []).stages[0].roi
+        assert (roi.fraction, roi.detector_fraction) == (0.3, 0.5)
+
+
 def test_overrides() -> None:
     one, *_, three = read_schedule(
         CONFIGS / "tiny" / "all.yaml",
@@ -80,6 +86,66 @@ def test_bad_keys_are_named_in_one_line(override: str, message: str) -> None:
         read_schedule(CONFIGS / "tiny" / "stage1.yaml", [override])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("steps=0", "at least 1, not 0"),
+        ("epochs=-1", "0 or more, not -1.0"),
+        ("save_minutes=-1", "0 or more"),
+        ("save_minutes=.nan", "0 or more, not nan"),
+        ("max_minutes=-1", "0 or more"),
+        ("loss.eta=1.5", "in [0, 1]"),
+        ("loss.source_fraction=2", "in [0, 1]"),
+        ("loss.one_step_fraction=-0.1", "in [0, 1]"),
+        ("loss.mse=.inf", "0 or more, not inf"),
+        ("link.cbr=[0,1/12]", "in [1/768, 1/2]"),
+        ("link.cbr=[1/12,0.7]", "in [1/768, 1/2]"),
+        ("link.cbr=[1/12,1/24]", "from low to high"),
+        ("link.snr_db=[20,-2]", "from low to high"),
+        ("link.snr_db=[0,1000]", "in [-50, 100]"),
+        ("link.favourite_cbr=2", "in [1/768, 1/2]"),
+        ("link.favourite_fraction=2", "in [0, 1]"),
+        ("link.rayleigh_fraction=-1", "in [0, 1]"),
+        ("link.beta_fraction=2", "in [0, 1]"),
+        ("link.beta=0", "positive"),
+        ("link.block_length=[0,8]", "at least 1"),
+        ("roi.fraction=2", "in [0, 1]"),
+        ("roi.detector_fraction=-1", "in [0, 1]"),
+        ("roi.gamma=[0,1]", "in (0, 1]"),
+        ("roi.gamma=[0.9,0.2]", "from low to high"),
+        ("optimiser.ema=1", "in [0, 1)"),
+        ("optimiser.betas=[0.9,1]", "in [0, 1)"),
+        ("optimiser.clip=0", "positive"),
+        ("optimiser.learning_rate=-1e-3", "0 or more"),
+        ("optimiser.weight_decay=-1", "0 or more"),
+        ("crops.squares_per_picture=0", "at least 1"),
+        ("crops.downscale_fraction=1.1", "in [0, 1]"),
+        ("crops.held_out=0", "at least 1"),
+        ("validate.steps=0", "at least 1"),
+        ("validate.pictures=0", "at least 1"),
+        ("validate.side=0", "in [1, 4096]"),
+        ("validate.side=100000", "in [1, 4096]"),
+        ("validate.snr_db=[]", "at least one"),
+        ("validate.cbr=[]", "at least one"),
+        ("validate.cbr=[-1/48]", "in [1/768, 1/2]"),
+    ],
+)
+def test_numbers_out_of_range_are_named_in_one_line(override: str, message: str) -> None:
+    key = override.partition("=")[0]
+    with pytest.raises(InputError) as caught:
+        read_schedule(CONFIGS / "tiny" / "stage3.yaml", [override])
+    assert str(caught.value).startswith(f"{key}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_ends_of_ranges_are_allowed() -> None:
+    kept = ["optimiser.learning_rate=0", "optimiser.ema=0", "loss.eta=1", "save_minutes=0"]
+    kept += ["link.cbr=[1/768,1/2]", "link.snr_db=[10,10]", "roi.gamma=[1e-3,1]", "epochs=0"]
+    stage = read_schedule(CONFIGS / "tiny" / "stage3.yaml", kept).stages[0]
+    assert stage.link.cbr == (pytest.approx(1 / 768), 0.5)
 
 
 def test_unreadable_yaml(tmp_path: Path) -> None:

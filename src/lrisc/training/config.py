@@ -6,6 +6,7 @@ fields of :class:`Plan`). Every key is checked: an unknown one is an error, not 
 
 from __future__ import annotations
 
+import sys
 import types
 import zlib
 from collections.abc import Mapping
@@ -197,6 +198,70 @@ class ValidationConfig:
 
 
 @dataclass(frozen=True)
+class _Range:
+    """Allowed numbers.
+
+    Attributes:
+        low: smallest.
+        high: largest.
+        text: what the user reads.
+        above: whether ``low`` itself is out.
+        below: whether ``high`` itself is out.
+    """
+
+    low: float
+    high: float
+    text: str
+    above: bool = False
+    below: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether a finite number is inside; NaN never is."""
+        over = value > self.low if self.above else value >= self.low
+        return over and (value < self.high if self.below else value <= self.high)
+
+
+_LARGEST = sys.float_info.max
+_SHARE = _Range(0, 1, "in [0, 1]")
+_DECAY = _Range(0, 1, "in [0, 1)", below=True)
+_POSITIVE = _Range(0, _LARGEST, "positive", above=True)
+_NOT_NEGATIVE = _Range(0, _LARGEST, "0 or more")
+_COUNT = _Range(1, _LARGEST, "at least 1")
+_SNR = _Range(-50, 100, "in [-50, 100]")
+# One symbol for a patch of 16 by 16 pixels, below which there is nothing to learn from.
+_CBR = _Range(1 / 768, 1 / 2, "in [1/768, 1/2]")
+
+_RANGES = {
+    **dict.fromkeys(("steps", "batch_size", "log_every"), _COUNT),
+    **dict.fromkeys(("epochs", "total_minutes", "max_minutes", "save_minutes"), _NOT_NEGATIVE),
+    **dict.fromkeys(("loss.eta", "loss.source_fraction", "loss.one_step_fraction"), _SHARE),
+    **dict.fromkeys(("loss.mse", "loss.lpips", "loss.rate", "loss.latent"), _NOT_NEGATIVE),
+    **dict.fromkeys(("loss.rate_start", "loss.rate_start_steps"), _NOT_NEGATIVE),
+    **dict.fromkeys(("loss.rate_ramp_steps", "prior_pictures"), _NOT_NEGATIVE),
+    **dict.fromkeys(("link.snr_db", "link.easy_snr_db", "validate.snr_db"), _SNR),
+    **dict.fromkeys(("link.cbr", "link.favourite_cbr", "link.easy_cbr", "validate.cbr"), _CBR),
+    **dict.fromkeys(("link.favourite_fraction", "link.beta_fraction"), _SHARE),
+    "link.rayleigh_fraction": _SHARE,
+    "link.beta": _POSITIVE,
+    "link.block_length": _COUNT,
+    "link.easy_steps": _NOT_NEGATIVE,
+    **dict.fromkeys(("roi.fraction", "roi.detector_fraction"), _SHARE),
+    "roi.gamma": _Range(0, 1, "in (0, 1]", above=True),
+    **dict.fromkeys(("optimiser.learning_rate", "optimiser.warmup_steps"), _NOT_NEGATIVE),
+    "optimiser.weight_decay": _NOT_NEGATIVE,
+    **dict.fromkeys(("optimiser.betas", "optimiser.ema"), _DECAY),
+    "optimiser.clip": _POSITIVE,
+    **dict.fromkeys(("crops.crop", "crops.squares_per_picture", "crops.held_out"), _COUNT),
+    "crops.downscale_fraction": _SHARE,
+    "crops.pictures": _NOT_NEGATIVE,
+    "validate.minutes": _NOT_NEGATIVE,
+    **dict.fromkeys(("validate.pictures", "validate.steps"), _COUNT),
+    "validate.side": _Range(1, 4096, "in [1, 4096]"),
+}
+"""What every number of a stage's config may be; of a pair or a list, every one of them."""
+
+
+@dataclass(frozen=True)
 class StageConfig:
     """One stage of Algorithm 1.
 
@@ -270,29 +335,34 @@ class StageConfig:
         if self.preset not in sizes:
             raise InputError(f"preset: {self.preset!r} is none of {', '.join(sizes)}")
         multiple = sizes[self.preset].multiple
+        for key, value in flatten(self).items():
+            allowed = _RANGES.get(key)
+            values = cast(list[float], value if isinstance(value, list) else [value])
+            if allowed is not None and not all(allowed.holds(number) for number in values):
+                raise InputError(f"{key}: must be {allowed.text}, not {value}")
         bad = [part for part in (*self.train, *self.fresh) if part not in PARTS]
-        ends = (self.link.snr_db, self.link.cbr, self.link.block_length, self.roi.gamma)
+        pairs = {
+            "link.snr_db": self.link.snr_db,
+            "link.cbr": self.link.cbr,
+            "link.block_length": self.link.block_length,
+            "roi.gamma": self.roi.gamma,
+        }
+        turned = [key for key, (low, high) in pairs.items() if low > high]
         checks = (
             (not bad, f"train, fresh: {bad} are none of {', '.join(PARTS)}"),
             (bool(self.train), "train: name at least one network"),
-            (self.steps > 0, "steps: must be positive"),
-            (self.batch_size > 0, "batch_size: must be positive"),
-            (self.log_every > 0, "log_every: must be positive"),
+            (not turned, f"{', '.join(turned)}: must go from low to high"),
             (
-                self.crops.crop > 0 and self.crops.crop % multiple == 0,
+                self.crops.crop % multiple == 0,
                 f"crops.crop: must be a multiple of {multiple} for preset {self.preset}",
             ),
             (self.crops.square >= self.crops.crop, "crops.square: must be at least crops.crop"),
             (
-                self.validate.side > 0 and self.validate.side % multiple == 0,
+                self.validate.side % multiple == 0,
                 f"validate.side: must be a multiple of {multiple}",
             ),
-            (0 <= self.loss.eta <= 1, "loss.eta: must be in [0, 1]"),
-            (all(a <= b for a, b in ends), "link, roi: ranges go from low to high"),
-            (min(self.link.cbr) > 0, "link.cbr: must be positive"),
-            (min(self.link.block_length) > 0, "link.block_length: must be positive"),
-            (0 < self.roi.gamma[0] <= self.roi.gamma[1] <= 1, "roi.gamma: must be in (0, 1]"),
-            (0 <= self.roi.detector_fraction <= 1, "roi.detector_fraction: must be in [0, 1]"),
+            (bool(self.validate.snr_db), "validate.snr_db: name at least one SNR"),
+            (bool(self.validate.cbr), "validate.cbr: name at least one CBR"),
             (
                 self.schedule == "steps" or self.total_minutes > 0,
                 "total_minutes: must be positive where the schedule follows time",

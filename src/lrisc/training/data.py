@@ -31,7 +31,7 @@ from lrisc.errors import InputError
 from lrisc.evaluation.lpips_weights import cache_folder
 from lrisc.training.config import DataConfig
 from lrisc.training.draws import Draws
-from lrisc.training.sources import list_pictures, read_pictures
+from lrisc.training.sources import Listing, list_pictures, read_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +80,7 @@ def open_pictures(paths: tuple[str, ...], data: DataConfig, least: int = MIN_PIC
     name = ", ".join(Path(p).name for p in paths)
     if len(paths) == 1 and paths[0].endswith(".npy"):
         squares = _open_npy(Path(paths[0]), data.crop)
-        key = hashlib.sha256(f"{squares.shape}".encode() + squares[:8].tobytes()).hexdigest()
-        found = Pictures(squares, name, key, 0)
+        found = Pictures(squares, name, _npy_key(squares), 0)
     else:
         found = _open_cache(paths, name, data)
     if len(found) < least:
@@ -90,6 +89,26 @@ def open_pictures(paths: tuple[str, ...], data: DataConfig, least: int = MIN_PIC
             f"({found.skipped} pictures skipped), at least {least} are needed"
         )
     return found
+
+
+def pictures_key(paths: tuple[str, ...], data: DataConfig) -> str:
+    """The ``key`` that :func:`open_pictures` would give, without decoding a picture.
+
+    Raises:
+        InputError: a path does not exist or cannot be used.
+    """
+    if len(paths) == 1 and paths[0].endswith(".npy"):
+        return _npy_key(_open_npy(Path(paths[0]), data.crop))
+    return _cache_key(list_pictures(paths), data)
+
+
+def _npy_key(squares: Squares) -> str:
+    return hashlib.sha256(f"{squares.shape}".encode() + squares[:8].tobytes()).hexdigest()
+
+
+def _cache_key(listing: Listing, data: DataConfig) -> str:
+    what = json.dumps([_FORMAT, listing.key, data.square, data.squares_per_picture, data.pictures])
+    return hashlib.sha256(what.encode()).hexdigest()
 
 
 def _open_npy(path: Path, crop: int) -> Squares:
@@ -106,9 +125,7 @@ def _open_npy(path: Path, crop: int) -> Squares:
 
 
 def _open_cache(paths: tuple[str, ...], name: str, data: DataConfig) -> Pictures:
-    listing = list_pictures(paths)
-    what = json.dumps([_FORMAT, listing.key, data.square, data.squares_per_picture, data.pictures])
-    key = hashlib.sha256(what.encode()).hexdigest()
+    key = _cache_key(list_pictures(paths), data)
     folder = Path(data.cache).expanduser() if data.cache else cache_folder() / "pictures"
     path, facts = folder / f"{key[:20]}.npy", folder / f"{key[:20]}.json"
     try:

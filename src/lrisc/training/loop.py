@@ -22,7 +22,7 @@ from torch import Tensor
 
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
-from lrisc.training.config import StageConfig, config_changes, flatten
+from lrisc.training.config import StageConfig, flatten
 from lrisc.training.data import (
     MIN_PICTURES,
     Pictures,
@@ -35,7 +35,14 @@ from lrisc.training.draws import Draws
 from lrisc.training.export import hardware, stage_record
 from lrisc.training.muon import Muon
 from lrisc.training.reporting import Reporter
-from lrisc.training.state import STATE_FILE, Progress, load_state, read_progress, save_state
+from lrisc.training.state import (
+    STATE_FILE,
+    Progress,
+    changes_since,
+    load_state,
+    read_progress,
+    save_state,
+)
 from lrisc.training.task import make_task
 from lrisc.training.validation import better, save_sheet
 
@@ -215,15 +222,7 @@ class Trainer:
             progress = Progress(data_key=self.pictures.key)
         else:
             progress = read_progress(path)
-            changes = config_changes(progress.config, self.config)
-            if progress.data_key != self.pictures.key:
-                changes.append("data: other pictures than before")
-            if changes and not self.config.resume_anyway:
-                raise InputError(
-                    f"{path} was trained with another config: {'; '.join(changes)}. Change it "
-                    "back, choose another output, or add resume_anyway=true"
-                )
-            for change in changes:
+            for change in changes_since(path, progress, self.config, self.pictures.key):
                 logger.warning("resuming with a changed config: %s", change)
             load_state(path, self.model, self.ema, self.optimiser)
             logger.info("resuming %s at step %d", self.config.name, progress.step)

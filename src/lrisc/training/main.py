@@ -21,8 +21,9 @@ from lrisc.training.config import (
     merge,
     read_yaml,
 )
+from lrisc.training.data import pictures_key
 from lrisc.training.loop import Outcome, Slot, Trainer, deterministic, make_accelerator
-from lrisc.training.state import STATE_FILE, read_progress
+from lrisc.training.state import STATE_FILE, changes_since, read_progress
 
 logger = logging.getLogger(__name__)
 
@@ -121,12 +122,27 @@ def run(config_path: Path, overrides: list[str]) -> Outcome:
 
 
 def _is_done(config: StageConfig) -> bool:
-    """Whether a stage has its final checkpoint for the length the config asks for."""
+    """Whether a stage has its final checkpoint for the length the config asks for.
+
+    Raises:
+        InputError: it has, but with another config or other pictures.
+    """
     folder = Path(config.output)
     if not (folder / "final" / "config.json").is_file() or not (folder / STATE_FILE).is_file():
         return False
-    saved, now = read_progress(folder / STATE_FILE).config, flatten(config)
-    return all(saved.get(k) == now[k] for k in ("steps", "epochs", "schedule", "total_minutes"))
+    progress, now = read_progress(folder / STATE_FILE), flatten(config)
+    lengths = ("steps", "epochs", "schedule", "total_minutes")
+    if any(progress.config.get(key) != now[key] for key in lengths):
+        return False
+    # A run made longer and stopped on the way still has the final checkpoint of the shorter one.
+    if config.schedule == "time" and progress.seconds < 60 * config.total_minutes:
+        return False
+    if config.schedule == "steps" and config.epochs == 0 and progress.step < config.steps:
+        return False
+    key = pictures_key(config.data, config.crops) if config.data else None
+    for change in changes_since(folder / STATE_FILE, progress, config, key):
+        logger.warning("%s is finished and stays as it was: %s", config.name, change)
+    return True
 
 
 def _copy(source: Path, target: Path) -> None:

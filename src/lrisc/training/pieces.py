@@ -9,19 +9,54 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import sys
 import tarfile
 import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from lrisc.errors import InputError, LriscError
-from lrisc.files import replace_atomically
+from lrisc.files import replace_atomically, told
 
 MANIFEST = "pieces.json"
 _CHUNK = 1 << 20
+
+
+def limit_bytes(megabytes: float) -> int:
+    """Most bytes of a piece.
+
+    Raises:
+        InputError: infinite or no number.
+    """
+    if not math.isfinite(megabytes):
+        raise InputError("the size limit of a piece must be a number of MB")
+    return int(megabytes * 1e6)
+
+
+def prepare(folder: Path, pieces: Path, limit: int) -> None:
+    """Make the place where :func:`split` will put pieces, so that it can be relied on.
+
+    Args:
+        folder: what will be packed; need not be there yet.
+        pieces: where the pieces will go.
+        limit: most bytes of a piece.
+
+    Raises:
+        InputError: the pieces would lie inside the folder, or the limit is too small.
+        UnwritableError: the target is not writable.
+    """
+    if limit < 1024:
+        raise InputError("the size limit of a piece must be at least 1024 bytes")
+    if pieces.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{pieces} lies in {folder} itself: choose another folder for the pieces")
+    with told(f"write the pieces into {pieces}"):
+        pieces.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=pieces).close()
 
 
 def split(folder: Path, pieces: Path, limit: int) -> list[Path]:
@@ -36,24 +71,23 @@ def split(folder: Path, pieces: Path, limit: int) -> list[Path]:
         The pieces, and last the manifest, which holds their SHA-256.
 
     Raises:
-        InputError: the folder is missing or the limit too small.
+        InputError: the folder is missing, the pieces would lie in it, or the limit is too small.
         UnwritableError: the disk is full or the target not writable.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
-    if limit < 1024:
-        raise InputError("the size limit of a piece must be at least 1024 bytes")
+    prepare(folder, pieces, limit)
     made: list[Path] = []
     facts: list[dict[str, Any]] = []
     whole = hashlib.sha256()
-    with tempfile.TemporaryFile() as packed:
+    with _temporary(f"pack {folder}") as packed:
         with tarfile.open(fileobj=packed, mode="w") as tar:
             tar.add(folder, arcname=".")
         size = packed.seek(0, os.SEEK_END)
         packed.seek(0)
-        pieces.mkdir(parents=True, exist_ok=True)
-        for old in pieces.glob("piece-*.bin"):
-            old.unlink()
+        with told(f"remove the old pieces in {pieces}"):
+            for old in pieces.glob("piece-*.bin"):
+                old.unlink()
         for number in range(-(-size // limit)):
             path = pieces / f"piece-{number:04d}.bin"
             digest = hashlib.sha256()
@@ -75,6 +109,13 @@ def split(folder: Path, pieces: Path, limit: int) -> list[Path]:
     return [*made, pieces / MANIFEST]
 
 
+@contextmanager
+def _temporary(task: str) -> Generator[IO[bytes]]:
+    """A nameless file for a folder's tar; its troubles are told as those of the task."""
+    with told(f"{task} by way of a temporary file"), tempfile.TemporaryFile() as packed:
+        yield packed
+
+
 def _write_text(text: str, path: Path) -> None:
     path.write_text(text)
 
@@ -87,29 +128,40 @@ def join(pieces: Path, folder: Path) -> None:
         folder: where the content goes; files of the same name are replaced.
 
     Raises:
-        InputError: a piece is missing or damaged.
+        InputError: a piece is missing or damaged, or they do not make a folder.
+        UnwritableError: the disk is full or the target not writable.
     """
     try:
         manifest = cast(dict[str, Any], json.loads((pieces / MANIFEST).read_text()))
         expected = [(str(p["name"]), str(p["sha256"])) for p in manifest["pieces"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{pieces} has no readable {MANIFEST}") from error
-    with tempfile.TemporaryFile() as packed:
+    with _temporary(f"join {pieces}") as packed:
         for name, sha256 in expected:
             digest = hashlib.sha256()
-            try:
-                with (pieces / Path(name).name).open("rb") as piece:
-                    while data := piece.read(_CHUNK):
-                        digest.update(data)
-                        packed.write(data)
-            except OSError as error:
-                raise InputError(f"{pieces}: {name} is missing") from error
+            for data in _chunks(pieces, name):
+                digest.update(data)
+                packed.write(data)
             if digest.hexdigest() != sha256:
                 raise InputError(f"{pieces}: {name} is damaged, copy it again")
         packed.seek(0)
-        folder.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(fileobj=packed) as tar:
-            tar.extractall(folder, filter="data")
+        try:
+            with told(f"write {folder}"):
+                folder.mkdir(parents=True, exist_ok=True)
+                with tarfile.open(fileobj=packed) as tar:
+                    tar.extractall(folder, filter="data")
+        except tarfile.TarError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{pieces} does not hold a packed folder: {reason}") from error
+
+
+def _chunks(pieces: Path, name: str) -> Iterator[bytes]:
+    try:
+        with (pieces / Path(name).name).open("rb") as piece:
+            while data := piece.read(_CHUNK):
+                yield data
+    except OSError as error:
+        raise InputError(f"{pieces}: {name} is missing or unreadable") from error
 
 
 def main() -> int:
@@ -126,7 +178,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         if arguments.command == "split":
-            split(arguments.folder, arguments.pieces, int(arguments.limit_mb * 1e6))
+            split(arguments.folder, arguments.pieces, limit_bytes(arguments.limit_mb))
         else:
             join(arguments.pieces, arguments.folder)
     except LriscError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lrisc.files import replace_atomically
+from lrisc.files import UnwritableError, replace_atomically, told
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,9 @@ class Reporter:
         folder: of the run.
         name: of the stage.
         step: steps already done; later lines of a killed run are dropped.
+
+    Raises:
+        UnwritableError: the folder is not writable or the disk full, here as in every method.
     """
 
     def __init__(self, folder: Path, name: str, step: int) -> None:
@@ -34,7 +38,9 @@ class Reporter:
         kept = [line for line in self._lines() if json.loads(line)["step"] <= step]
         text = "".join(line + "\n" for line in kept)
         replace_atomically(self._path, lambda path: _write(path, text))
-        self._board = _summary_writer(folder / "tensorboard", step)
+        self._board_folder = folder / "tensorboard"
+        with told(f"write {self._board_folder}"):
+            self._board = _summary_writer(self._board_folder, step)
         self._bar = _progress_bar()
         self._task: Any = None
 
@@ -59,7 +65,10 @@ class Reporter:
         if self._bar is not None:
             self._bar.stop()
         if self._board is not None:
-            self._board.close()
+            # What went wrong first is what the user must hear of.
+            hidden = contextlib.suppress(UnwritableError) if error else contextlib.nullcontext()
+            with hidden, told(f"write {self._board_folder}"):
+                self._board.close()
 
     def advance(self, fraction: float) -> None:
         """Move the bar to a share of the whole stage in [0, 1]."""
@@ -68,11 +77,12 @@ class Reporter:
 
     def log(self, step: int, values: dict[str, float], group: str = "train") -> None:
         """Record figures of a step under a group's name."""
-        with self._path.open("a") as file:
+        with told(f"write {self._path}"), self._path.open("a") as file:
             file.write(json.dumps({"step": step, "group": group, **values}) + "\n")
         if self._board is not None:
-            for key, value in values.items():
-                self._board.add_scalar(f"{group}/{key}", value, step)
+            with told(f"write {self._board_folder}"):
+                for key, value in values.items():
+                    self._board.add_scalar(f"{group}/{key}", value, step)
         shown = " ".join(f"{key} {value:.4g}" for key, value in values.items() if "@" not in key)
         if self._bar is None:
             logger.info("%s step %d %s: %s", self._name, step, group, shown)
@@ -84,7 +94,8 @@ class Reporter:
     def picture(self, step: int, pixels: Any) -> None:
         """Record a sample sheet, (H, W, 3) uint8."""
         if self._board is not None:
-            self._board.add_image("samples", torch.from_numpy(pixels), step, dataformats="HWC")
+            with told(f"write {self._board_folder}"):
+                self._board.add_image("samples", torch.from_numpy(pixels), step, dataformats="HWC")
 
 
 def _write(path: Path, text: str) -> None:

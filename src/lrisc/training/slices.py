@@ -19,9 +19,10 @@ import yaml
 
 from lrisc.checkpoint import CONFIG_FILE
 from lrisc.errors import InputError
+from lrisc.files import told
 from lrisc.training.loop import Outcome, make_accelerator
 from lrisc.training.main import exit_code, read_schedule, run
-from lrisc.training.pieces import MANIFEST, join, split
+from lrisc.training.pieces import MANIFEST, join, limit_bytes, prepare, split
 from lrisc.training.state import STATE_FILE
 
 # Not __name__, which is __main__ where this is the program.
@@ -76,8 +77,10 @@ def train_slice(
     accelerator = make_accelerator(read_schedule(config, settings).stages[0])
     # The run folder is one that all processes see: one of them unpacks and packs it.
     with accelerator.main_process_first():
-        if accelerator.is_main_process and start is not None and not extra:
-            _unpack(start, work)
+        if accelerator.is_main_process:
+            prepare(work, pieces, limit)
+            if start is not None and not extra:
+                _unpack(start, work)
     try:
         return run(config, settings)
     finally:
@@ -87,11 +90,17 @@ def train_slice(
 
 
 def _unpack(start: Path, work: Path) -> None:
-    """Put the run of the last slot where this one goes on."""
+    """Put the run of the last slot where this one goes on.
+
+    Raises:
+        InputError: there is none.
+        UnwritableError: the disk is full or the folder not writable.
+    """
     if (start / MANIFEST).is_file():
         join(start, work)
     elif any(start.rglob(STATE_FILE)):
-        shutil.copytree(start, work, dirs_exist_ok=True)
+        with told(f"copy {start} to {work}"):
+            shutil.copytree(start, work, dirs_exist_ok=True)
     else:
         raise InputError(f"{start} holds no pieces, no run and no checkpoint")
 
@@ -122,7 +131,7 @@ def main() -> int:
             arguments.pieces,
             work=arguments.work,
             start=arguments.start,
-            limit=int(arguments.limit_mb * 1e6),
+            limit=limit_bytes(arguments.limit_mb),
             overrides=arguments.overrides,
         )
     )

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from lrisc.errors import InputError
 from lrisc.files import replace_atomically
+from lrisc.training.config import StageConfig, config_changes
 
 STATE_FILE = "state.safetensors"
 _FORMAT = "lrisc-training-1"
@@ -101,6 +102,31 @@ def read_progress(path: Path) -> Progress:
         return Progress(**json.loads(meta["progress"]))
     except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"cannot read the training state {path}: {error}") from error
+
+
+def changes_since(
+    path: Path, progress: Progress, config: StageConfig, data_key: str | None
+) -> list[str]:
+    """What differs from the run that a state file is of, one line per key.
+
+    Args:
+        path: of the state file.
+        progress: what it holds.
+        config: the present one.
+        data_key: hash of the present pictures; ``None``: not known.
+
+    Raises:
+        InputError: something differs and the config does not say ``resume_anyway``.
+    """
+    changes = config_changes(progress.config, config)
+    if data_key is not None and progress.data_key != data_key:
+        changes.append("data: other pictures than before")
+    if changes and not config.resume_anyway:
+        raise InputError(
+            f"{path} was trained with another config: {'; '.join(changes)}. Change it "
+            "back, choose another output, or add resume_anyway=true"
+        )
+    return changes
 
 
 def load_state(
