@@ -2,7 +2,7 @@
 
 ::
 
-    picture ─ shrink to 20,736 pixels ─ 4×4 space to depth ─► H/4 ─► H/8 ─► H/16 ─► H/32
+    picture ─ shrink to 36,864 pixels ─ 4×4 space to depth ─► H/4 ─► H/8 ─► H/16 ─► H/32
                                                                │      │       │       │ context of
                                                                │      │       │       │ all of it
     map ◄─ enlarge ◄─ sigmoid ◄───────────────────────────── H/4 ◄─ H/8 ◄─ H/16 ◄─────┘
@@ -27,6 +27,9 @@ from lrisc.errors import InputError
 
 STRIDE = 32
 """Sides the network sees are multiples of this."""
+SHARPNESS = 2.0
+"""What logits are multiplied by: the teacher's maps are softer than exact masks. On 60 held-out
+ECSSD photographs 2 lowers the mean absolute error from 0.132 to 0.112 and leaves the F-measure."""
 EMBEDDED = Path(__file__).parents[1] / "weights" / "saliency"
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 FORMAT = "lrisc-saliency-1"
@@ -44,7 +47,7 @@ class SaliencyConfig:
 
     widths: tuple[int, int, int, int] = (24, 48, 64, 80)
     depths: tuple[int, int, int, int] = (0, 2, 2, 1)
-    pixels: int = 144 * 144
+    pixels: int = 192 * 192
 
 
 class Block(nn.Module):
@@ -191,15 +194,17 @@ def saliency(pictures: Tensor, network: SaliencyNet) -> Tensor:
         (B, 1, H, W) float32 in [0, 1].
     """
     logits = network(_shrunk(pictures, network.config.pixels)).float()
-    return F.interpolate(logits, size=pictures.shape[-2:], mode="bilinear").sigmoid()
+    logits = F.interpolate(logits, size=pictures.shape[-2:], mode="bilinear")
+    return (SHARPNESS * logits).sigmoid()
 
 
 @torch.no_grad()
 def thorough_saliency(pictures: Tensor, network: SaliencyNet) -> Tensor:
     """The mean over the picture and its mirror image, at the network's size and a larger one.
 
-    Five times the network's work. On 60 held-out ECSSD photographs the maximum F-measure rose from
-    0.664 to 0.695, the mean absolute error fell from 0.206 to 0.204.
+    Five times the network's work. On 60 held-out ECSSD photographs the maximum F-measure was 0.806
+    against 0.805 at the network's size alone, mirrored as well; at 0.56 and at 1.4 times as many
+    pixels 0.754 and 0.790.
 
     Args:
         pictures: (B, 3, H, W) in [0, 1].
@@ -214,7 +219,7 @@ def thorough_saliency(pictures: Tensor, network: SaliencyNet) -> Tensor:
         logits, mirrored = network(torch.cat([small, small.flip(3)])).float().chunk(2)
         both = (logits + mirrored.flip(3)) / 4
         total += F.interpolate(both, size=pictures.shape[-2:], mode="bilinear")
-    return total.sigmoid()
+    return (SHARPNESS * total).sigmoid()
 
 
 def detect(picture: Tensor) -> Tensor:
