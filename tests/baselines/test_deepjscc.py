@@ -190,7 +190,7 @@ def test_the_nearest_codec() -> None:
     assert nearest(1 / 90) == "deepjscc-1-96"
     assert nearest(0.04) == "deepjscc-1-24"
     assert nearest(1 / 48, 0) == "deepjscc-1-48-0db"
-    assert nearest(1 / 48, 5) == "deepjscc-1-48-0db"
+    assert nearest(1 / 48, 5) == "deepjscc-1-48-10db"
     assert nearest(1 / 48, 18) == "deepjscc-1-48-10db"
     for wrong in (1 / 12, 1 / 32, 0.005):
         with pytest.raises(InputError, match=r"no DeepJSCC within 25 % of CBR"):

@@ -156,26 +156,27 @@ def nearest(cbr: float, snr_db: float | None = None) -> str:
     Args:
         cbr: complex symbols per (3·H·W).
         snr_db: ``None`` for a codec trained over random SNRs; else one trained at a single SNR,
-            the nearest to this one in dB (of two equally near, the lower).
+            the nearest to this one in dB (of two equally near, the higher, which loses less:
+            22.9 against 22.4 dB at 5 dB on validation pictures).
 
     Raises:
         InputError: no codec of that kind is within 25 % of that CBR.
     """
     if not cbr > 0:
         raise InputError(f"the CBR must be positive, not {cbr:g}")
-    found: list[tuple[float, float, str]] = []
+    found: list[tuple[float, float, float, str]] = []
     for name in embedded_names():
         info = _read_info(EMBEDDED / name)
         own, (low, high) = DeepJsccConfig(**info["model"]).cbr, info["snr_db"]
         if abs(own - cbr) > _TOLERANCE * cbr or (low == high) != (snr_db is not None):
             continue
         ratio = max(own / cbr, cbr / own)
-        found.append((ratio, abs(low - snr_db) if snr_db is not None else 0.0, name))
+        distance = abs(low - snr_db) if snr_db is not None else 0.0
+        found.append((ratio, distance, -low, name))
     if not found:
         kind = "" if snr_db is None else " for a single SNR"
         raise InputError(f"no DeepJSCC{kind} within 25 % of CBR {cbr:.4f}")
-    # Names sort by CBR and SNR, so that min settles a tie for the lower SNR.
-    return min(found)[2]
+    return min(found)[3]
 
 
 def save(folder: Path, network: DeepJsccNetwork, extra: Mapping[str, Any]) -> None:
