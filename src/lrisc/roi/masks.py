@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,7 +69,7 @@ def _one(roi: str | Path | Detector, picture: Tensor) -> Tensor | None:
         box = _BOX.fullmatch(roi)
         if box:
             return _from_box(*(int(v) for v in box.groups()), height=height, width=width)
-        if _NUMBERS.fullmatch(roi) and not Path(roi).exists():
+        if _NUMBERS.fullmatch(roi) and not os.path.exists(roi):
             raise InputError(f"a box is x,y,w,h in whole pixels, not {roi}")
     return _from_file(Path(roi), height, width)
 
@@ -95,7 +96,7 @@ def _from_box(x: int, y: int, w: int, h: int, *, height: int, width: int) -> Ten
 
 
 def _from_file(path: Path, height: int, width: int) -> Tensor:
-    if path.is_dir():
+    if os.path.isdir(path):  # pathlib's raises where a name is too long
         raise InputError(f"the region {str(path)!r} is a folder, not a mask")
     # Transparent is outside.
     mask = read_picture(path, "mask", background=0, smallest=1).mean(0)

@@ -103,9 +103,9 @@ class GenerativeWithRegion(Generative):
 
 def _hash_of(masks: Path) -> str:
     """Of a mask, or of all of a folder's."""
-    files = sorted(p for p in masks.iterdir() if p.is_file()) if masks.is_dir() else [masks]
     found = hashlib.sha256()
     try:
+        files = sorted(p for p in masks.iterdir() if p.is_file()) if masks.is_dir() else [masks]
         for file in files:
             found.update(file.name.encode() + b"\0" + file.read_bytes())
     except OSError as error:
