@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Literal
 
 from lrisc._version import __version__
 from lrisc.errors import InputError
-from lrisc.files import UnwritableError, write_atomically
+from lrisc.files import told, write_atomically
 
 FORMAT = 2
 ROWS_FILE = "results.csv"
@@ -123,10 +123,8 @@ class ResultsFolder:
             InputError: another version's folder, or rows made with something else.
         """
         new = {"settings": dict(settings), "images": dict(images), "schemes": dict(schemes)}
-        try:
+        with told(f"write to {self.path}"):
             self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UnwritableError(f"cannot write to {self.path}: {error.strerror}") from error
         with self._locked():
             old = self.info() if self._begun() else None
             if old is None:
@@ -195,14 +193,11 @@ class ResultsFolder:
     def append(self, row: Row) -> None:
         """Add a row; it is on disk when this returns."""
         path = self.path / ROWS_FILE
-        try:
-            with self._locked(), path.open("rb+") as file:
-                _seek_past_last_row(file)
-                file.write(_line(row.cells()))
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise UnwritableError(f"cannot write {path}: {error.strerror}") from error
+        with told(f"write {path}"), self._locked(), path.open("rb+") as file:
+            _seek_past_last_row(file)
+            file.write(_line(row.cells()))
+            file.flush()
+            os.fsync(file.fileno())
 
     def sort(self, order: Mapping[str, int]) -> None:
         """Bring the rows into an order that does not depend on who finished first.
@@ -255,10 +250,8 @@ class ResultsFolder:
 
     @contextmanager
     def _locked(self) -> Generator[None]:
-        try:
+        with told(f"write to {self.path}"):
             lock = (self.path / _LOCK_FILE).open("w")
-        except OSError as error:
-            raise UnwritableError(f"cannot write to {self.path}: {error.strerror}") from error
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
