@@ -8,6 +8,7 @@ from PIL import Image
 from lrisc.errors import InputError
 from lrisc.roi.distil import (
     MaskedSquares,
+    Shares,
     open_teacher,
     read_masked,
     saliency_loss,
@@ -28,9 +29,9 @@ def squares(n: int, value: int) -> MaskedSquares:
 
 def test_a_batch_is_a_pure_function_of_the_draws() -> None:
     data = squares(5, 20)
-    x, y = training_batch(data, data, 0.5, Draws(0, 1, range(6)), 32)
-    again, _ = training_batch(data, data, 0.5, Draws(0, 1, range(6)), 32)
-    other, _ = training_batch(data, data, 0.5, Draws(0, 2, range(6)), 32)
+    x, y = training_batch(data, data, Shares(0.5), Draws(0, 1, range(6)), 32)
+    again, _ = training_batch(data, data, Shares(0.5), Draws(0, 1, range(6)), 32)
+    other, _ = training_batch(data, data, Shares(0.5), Draws(0, 2, range(6)), 32)
     assert x.shape == (6, 3, 32, 32)
     assert y.shape == (6, 1, 8, 8)
     assert torch.equal(x, again)
@@ -39,7 +40,7 @@ def test_a_batch_is_a_pure_function_of_the_draws() -> None:
 
 
 def test_masks_move_with_their_pictures() -> None:
-    x, y = training_batch(squares(5, 20), squares(5, 20), 0.5, Draws(0, 1, range(40)), 32)
+    x, y = training_batch(squares(5, 20), squares(5, 20), Shares(0.5), Draws(0, 1, range(40)), 32)
     bright = torch.nn.functional.avg_pool2d(x.mean(1, keepdim=True), 4)
     bright = (bright > bright.mean((1, 2, 3), keepdim=True)).float()
     assert float((bright - y).abs().mean()) < 0.1
@@ -48,10 +49,10 @@ def test_masks_move_with_their_pictures() -> None:
 def test_the_share_of_exact_masks() -> None:
     exact = squares(3, 20)
     teacher = MaskedSquares(exact.squares, np.full_like(exact.maps, 100))
-    _, y = training_batch(teacher, exact, 0.25, Draws(0, 1, range(400)), 32)
+    _, y = training_batch(teacher, exact, Shares(0.25), Draws(0, 1, range(400)), 32)
     assert abs(float((y == 100 / 255).flatten(1).all(1).float().mean()) - 0.75) < 0.08
     empty = MaskedSquares(teacher.squares[:0], teacher.maps[:0])
-    _, y = training_batch(empty, exact, 0.0, Draws(0, 1, range(8)), 32)
+    _, y = training_batch(empty, exact, Shares(0.0), Draws(0, 1, range(8)), 32)
     assert not bool((y == 100 / 255).any())
 
 

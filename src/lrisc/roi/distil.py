@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,10 @@ SIDE = 256
 """Pixels a side of the stored squares."""
 
 Bytes = npt.NDArray[np.uint8]
+COMPOSITE_DRAWS = 13
+"""Uniform numbers one composite takes."""
+Composes = Callable[[npt.NDArray[np.float64], int], tuple[Bytes, Bytes]]
+"""Numbers in [0, 1) and a side in; a picture and its mask of a quarter of the side out."""
 
 
 @dataclass(frozen=True)
@@ -76,26 +81,49 @@ def read_masked(folder: Path) -> MaskedSquares:
     return MaskedSquares(np.stack(squares), np.stack(maps))
 
 
+@dataclass(frozen=True)
+class Shares:
+    """Where the crops of a batch come from; the rest has a teacher's maps.
+
+    Attributes:
+        exact: with exact masks.
+        composite: pasted together, see `lrisc.roi.composites`.
+    """
+
+    exact: float
+    composite: float = 0.0
+
+
 def training_batch(
-    teacher: MaskedSquares, exact: MaskedSquares, exact_share: float, draws: Draws, side: int
+    teacher: MaskedSquares,
+    exact: MaskedSquares,
+    shares: Shares,
+    draws: Draws,
+    side: int,
+    compose: Composes | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cropped, flipped and recoloured photographs, a pure function of the draws.
 
     Args:
         teacher: photographs with a teacher's maps; may be empty.
         exact: photographs with exact masks.
-        exact_share: of the batch.
+        shares: of the batch.
         draws: of the samples wanted.
         side: of the crops, pixels.
+        compose: makes composites; needed where ``shares`` ask for them.
 
     Returns:
         Pictures (B, 3, side, side) in [0, 1] and targets (B, 1, side/4, side/4) in [0, 1].
     """
     numbers = draws.uniform("saliency crops", (7,)).double().numpy()
+    pasted = draws.uniform("saliency composites", (COMPOSITE_DRAWS + 1,)).double().numpy()
     pictures = np.empty((len(draws), side, side, 3), np.uint8)
     targets = np.empty((len(draws), side // 4, side // 4), np.uint8)
     for i, (source, which, area, aspect, left, top, flip) in enumerate(numbers):
-        data = exact if source < exact_share or not len(teacher) else teacher
+        if compose is not None and pasted[i, 0] < shares.composite:
+            pictures[i], targets[i] = compose(pasted[i, 1:], side)
+            continue
+        data = exact if source < shares.exact or not len(teacher) else teacher
         index = int(which * len(data))
         stretch = 1.3 ** (aspect - 0.5)
         # As shares of the square; from a third of the picture to all of it.
@@ -103,7 +131,7 @@ def training_batch(
         x, y = left * (1 - width), top * (1 - height)
         box = np.array([x, y, x + width, y + height])
         photo, mask = (
-            _cut(a[index], box, n) for a, n in ((data.squares, side), (data.maps, side // 4))
+            cut(a[index], box, (n, n)) for a, n in ((data.squares, side), (data.maps, side // 4))
         )
         pictures[i] = photo[:, ::-1] if flip < 0.5 else photo
         targets[i] = mask[:, ::-1] if flip < 0.5 else mask
@@ -111,11 +139,17 @@ def training_batch(
     return colours, torch.from_numpy(targets)[:, None].float() / 255
 
 
-def _cut(pixels: Bytes, box: npt.NDArray[np.float64], side: int) -> Bytes:
-    cut: tuple[float, float, float, float] = tuple((box * pixels.shape[0]).tolist())
+def cut(pixels: Bytes, box: npt.NDArray[np.float64], size: tuple[int, int]) -> Bytes:
+    """Part of a square, resized.
+
+    Args:
+        pixels: (S, S) or (S, S, 3).
+        box: left, top, right and bottom, as shares of S.
+        size: width and height wanted.
+    """
+    edges: tuple[float, float, float, float] = tuple((box * pixels.shape[0]).tolist())
     picture = Image.fromarray(np.ascontiguousarray(pixels))
-    bilinear = Image.Resampling.BILINEAR
-    return np.asarray(picture.resize((side, side), bilinear, cut, reducing_gap=1.0))
+    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR, edges, reducing_gap=1.0))
 
 
 def _recolour(pictures: Tensor, draws: Draws) -> Tensor:

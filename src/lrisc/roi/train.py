@@ -22,8 +22,16 @@ from torch import nn
 
 from lrisc.errors import InputError, LriscError
 from lrisc.evaluation.lpips import Lpips
+from lrisc.roi.composites import Composer
 from lrisc.roi.detector import SaliencyConfig, SaliencyNet, saliency, save_detector
-from lrisc.roi.distil import MaskedSquares, open_teacher, read_masked, saliency_loss, training_batch
+from lrisc.roi.distil import (
+    MaskedSquares,
+    Shares,
+    open_teacher,
+    read_masked,
+    saliency_loss,
+    training_batch,
+)
 from lrisc.roi.measure import SaliencyFigures, saliency_figures
 from lrisc.roi.student import Student, hint_loss, hints
 from lrisc.training.draws import Draws
@@ -32,7 +40,7 @@ from lrisc.training.state import STATE_FILE, Progress, load_state, read_progress
 
 logger = logging.getLogger(__name__)
 
-SIDES = ((0.5, 96), (0.8, 128), (1.0, 160))
+SIDES = ((0.3, 96), (0.5, 128), (0.85, 160), (1.0, 192))
 """Up to which share of the run crops have which side."""
 
 
@@ -47,6 +55,7 @@ class SaliencyRun:
         learning_rate: after the warm-up of 100 steps, then down to zero by cosine.
         exact_share: share of exact masks at the start.
         late_share: share of exact masks in the last third.
+        composite_share: share of pictures pasted together, where the maps allow it.
         hint_weight: of the loss that imitates AlexNet's features, see `lrisc.roi.student`; 0 needs
             no LPIPS weights.
         held_out: photographs with exact masks kept for validation.
@@ -60,6 +69,7 @@ class SaliencyRun:
     learning_rate: float = 3e-3
     exact_share: float = 0.1
     late_share: float = 0.15
+    composite_share: float = 0.4
     hint_weight: float = 3.0
     held_out: int = 60
     seed: int = 0
@@ -87,6 +97,10 @@ def train(run: SaliencyRun, teacher: MaskedSquares, exact: MaskedSquares) -> Sal
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         student = Student(SaliencyNet(SaliencyConfig()))
+    compose = Composer(teacher, learnt) if run.composite_share else None
+    if compose is not None and not compose.possible:
+        logger.warning("no composites: no background or nothing to paste among these maps")
+        compose = None
     trunk = Lpips.from_weights("alex") if run.hint_weight else None
     student.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     average = copy.deepcopy(student).eval().requires_grad_(False)
@@ -101,9 +115,10 @@ def train(run: SaliencyRun, teacher: MaskedSquares, exact: MaskedSquares) -> Sal
     saved = start
     while (at := progress.seconds / (60 * run.minutes)) < 1:
         side = next(s for end, s in SIDES if at < end)
-        share = run.late_share if at > 2 / 3 else run.exact_share
+        exact_share = run.late_share if at > 2 / 3 else run.exact_share
+        shares = Shares(exact_share, run.composite_share)
         draws = Draws(run.seed, progress.step, range(run.batch_size))
-        pictures, targets = training_batch(teacher, learnt, share, draws, side)
+        pictures, targets = training_batch(teacher, learnt, shares, draws, side, compose)
         warm_up = min((progress.step + 1) / 100, 1.0)
         for group in optimiser.param_groups:
             group["lr"] = run.learning_rate * warm_up * (1 + math.cos(math.pi * at)) / 2
