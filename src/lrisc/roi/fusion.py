@@ -11,10 +11,13 @@ from torch.nn import functional as F
 
 from lrisc.models.config import LATENT_STRIDE
 
-Steering = Literal["latent", "rate", "both"]
+Steering = Literal["latent", "rate", "both", "power"]
 """What the region's weight is multiplied into: the latent (the paper's way), the bits that the rate
-rule of Eq. 6 sees, or both."""
+rule of Eq. 6 sees, or both. ``power`` is ``rate``, and what gets more symbols gets them at more
+power, see `lrisc.link.power`."""
 STEERINGS: tuple[str, ...] = get_args(Steering)
+FUSING = frozenset({"latent", "both"})
+"""Those that weight the latent; all but ``latent`` weight the rate rule."""
 
 _SMOOTHING = 17
 _STEEPNESS = 10.0

@@ -1,6 +1,7 @@
 """Train the saliency detector: ``python -m lrisc.roi.train --masks ECSSD/train -o RUN ...``.
 
-Run it again and it goes on where it was stopped. Crops grow while it trains, because small ones
+Run it again and it goes on where it was stopped; with more ``--minutes`` than before, the learning
+rate rises again to where the longer cosine has it. Crops grow while it trains, because small ones
 cost a third; exact masks take over from the teacher's towards the end.
 """
 
@@ -189,6 +190,8 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=SaliencyRun.minutes)
     parser.add_argument("--batch-size", type=int, default=SaliencyRun.batch_size)
+    parser.add_argument("--learning-rate", type=float, default=SaliencyRun.learning_rate)
+    parser.add_argument("--hint-weight", type=float, default=SaliencyRun.hint_weight)
     parser.add_argument("--seed", type=int, default=SaliencyRun.seed)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -204,6 +207,8 @@ def main() -> int:
                 arguments.output,
                 minutes=arguments.minutes,
                 batch_size=arguments.batch_size,
+                learning_rate=arguments.learning_rate,
+                hint_weight=arguments.hint_weight,
                 seed=arguments.seed,
             ),
             teacher,

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from lrisc.link.channels import mmse, noise_variance
+from lrisc.link.power import embedding_power
 from lrisc.link.rate_control import quantise_rate, rate_scale_for, smooth_bits
 from lrisc.models.diffusion import add_noise, loss_weight
 from lrisc.models.entropy import bits, embedding_bits
 from lrisc.models.jscc import symbol_mask
 from lrisc.models.lrisc import Lrisc
-from lrisc.roi.fusion import fuse, steer_bits
+from lrisc.roi.fusion import FUSING, fuse, steer_bits
 from lrisc.training.conditions import LinkConditions, Regions
 from lrisc.training.config import LossConfig
 from lrisc.training.draws import Draws
@@ -37,7 +38,11 @@ class LinkResult:
 
 
 def cross_channel(
-    symbols: Tensor, mask: Tensor, conditions: LinkConditions, draws: Draws
+    symbols: Tensor,
+    mask: Tensor,
+    conditions: LinkConditions,
+    draws: Draws,
+    uneven: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Power normalisation, channel and equaliser on unpacked symbols, differentiable.
 
@@ -49,12 +54,18 @@ def cross_channel(
         mask: symbols that exist, (B, n, max(V)).
         conditions: SNR and fading per picture.
         draws: noise and fades.
+        uneven: pictures whose power follows their rate map, (B,) bool; none if ``None``.
 
     Returns:
         MMSE-equalised symbols, zero where none exists, same shape as ``symbols``; and SNR_i in
         dB, (B, n).
     """
-    symbols = symbols.float() * mask.unsqueeze(-1)
+    counts = mask.sum(-1)
+    amplitude = torch.ones_like(counts, dtype=torch.float32)
+    if uneven is not None:
+        amplitude = torch.where(uneven[:, None], embedding_power(counts).sqrt(), amplitude)
+    amplitude = amplitude.unsqueeze(-1)
+    symbols = symbols.float() * (mask * amplitude).unsqueeze(-1)
     sent = mask.flatten(1).sum(1).clamp(min=1)
     energy = symbols.square().flatten(1).sum(1) / sent
     s = torch.view_as_complex(symbols) * energy.clamp(min=1e-12).rsqrt()[:, None, None]
@@ -71,8 +82,9 @@ def cross_channel(
         faded = fades.gather(1, which.flatten(1).clamp(max=most - 1)).view_as(s)
         gains = torch.where(conditions.fading[:, None, None], faded, gains)
 
-    received = mmse(gains * s + noise * n0.sqrt(), gains, n0) * mask
-    counts = mask.sum(-1)
+    received = gains * s + noise * n0.sqrt()
+    gains = gains * amplitude
+    received = mmse(received, gains, n0) * mask
     snr = ((gains.abs().square() / n0) * mask).sum(-1) / counts.clamp(min=1)
     snr = torch.where(counts > 0, snr, 1 / n0.squeeze(-1))
     return torch.view_as_real(received), 10 * snr.clamp(min=1e-3).log10()
@@ -128,7 +140,10 @@ def send(
     levels = rate_levels(likelihood, conditions, model.config.rate_values, regions)
     mask = symbol_mask(levels.flatten(1), model.config.rate_values)
     symbols = model.jscc_encoder(latent, levels, conditions.snr_db, adapt=adapt)
-    received, snr_db = cross_channel(symbols, mask, conditions, draws)
+    uneven = None
+    if regions is not None and regions.steering == "power":
+        uneven = regions.gamma < 1
+    received, snr_db = cross_channel(symbols, mask, conditions, draws, uneven)
     estimate = model.jscc_decoder(received, levels, snr_db, adapt=adapt).float()
     return LinkResult(estimate, levels, mask.flatten(1).sum(1))
 
@@ -170,7 +185,7 @@ def training_loss(
     """
     b, _, height, width = image.shape
     latent = model.analysis(image).float()
-    if regions is not None and regions.steering != "rate":
+    if regions is not None and regions.steering in FUSING:
         latent = fuse(latent, regions.mask, regions.gamma)
     grid = latent.shape[-2:]
     hyper = (model.config.hyper_channels, -(-grid[0] // 4), -(-grid[1] // 4))
