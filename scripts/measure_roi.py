@@ -1,7 +1,8 @@
 """What a region of interest gains, at equal total CBR, over a folder of pictures.
 
     python scripts/measure_roi.py FOLDER [--roi auto] [--cbr 0.017 1/48] [--strength 0.5]
-        [--steering latent rate both] [--snr 10] [--model compact] [--limit 24] [--csv ROWS.csv]
+        [--steering latent rate both power] [--snr 10] [--model compact] [--limit 24]
+        [--csv ROWS.csv]
 
 Every picture is sent without the region and with it; both are measured inside and outside of it.
 Prints a line per setting: means over the pictures that have a region and no outage. ROI may also be
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("--roi", default="auto")
     parser.add_argument("--cbr", nargs="+", default=["0.017", "1/48"])
     parser.add_argument("--strength", nargs="+", type=float, default=[0.5])
-    parser.add_argument("--steering", nargs="+", default=["rate"], choices=STEERINGS)
+    parser.add_argument("--steering", nargs="+", default=["power"], choices=STEERINGS)
     parser.add_argument("--snr", type=float, default=10.0)
     parser.add_argument("--model", default="compact")
     parser.add_argument("--seed", type=int, default=0)

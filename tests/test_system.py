@@ -12,7 +12,9 @@ import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError, OutageError
 from lrisc.link.channels import Received
-from lrisc.link.frame import HEADER_SYMBOLS, PILOT_SYMBOLS
+from lrisc.link.frame import HEADER_SYMBOLS, PILOT_SYMBOLS, Header, parse_body, parse_header
+from lrisc.link.power import embedding_power
+from lrisc.roi.fusion import Steering
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,7 @@ def test_region_of_interest_moves_symbols(tiny: LoadedCheckpoint) -> None:
     assert boxed.report["cbr"] == pytest.approx(plain.report["cbr"], rel=0.01)
 
 
-@pytest.mark.parametrize("steering", ["latent", "rate", "both"])
+@pytest.mark.parametrize("steering", ["latent", "rate", "both", "power"])
 def test_every_steering_favours_the_region(tiny: LoadedCheckpoint, steering: str) -> None:
     image = picture(256, 256)
     results = [
@@ -109,6 +111,53 @@ def test_every_steering_favours_the_region(tiny: LoadedCheckpoint, steering: str
     ratios = [r.report["symbols_inside"] / r.report["symbols_outside"] for r in results]
     assert ratios == sorted(ratios)
     assert ratios[-1] > (1.05 if steering == "latent" else 2) * ratios[0]
+
+
+def test_power_follows_the_rate_map_only_where_asked(tiny: LoadedCheckpoint) -> None:
+    """The header says so, the frame keeps unit power, and the region's symbols get more of it."""
+    image, transmitter = picture(256, 256), lrisc.Transmitter(tiny)
+
+    def encode(steering: Steering, strength: float) -> tuple[Header, torch.Tensor, np.ndarray]:
+        frame = transmitter.encode(
+            image, 10, 1 / 24, "0,0,128,128", strength, roi_steering=steering
+        )
+        assert float(frame.symbols.abs().square().mean()) == pytest.approx(1, abs=1e-5)
+        sent = lrisc.channel("awgn", 60)(frame)
+        header = parse_header(sent)
+        return header, parse_body(sent, header)[1].symbols.abs().square(), frame.rate_map
+
+    flags = {("power", 0.4): 1, ("power", 1.0): 0, ("rate", 0.4): 0, ("both", 0.4): 0}
+    for (steering, strength), flag in flags.items():
+        assert encode(steering, strength)[0].power_index == flag
+    (_, even, counts), (_, uneven, same) = encode("rate", 0.4), encode("power", 0.4)
+    assert np.array_equal(counts, same)
+    owner = torch.from_numpy(np.repeat(np.arange(counts.size), counts.ravel()))
+    ratio = torch.zeros(counts.size).index_add(0, owner, uneven / even.clamp(min=1e-9))
+    ratio = ratio / torch.from_numpy(counts.ravel()).clamp(min=1)
+    power = embedding_power(torch.from_numpy(counts.ravel()))
+    sent = torch.from_numpy(counts.ravel() > 0)
+    factor = (ratio / power)[sent]
+    assert float(factor.max() / factor.min()) < 1.1
+
+
+def test_uneven_power_is_undone_at_the_receiver(tiny: LoadedCheckpoint) -> None:
+    """Without noise, the receiver's picture hardly depends on how power was shared."""
+    image = picture(128, 128)
+    even, uneven = (
+        lrisc.transmit(
+            image,
+            60,
+            1 / 24,
+            model=tiny,
+            roi="0,0,64,64",
+            roi_strength=0.4,
+            roi_steering=steering,  # type: ignore[arg-type]
+        ).reconstruction
+        for steering in ("rate", "power")
+    )
+    assert even is not None
+    difference = np.asarray(even, float) - np.asarray(uneven, float)
+    assert 0 < np.abs(difference).mean() < 2
 
 
 def test_the_report_tells_inside_from_outside(tiny: LoadedCheckpoint) -> None:

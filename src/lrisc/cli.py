@@ -71,7 +71,7 @@ StrengthOption = Annotated[
 ]
 SteeringOption = Annotated[
     str | None,
-    typer.Option("--roi-steering", help="What gamma weights: latent, rate or both."),
+    typer.Option("--roi-steering", help="What gamma weights: latent, rate, both or power."),
 ]
 StepsOption = Annotated[int, typer.Option("--steps", help="Diffusion steps.")]
 ModelOption = Annotated[str, typer.Option("--model", help="Name, folder or Hugging Face id.")]

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,11 @@ from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels
 from lrisc.link.channels import Received, effective_snr_db
 from lrisc.link.frame import Frame, Header, parse_body, parse_header, rate_scale_to_index
+from lrisc.link.power import embedding_power
 from lrisc.link.rate_control import BudgetError, RateController, RateDecision, smooth_bits
 from lrisc.models.config import LATENT_STRIDE
 from lrisc.models.jscc import symbol_mask
-from lrisc.roi.fusion import STEERINGS, Steering, fuse, steer_bits
+from lrisc.roi.fusion import FUSING, STEERINGS, Steering, fuse, steer_bits
 from lrisc.roi.masks import RoiLike, region_mask
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ FADING_MARGIN_DB = 4.0
 Measured: at 5 and 10 dB no rate map of 40 was lost with 2 dB and more, at 15 dB none with 4 dB."""
 DEFAULT_ROI_STRENGTH = 0.5
 """gamma: weight of the background when a region is given; smaller favours the region more."""
-DEFAULT_ROI_STEERING: Steering = "rate"
+DEFAULT_ROI_STEERING: Steering = "power"
 """What gamma weights; measured in docs/roi.md."""
 
 
@@ -105,7 +106,7 @@ class Transmitter:
             margin_db: protect the rate map for an SNR this much lower, for fading channels.
             stopwatch: collects the seconds per part.
             roi_steering: what the region's weight is multiplied into, ``latent``, ``rate`` (the
-                bits of the rate rule) or ``both``.
+                bits of the rate rule), ``both``, or ``power`` (``rate``, and the power follows).
 
         Returns:
             The symbols and their accounting.
@@ -132,7 +133,7 @@ class Transmitter:
             gamma = torch.tensor([roi_strength])
             if mask is not None:
                 inside = pad_to_multiple(mask[None, None], config.multiple)
-                if roi_steering != "rate":
+                if roi_steering in FUSING:
                     latent = fuse(latent, inside, gamma)
             bits = smooth_bits(self.checkpoint.model.embedding_bits(latent))
             if inside is not None and roi_steering != "latent":
@@ -144,6 +145,9 @@ class Transmitter:
             designed_for = torch.tensor([float(np.clip(snr_db, *ENCODER_SNR_DB))])
             symbols = self.checkpoint.model.jscc_encoder(latent, levels, designed_for)
             mask_sent = symbol_mask(levels.flatten(1), config.rate_values)
+            uneven = inside is not None and roi_steering == "power" and roi_strength < 1
+            if uneven:
+                symbols = symbols * embedding_power(mask_sent.sum(-1)).sqrt()[..., None, None]
             payload = torch.view_as_complex(symbols[mask_sent].float().contiguous())
         header = Header(
             height=height,
@@ -153,6 +157,7 @@ class Transmitter:
             payload_symbols=decision.payload_symbols,
             rate_scale_index=rate_scale_to_index(decision.rate_scale),
             mcs_index=decision.mcs.index,
+            power_index=int(uneven),
         )
         with watch.part("fec_encoder"):
             rate_map = np.array(config.rate_values)[decision.levels]
@@ -227,7 +232,7 @@ class Receiver:
                     f"the frame was made with checkpoint {header.checkpoint_id:04x}, "
                     f"this is {self.checkpoint.checkpoint_id:04x}: choose the same with --model"
                 )
-            side_info_bits, payload, snr_linear = parse_body(received, header)
+            side_info_bits, body = parse_body(received, header)
             grid = tuple(
                 -(-side // model.config.multiple) * model.config.multiple // LATENT_STRIDE
                 for side in (header.height, header.width)
@@ -237,9 +242,13 @@ class Receiver:
         if int(sent.sum()) != header.payload_symbols:
             raise InputError("the frame's rate map and payload do not fit together")
         with watch.part("jscc_decoder"), torch.no_grad():
+            counts = sent[0].sum(1)
+            if header.power_index:
+                amplitudes = embedding_power(counts).sqrt().repeat_interleave(counts)
+                body = replace(body, gains=body.gains * amplitudes)
             symbols = torch.zeros(*sent.shape, 2)
-            symbols[sent] = torch.view_as_real(payload)
-            snr_db = effective_snr_db(snr_linear, sent[0].sum(1)).clamp(*DECODER_SNR_DB)
+            symbols[sent] = torch.view_as_real(body.equalised())
+            snr_db = effective_snr_db(body.snr_linear(), counts).clamp(*DECODER_SNR_DB)
             latent = model.jscc_decoder(symbols, levels, snr_db[None])
         with watch.part("diffusion_decoder"), torch.no_grad():
             # A stream of its own: the channel's noise may come from the same seed.

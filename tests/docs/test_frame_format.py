@@ -24,7 +24,7 @@ from lrisc.checkpoint import LoadedCheckpoint
 MCS = [(2, 1, 5), (2, 1, 3), (2, 1, 2), (2, 2, 3)]
 MCS += [(4, 1, 2), (4, 2, 3), (4, 3, 4), (6, 2, 3), (6, 3, 4)]
 FIELDS = {"version": 4, "height": 12, "width": 12, "checkpoint": 16}
-FIELDS |= {"map_bits": 20, "payload": 24, "scale": 8, "mcs": 4}
+FIELDS |= {"map_bits": 20, "payload": 24, "scale": 7, "power": 1, "mcs": 4}
 
 
 def block_symbols(n: int, mcs: int) -> int:
@@ -113,7 +113,7 @@ def test_a_receiver_from_the_page_alone(
     header: dict[str, int] = {}
     for name, width in FIELDS.items():
         header[name], text = int(text[:width], 2), text[width:]
-    assert (header["version"], header["height"] + 1, header["width"] + 1) == (1, 130, 200)
+    assert (header["version"], header["height"] + 1, header["width"] + 1) == (2, 130, 200)
     assert header["checkpoint"] == tiny.checkpoint_id
 
     side = block_symbols(header["map_bits"], header["mcs"])

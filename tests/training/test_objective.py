@@ -64,6 +64,24 @@ def test_channel_physics(snr_db: float, fading: bool) -> None:
     assert bool((received[~mask] == 0).all())
 
 
+def test_uneven_power_on_the_channel() -> None:
+    """An embedding with power p has SNR p/N0, the image keeps unit power, the scale comes back."""
+    draws = Draws(0, 0, range(2))
+    counts = torch.tensor([[8] * 64 + [32] * 64 + [0]]).expand(2, -1)
+    mask = torch.arange(32) < counts.unsqueeze(-1)
+    symbols = 3 * draws.normal("symbols", (129, 32, 2))
+    uneven = torch.tensor([True, False])
+    received, seen = cross_channel(symbols, mask, fixed_link(2, 10.0, 1 / 24), draws, uneven)
+    power = torch.tensor([8.0, 32.0]) * 40 / (8**2 + 32**2)
+    expected = 10 + 10 * power.log10()
+    assert seen[0, [0, 64]].allclose(expected, atol=1e-4)
+    assert seen[0, 128] == seen[1, 0] == 10
+    unit = symbols / 18**0.5  # of Gaussian parts of deviation 3
+    error = ((received - unit).square().sum(-1) * mask).sum(-1) / mask.sum(-1)
+    groups = error[0, :128].view(2, 64).mean(1)
+    assert groups.allclose(0.1 / (power + 0.1), rtol=0.12)
+
+
 def test_budgets_and_fixed_beta() -> None:
     values = PRESETS["tiny"].rate_values
     likelihood = Draws(0, 0, range(3)).uniform("p", (48, 8, 8)).clamp(min=1e-6)
@@ -75,7 +93,7 @@ def test_budgets_and_fixed_beta() -> None:
     assert 0.2 * float(bits) * 0.9 < int(sent[1]) < 0.2 * float(bits) * 1.4
 
 
-@pytest.mark.parametrize("steering", ["latent", "rate", "both"])
+@pytest.mark.parametrize("steering", ["latent", "rate", "both", "power"])
 def test_a_region_takes_symbols_from_its_background(steering: Steering) -> None:
     """At the same budget; the paper's way leaves the rule alone and changes the latent."""
     values = PRESETS["tiny"].rate_values

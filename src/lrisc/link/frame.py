@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lrisc.errors import InputError, OutageError
 from lrisc.link import fec
-from lrisc.link.channels import Received, mmse
+from lrisc.link.channels import Received
 from lrisc.link.header import (
     HEADER_BITS,
     HEADER_SYMBOLS,
@@ -185,17 +185,16 @@ def parse_header(received: Received) -> Header:
     return header
 
 
-def parse_body(received: Received, header: Header) -> tuple[Bits, Tensor, Tensor]:
-    """Decode the side information and equalise the payload.
+def parse_body(received: Received, header: Header) -> tuple[Bits, Received]:
+    """Decode the side information and take out the payload.
 
     Args:
         received: the whole frame; symbols beyond its end are ignored.
         header: from ``parse_header``.
 
     Returns:
-        side information bits, uint8 (side_info_bits,); MMSE-equalised payload, complex64
-        (payload_symbols,), as the JSCC encoder's unit-power symbols; their linear SNR
-        |h|^2/N0, float32 (payload_symbols,).
+        side information bits, uint8 (side_info_bits,); the payload's (payload_symbols,) with
+        gains from unit power, so that equalised it is on the JSCC encoder's scale.
 
     Raises:
         OutageError: the side information fails its CRC.
@@ -213,8 +212,7 @@ def parse_body(received: Received, header: Header) -> tuple[Bits, Tensor, Tensor
         ) from error
     # The scale of the frame depends only on what is decoded by now, so the frame need not tell it.
     payload_gains = gains[side:] * _scale(header, fec.encode(bits, header.mcs))
-    payload = mmse(symbols[side:], payload_gains, n0)
-    return bits, payload, payload_gains.abs().square() / n0
+    return bits, Received(symbols[side:], payload_gains, n0)
 
 
 def _arrange(header: Header, side_info: Tensor, payload: Tensor) -> Tensor:

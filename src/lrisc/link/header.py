@@ -11,7 +11,7 @@ from lrisc.link import fec
 
 Bits = npt.NDArray[np.uint8]
 
-VERSION = 1
+VERSION = 2
 PILOT_SYMBOLS = 32
 
 # Width in bits of each header field, in sending order; height and width are sent minus one.
@@ -22,7 +22,8 @@ _FIELD_BITS = {
     "checkpoint_id": 16,
     "side_info_bits": 20,
     "payload_symbols": 24,
-    "rate_scale_index": 8,
+    "rate_scale_index": 7,
+    "power_index": 1,
     "mcs_index": 4,
 }
 _SENT_MINUS_ONE = ("height", "width")
@@ -37,17 +38,17 @@ _SCALE_LOG2 = (-12.0, 4.0)
 
 
 def rate_scale_to_index(rate_scale: float) -> int:
-    """Nearest of 256 rate scales spaced evenly in log2 from 2^-12 to 2^4 (steps of 4.4 %)."""
+    """Nearest of 128 rate scales spaced evenly in log2 from 2^-12 to 2^4 (steps of 9.1 %)."""
     low, high = _SCALE_LOG2
     if not (math.isfinite(rate_scale) and rate_scale > 0):
         raise InputError(f"a rate scale must be positive, not {rate_scale}")
-    return min(255, max(0, round((math.log2(rate_scale) - low) / (high - low) * 255)))
+    return min(127, max(0, round((math.log2(rate_scale) - low) / (high - low) * 127)))
 
 
 def index_to_rate_scale(index: int) -> float:
     """Inverse of ``rate_scale_to_index``."""
     low, high = _SCALE_LOG2
-    return 2.0 ** (low + index / 255 * (high - low))
+    return 2.0 ** (low + index / 127 * (high - low))
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Header:
         side_info_bits: length of the coded rate map.
         payload_symbols: complex symbols of the JSCC encoder.
         rate_scale_index: see ``rate_scale_to_index``.
+        power_index: 0 for equal power throughout, 1 where it follows the rate map, see
+            `lrisc.link.power`.
         mcs_index: scheme of the side information.
         version: of this format.
     """
@@ -71,6 +74,7 @@ class Header:
     payload_symbols: int
     rate_scale_index: int
     mcs_index: int
+    power_index: int = 0
     version: int = VERSION
 
     @property

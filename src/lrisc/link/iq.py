@@ -126,7 +126,7 @@ def estimate_channel(symbols: Tensor) -> Received:
     known = preamble(header)
     second = _estimate(symbols[: known.numel()], known).constrained(power, frame.numel())
     try:
-        side_info_bits, _, _ = parse_body(second.received(symbols), header)
+        side_info_bits, _ = parse_body(second.received(symbols), header)
     except OutageError:
         # Still the best estimate there is; whoever needs the side information meets the outage.
         return second.received(symbols)
