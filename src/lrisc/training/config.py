@@ -117,7 +117,7 @@ class RoiConfig:
         gamma: smallest and largest weight of the background, uniform.
         detector_fraction: share of those masks that are the detector's rather than random.
         steering: what gamma weights, see `lrisc.roi.fusion.Steering`; ``latent`` is the paper's
-            way, ``rate`` what the transmitter does unless told otherwise.
+            way, ``power`` what the transmitter does unless told otherwise.
     """
 
     fraction: float = 0.0
