@@ -1,6 +1,6 @@
 """What a region of interest gains, at equal total CBR, over a folder of pictures.
 
-    python scripts/measure_roi.py FOLDER [--roi auto] [--cbr 0.017 1/48] [--strength 0.5]
+    python scripts/measure_roi.py FOLDER [--roi auto] [--cbr 0.017 1/48] [--strength 0.45]
         [--steering latent rate both power] [--snr 10] [--model compact] [--limit 24]
         [--csv ROWS.csv]
 
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--roi", default="auto")
     parser.add_argument("--cbr", nargs="+", default=["0.017", "1/48"])
-    parser.add_argument("--strength", nargs="+", type=float, default=[0.5])
+    parser.add_argument("--strength", nargs="+", type=float, default=[lrisc.system.DEFAULT_ROI_STRENGTH])
     parser.add_argument("--steering", nargs="+", default=["power"], choices=STEERINGS)
     parser.add_argument("--snr", type=float, default=10.0)
     parser.add_argument("--model", default="compact")
