@@ -24,6 +24,7 @@ from lrisc.evaluation.region import region_quality, region_symbols
 from lrisc.images import load_image
 from lrisc.roi.fusion import STEERINGS
 from lrisc.roi.masks import region_mask
+from lrisc.system import DEFAULT_ROI_STRENGTH
 
 QUALITY = ("psnr_inside_db", "psnr_outside_db", "lpips_inside", "lpips_outside")
 SYMBOLS = ("symbols_inside", "symbols_outside")
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--roi", default="auto")
     parser.add_argument("--cbr", nargs="+", default=["0.017", "1/48"])
-    parser.add_argument("--strength", nargs="+", type=float, default=[lrisc.system.DEFAULT_ROI_STRENGTH])
+    parser.add_argument("--strength", nargs="+", type=float, default=[DEFAULT_ROI_STRENGTH])
     parser.add_argument("--steering", nargs="+", default=["power"], choices=STEERINGS)
     parser.add_argument("--snr", type=float, default=10.0)
     parser.add_argument("--model", default="compact")
