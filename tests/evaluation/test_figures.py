@@ -12,6 +12,7 @@ from lrisc.errors import InputError
 from lrisc.evaluation.figures import draw_all
 from lrisc.evaluation.figures.means import means
 from lrisc.evaluation.figures.reference import load_curves
+from lrisc.evaluation.figures.sheets import _stems
 from lrisc.evaluation.figures.style import display_name, fraction, looks
 from lrisc.evaluation.results import ResultsFolder, Row
 
@@ -43,7 +44,9 @@ def results(
                     folder.append(one)
                     if image == "a.png" and cbr == 1 / 48:
                         paths = [folder.picture_path(one.key, ".png"), folder.source_path(image)]
-                        paths += [folder.source_path(image, "roi")] * (scheme == "lrisc-roi")
+                        paths += [folder.picture_path(one.key, ".roi.png")] * (
+                            scheme == "lrisc-roi"
+                        )
                         for kept in paths:
                             kept.parent.mkdir(parents=True, exist_ok=True)
                             Image.fromarray(rng.integers(0, 256, (64, 96, 3), np.uint8)).save(kept)
@@ -77,6 +80,32 @@ def test_all_figures_and_their_data(tmp_path: Path) -> None:
     assert (mine["pictures"], mine["missing"]) == ("1", "1")
     published = {(r["scheme"], r["psnr_db"]) for r in data if r["source"] != "measured"}
     assert ("DeepJSCC", "27.45") in published
+
+
+def test_the_sheet_of_a_region_measures_both_pictures_inside_and_outside(tmp_path: Path) -> None:
+    folder = results(tmp_path / "r")
+    for one in folder.rows():
+        mask = np.zeros((64, 96, 3), np.uint8)
+        mask[16:48, 16:64] = 255
+        path = folder.picture_path(one.key, ".roi.png")
+        if path.exists():
+            Image.fromarray(mask).save(path)
+    sheet = next(p for p in draw_all(folder.path, tmp_path / "f") if p.name.startswith("roi_a"))
+    with sheet.with_suffix(".csv").open() as file:
+        favoured, plain = csv.DictReader(file)
+    assert (favoured["scheme"], plain["scheme"]) == ("lrisc-roi", "lrisc")
+    source = np.asarray(Image.open(folder.source_path("a.png")), float)[16:48, 16:64]
+    for data in (favoured, plain):
+        row = next(r for r in folder.rows() if r.scheme == data["scheme"] and r.image == "a.png")
+        shown = np.asarray(Image.open(folder.picture_path(row.key, ".png")), float)[16:48, 16:64]
+        expected = 10 * np.log10(255**2 / ((source - shown) ** 2).mean())
+        assert float(data["psnr_inside_db"]) == pytest.approx(expected, abs=0.01)
+        assert float(data["symbols_inside"]) == pytest.approx(np.eye(4, 6)[1:3, 1:4].mean() * 9)
+
+
+def test_pictures_of_one_stem_have_figures_of_their_own(tmp_path: Path) -> None:
+    rows = [row("mine", image, 0.0, 1 / 48) for image in ("a.png", "a.jpg", "b.png")]
+    assert _stems(rows) == {"a.png": "a-png", "a.jpg": "a-jpg", "b.png": "b"}
 
 
 def test_without_lpips_and_without_reference(tmp_path: Path) -> None:

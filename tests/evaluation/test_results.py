@@ -40,6 +40,20 @@ def test_rows_come_back(folder: ResultsFolder) -> None:
     assert (folder.path / ROWS_FILE).read_text().splitlines()[0] == ",".join(COLUMNS)
 
 
+@pytest.mark.parametrize("image", ["b  c.png", " a.png", 'ä, "b".png'])
+def test_names_come_back_as_they_are(folder: ResultsFolder, image: str) -> None:
+    folder.append(replace(ROW, image=image))
+    assert [row.key for row in folder.rows()] == [replace(ROW, image=image).key]
+
+
+def test_every_picture_has_a_file_of_its_own(folder: ResultsFolder) -> None:
+    names = ("a b.png", "a_b.png", "a  b.png", "ä.png", "ö.png", "a.png")
+    assert len({folder.source_path(name) for name in names}) == len(names)
+    keys = [replace(ROW, image=name).key for name in names]
+    assert len({folder.picture_path(key, ".png") for key in keys}) == len(names)
+    assert folder.source_path("a.png").name == "a.png.png"
+
+
 def test_a_folder_that_cannot_be_locked_is_told(tmp_path: Path) -> None:
     (tmp_path / ".lock").mkdir()
     with pytest.raises(UnwritableError, match="cannot write to"):

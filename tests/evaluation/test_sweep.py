@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +10,16 @@ import pytest
 from PIL import Image
 from tests.conftest import picture
 
-from lrisc import cli
+from lrisc import cli, system
 from lrisc.errors import InputError
 from lrisc.evaluation.measuring import scheme_of
 from lrisc.evaluation.plan import Sweep, find_pictures, seed_of
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
 from lrisc.evaluation.schemes import Options, create_scheme, scheme_names
 from lrisc.evaluation.sweep import run
+from lrisc.evaluation.workers import _still_pending
 from lrisc.images import to_pil
+from lrisc.roi import detectors
 
 PLUGIN = "tests.evaluation.grey_scheme"
 
@@ -215,14 +218,70 @@ def test_our_own_schemes(pictures: Path, tmp_path: Path, tiny_folder: Path) -> N
     assert rows["bpg-ldpc:qpsk-2/3", 10.0].status == "sent"
     assert rows[ours[0], 10.0].status == "sent"
     assert folder.picture_path(rows[ours[0], 10.0].key, ".rate.npy").exists()
-    assert folder.source_path("p0.png", "roi").exists()
     favoured = rows[ours[1], 10.0]
+    assert folder.picture_path(favoured.key, ".roi.png").exists()
     assert favoured.symbols_inside is not None
     assert favoured.symbols_outside is not None
     assert favoured.symbols_inside > favoured.symbols_outside
     assert None not in (favoured.psnr_inside_db, favoured.psnr_outside_db)
     assert rows[ours[0], 10.0].symbols_inside is None
     assert rows["bpg-ldpc", 10.0].psnr_inside_db is None
+
+
+def test_what_a_region_depends_on_is_told_apart(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fingerprint() -> str:
+        return create_scheme(f"lrisc-roi:{tiny_folder}", Options(roi="auto")).fingerprint
+
+    before = fingerprint()
+    assert "steering power" in before
+    monkeypatch.setattr(detectors, "detector_version", lambda name: "another")
+    changed = fingerprint()
+    assert changed != before
+    monkeypatch.setattr(system, "DEFAULT_ROI_STEERING", "rate")
+    assert fingerprint() != changed
+
+
+def test_a_plugin_in_the_working_directory(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Path(__file__).with_name("grey_scheme.py").read_text()
+    (tmp_path / "my_scheme.py").write_text(source.replace('"grey"', '"mine"'))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    what = ["--schemes", "mine", "--plugin", "my_scheme", "--jobs", 1, "--snr", 0, "--cbr", "1/48"]
+    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "r") == 0
+
+
+def test_a_region_without_a_scheme_for_it_is_warned_of(
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    what = grey("--snr", 0, "--cbr", "1/48", "--roi", "auto")
+    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "r") == 0
+    told = capsys.readouterr()
+    assert "--roi is for the scheme lrisc-roi" in " ".join((told.out + told.err).split())
+
+
+def test_a_worker_s_error_ends_the_sweep() -> None:
+    class Slow(Future[None]):
+        """Fails between two looks at it."""
+
+        looks = 0
+
+        def done(self) -> bool:
+            self.looks += 1
+            if self.looks == 2:
+                self.set_exception(ValueError("lost"))
+            return self.looks > 1
+
+    slow = Slow()
+    assert _still_pending({slow}) == {slow}
+    with pytest.raises(ValueError, match="lost"):
+        _still_pending({slow})
 
 
 def test_masks_by_the_picture_s_name(pictures: Path, tmp_path: Path, tiny_folder: Path) -> None:

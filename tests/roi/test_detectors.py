@@ -1,4 +1,5 @@
 import sys
+from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import Any
 
@@ -68,6 +69,18 @@ def test_installed_packages_can_offer_detectors(monkeypatch: pytest.MonkeyPatch)
     assert find_detector("detector:mine")(torch.ones(3, 4, 5)).shape == (4, 5)
     with pytest.raises(InputError, match="detector other; installed: mine"):
         find_detector("detector:other")
+
+
+def test_a_detector_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("mine", "no_such_module:detect", "lrisc.detectors")
+    monkeypatch.setattr(detectors, "entry_points", lambda group: [entry])
+    with pytest.raises(InputError, match="mine cannot be loaded: No module named"):
+        find_detector("detector:mine")
+    assert detectors.detector_version("detector:mine") == "unknown"
+
+
+def test_our_own_detector_is_told_by_its_weights() -> None:
+    assert len(detectors.detector_version("auto")) == 16
 
 
 def test_unknown_kinds() -> None:

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -48,6 +49,16 @@ def test_a_detectors_map_is_checked() -> None:
         region_mask(lambda _: torch.zeros(100, 50), BLANK)
     with pytest.raises(InputError, match="the detector's map must hold"):
         region_mask(lambda _: torch.full((50, 100), 3.0), BLANK)
+
+
+def test_a_detector_that_fails_is_told_and_arrays_will_do() -> None:
+    picture = torch.zeros(3, 64, 80)
+    mask = region_mask(lambda _: np.eye(64, 80), picture)  # type: ignore[arg-type,return-value]
+    assert mask is not None
+    assert mask.dtype == torch.float32
+    for bad in (lambda _: 1 / 0, lambda _: "no map"):
+        with pytest.raises(InputError, match=r"the detector failed: (Zero|Value|Type)"):
+            region_mask(bad, picture)  # type: ignore[arg-type]
 
 
 def test_a_mask_of_nothing_is_no_region() -> None:

@@ -54,6 +54,8 @@ def evaluate_folder(
     for reason in skipped:
         console.print(f"skipped: {reason}")
     _warn_without_lpips(sweep, console)
+    if sweep.options.roi and not any(s.split(":")[0] == "lrisc-roi" for s in sweep.schemes):
+        console.print("warning: --roi is for the scheme lrisc-roi, which is not among --schemes")
     folder = ResultsFolder(output)
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
@@ -86,6 +88,10 @@ def check(sweep: Sweep, jobs: int | None, limit: int | None) -> None:
     for name, value in (("--jobs", jobs), ("--limit", limit)):
         if value is not None and value < 1:
             raise InputError(f"{name} must be at least 1, not {value}")
+    if sweep.options.roi_strength is not None:
+        from lrisc.system import check_strength
+
+        check_strength(sweep.options.roi_strength)
     if sweep.keep < 0:
         raise InputError(f"--keep must be 0 or more, not {sweep.keep}")
 

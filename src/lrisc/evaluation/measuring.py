@@ -122,7 +122,7 @@ def _keep_delivery(
         write_atomically(folder.picture_path(row_key, ".rate.npy"), kept.getvalue())
     if delivery.roi_mask is not None:
         mask = torch.from_numpy(np.asarray(delivery.roi_mask, dtype=np.float32))
-        _keep(folder.source_path(row_key[1], "roi"), mask.expand(3, -1, -1))
+        _keep(folder.picture_path(row_key, ".roi.png"), mask.expand(3, -1, -1))
 
 
 def _keep(path: Path, pixels: torch.Tensor) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -149,7 +150,7 @@ class ResultsFolder:
         except FileNotFoundError as error:
             raise InputError(
                 f"{self.path} is no results folder: {INFO_FILE} is missing; "
-                "make one with lrisc evaluate"
+                "lrisc evaluate makes one in a new or empty folder"
             ) from error
         except (OSError, ValueError) as error:
             raise InputError(f"cannot read {self.path / INFO_FILE}: {error}") from error
@@ -226,9 +227,9 @@ class ResultsFolder:
         name = f"{image}_{channel}_{snr_db}dB_{float(cbr):.6f}{suffix}"
         return self.path / "pictures" / _slug(scheme) / _slug(name)
 
-    def source_path(self, image: str, kind: str = "source") -> Path:
-        """Where a source picture, or its region of interest, is kept."""
-        return self.path / "pictures" / kind / _slug(f"{image}.png")
+    def source_path(self, image: str) -> Path:
+        """Where a source picture is kept."""
+        return self.path / "pictures" / "source" / _slug(f"{image}.png")
 
     def _begun(self) -> bool:
         return any((self.path / name).exists() for name in (INFO_FILE, ROWS_FILE))
@@ -264,7 +265,8 @@ def _cell(name: str, value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float | int):
         return f"{value:.{_DIGITS[name]}f}" if name in _DIGITS else f"{value:.10g}"
-    return " ".join(str(value).split())
+    # A name stays as it is: the key of a row that is read must be that of the row to compute.
+    return " ".join(str(value).split()) if name == "note" else str(value)
 
 
 def _parse(cells: list[str]) -> Row:
@@ -297,4 +299,10 @@ def _seek_past_last_row(file: BinaryIO) -> None:
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.+-]+", "_", name)
+    """A file name; what had to be replaced is told apart by a hash."""
+    plain = re.sub(r"[^A-Za-z0-9._+-]+", "_", name)
+    if plain == name:
+        return name
+    stem, dot, suffix = plain.rpartition(".")
+    mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{stem}-{mark}{dot}{suffix}" if dot else f"{plain}-{mark}"

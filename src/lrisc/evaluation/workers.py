@@ -59,10 +59,10 @@ def in_processes(
 
 
 def _still_pending(futures: set[Future[None]]) -> set[Future[None]]:
-    for future in futures:
-        if future.done():
-            future.result()  # raises what went wrong there
-    return {future for future in futures if not future.done()}
+    done = {future for future in futures if future.done()}
+    for future in done:
+        future.result()  # raises what went wrong there
+    return futures - done
 
 
 @dataclass

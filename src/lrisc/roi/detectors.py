@@ -11,10 +11,12 @@ A detector is a function: a picture (3, H, W) in [0, 1] in, saliency (H, W) in [
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from importlib.resources import files
 from typing import Any
 
 import torch
@@ -53,11 +55,39 @@ def find_detector(name: str) -> Detector:
     raise InputError(f"no detector {name!r}: there are auto, rembg:MODEL and detector:NAME")
 
 
+def detector_version(name: str) -> str:
+    """What a detector's maps depend on: a hash of our own weights, or the version of a package.
+
+    Raises:
+        InputError: as `find_detector`.
+    """
+    kind, _, which = name.partition(":")
+    if kind == "auto":
+        weights = files("lrisc") / "weights" / "saliency" / "model.safetensors"
+        return hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+    if kind == "rembg":
+        try:
+            return f"rembg {version('rembg')}"
+        except PackageNotFoundError:
+            return "rembg"
+    package = _entry(which).dist
+    return "unknown" if package is None else f"{package.name} {package.version}"
+
+
 def _installed(name: str) -> Detector:
+    try:
+        detector: Detector = _entry(name).load()
+    # A package may fail to import in any way.
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"the detector {name} cannot be loaded: {_one_line(error)}") from error
+    return detector
+
+
+def _entry(name: str) -> EntryPoint:
     offered = entry_points(group=ENTRY_POINTS)
     for entry in offered:
         if entry.name == name:
-            return entry.load()
+            return entry
     names = ", ".join(sorted(entry.name for entry in offered)) or "none"
     raise InputError(f"no installed package offers the detector {name}; installed: {names}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lrisc.errors import InputError
+from lrisc.errors import InputError, LriscError
 from lrisc.images import read_picture
 from lrisc.roi.detectors import Detector, find_detector, is_detector
 
@@ -81,7 +81,15 @@ def is_box(roi: str) -> bool:
 
 def _from_detector(detect: Detector, picture: Tensor) -> Tensor | None:
     height, width = picture.shape[-2:]
-    mask = _from_tensor(detect(picture), height, width, "the detector's map")
+    try:
+        found = torch.as_tensor(detect(picture))
+    except LriscError:
+        raise
+    # It is somebody else's function and may fail in any way.
+    except Exception as error:
+        told = " ".join(str(error).split())[:200]
+        raise InputError(f"the detector failed: {type(error).__name__}: {told}") from error
+    mask = _from_tensor(found, height, width, "the detector's map")
     return mask if float(mask.max()) >= SALIENT else None
 
 

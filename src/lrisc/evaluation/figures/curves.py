@@ -130,7 +130,7 @@ def _draw_published(panel: Any, curves: Sequence[Curve], lines: dict[str, Any]) 
         x, y = zip(*curve.points, strict=True)
         panel.plot(
             x, y, color=REFERENCE_COLOUR, linestyle=lines[curve.name], linewidth=0.8,
-            marker=".", markersize=2, label=f"{curve.name}, published", zorder=1,
+            marker=".", markersize=2, label=f"{curve.name}, published (Kodak)", zorder=1,
         )  # fmt: skip
 
 

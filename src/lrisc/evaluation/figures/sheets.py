@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from lrisc.evaluation.figures.style import display_name, file_part, fraction, new_figure, save
-from lrisc.evaluation.results import ResultsFolder, Row
+from lrisc.evaluation.lpips import Backbone
+from lrisc.evaluation.region import region_quality, region_symbols
+from lrisc.evaluation.results import REGION_COLUMNS, ResultsFolder, Row
 
 _PREFERRED_SNRS = (0.0, 5.0, 10.0, 15.0)
 _COLUMNS = ("scheme", "image", "channel", "snr_db", "cbr_target", "cbr", "psnr_db", "lpips")
@@ -20,6 +25,7 @@ _PANEL = 2.4
 
 def draw_grids(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> Iterator[Path]:
     """Reconstructions over the SNR, a row per scheme: a figure per picture, channel and CBR."""
+    stems = _stems(rows)
     for (image, channel, cbr), group in _kept(folder, rows, ".png").items():
         snrs = _snrs(group)
         schemes = list(dict.fromkeys(row.scheme for row in group))
@@ -36,12 +42,13 @@ def draw_grids(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> Iter
                 used.append(row)
                 _show(panel, _picture(folder.picture_path(row.key, ".png")), _caption(row))
         figure.suptitle(_title(image, channel, cbr), fontsize=9)
-        stem = output / f"grid_{Path(image).stem}_{channel}_cbr-{file_part(cbr)}"
+        stem = output / f"grid_{stems[image]}_{channel}_cbr-{file_part(cbr)}"
         yield from save(figure, stem, _COLUMNS, map(_cells, used))
 
 
 def draw_rate_maps(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> Iterator[Path]:
     """Symbols per patch over the source: a figure per picture, channel and CBR."""
+    stems = _stems(rows)
     for (image, channel, cbr), group in _kept(folder, rows, ".rate.npy").items():
         snrs = _snrs(group)
         schemes = list(dict.fromkeys(row.scheme for row in group))
@@ -64,38 +71,78 @@ def draw_rate_maps(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> 
             shown, ax=axes, orientation="horizontal", shrink=0.6, aspect=50,
         ).set_label("complex symbols per 16×16 patch", fontsize=7.5)  # fmt: skip
         figure.suptitle(_title(image, channel, cbr), fontsize=9)
-        stem = output / f"rate-map_{Path(image).stem}_{channel}_cbr-{file_part(cbr)}"
+        stem = output / f"rate-map_{stems[image]}_{channel}_cbr-{file_part(cbr)}"
         table = [(*_cells(row), float(maps[row.key].mean()), int(maps[row.key].max()))
                  for row in used]  # fmt: skip
         yield from save(figure, stem, (*_COLUMNS, "mean_symbols", "most_symbols"), table)
 
 
 def draw_regions(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> Iterator[Path]:
-    """Source, region, rate map, reconstructions with and without: one figure per condition."""
+    """Source, region, rate map, reconstructions with and without: one figure per condition.
+
+    Both reconstructions are measured inside and outside of the same region, from what was kept.
+    """
+    stems = _stems(rows)
+    backbone: Backbone = "vgg" if folder.info()["settings"].get("lpips") == "vgg" else "alex"
     for (image, channel, cbr), group in _kept(folder, rows, ".png").items():
-        if not folder.source_path(image, "roi").exists():
-            continue
         for row in (r for r in group if r.scheme.split(":")[0] == "lrisc-roi"):
+            if not folder.picture_path(row.key, ".roi.png").exists():
+                continue
             other = row.scheme.replace("lrisc-roi", "lrisc", 1)
             plain = next((r for r in group if (r.scheme, r.snr_db) == (other, row.snr_db)), None)
             figure, axes = _panels(folder, image, 1, 4 if plain is None else 5)
             panels = list(axes[0])
+            region = _picture(folder.picture_path(row.key, ".roi.png"))
+            mask = torch.from_numpy(np.asarray(region.convert("L"), np.float32) / 255)
             _show(panels[0], _picture(folder.source_path(image)), "(a) source")
-            _show(panels[1], _picture(folder.source_path(image, "roi")), "(b) region of interest")
+            _show(panels[1], region, "(b) region of interest")
             rate_map = _rate_map(folder, row)
             _overlay(panels[2], folder, image, rate_map, int(rate_map.max()))
             panels[2].set_title("(c) rate map", fontsize=7.5)
-            caption = f"(d) with region\n{_caption(row)}"
-            _show(panels[3], _picture(folder.picture_path(row.key, ".png")), caption)
-            if plain is not None:
-                caption = f"(e) without\n{_caption(plain)}"
-                _show(panels[4], _picture(folder.picture_path(plain.key, ".png")), caption)
+            table: list[tuple[Any, ...]] = []
+            shown = [(row, "(d) with region")] + ([(plain, "(e) without")] if plain else [])
+            for panel, (one, name) in zip(panels[3:], shown, strict=True):
+                picture = _picture(folder.picture_path(one.key, ".png"))
+                found: dict[str, float | None] = dict.fromkeys(REGION_COLUMNS)
+                if not one.outage:
+                    source = _picture(folder.source_path(image))
+                    found |= region_quality(source, picture, mask, backbone)
+                    found |= region_symbols(_rate_map(folder, one), mask)
+                _show(panel, picture, "\n".join((name, _caption(one), *_inside_outside(found))))
+                table.append((*_cells(one), *(found[column] for column in REGION_COLUMNS)))
             figure.suptitle(_title(image, channel, cbr), fontsize=9)
             stem = (
-                output / f"roi_{Path(image).stem}_{channel}_{row.snr_db:g}dB_cbr-{file_part(cbr)}"
+                output / f"roi_{stems[image]}_{channel}_{row.snr_db:g}dB_cbr-{file_part(cbr)}"
+                f"{_variant(row.scheme)}"
             )
-            used = [row] if plain is None else [row, plain]
-            yield from save(figure, stem, _COLUMNS, map(_cells, used))
+            yield from save(figure, stem, (*_COLUMNS, *REGION_COLUMNS), table)
+
+
+def _inside_outside(found: dict[str, float | None]) -> list[str]:
+    """Two lines of a caption; what was not measured is left out."""
+    lines: list[str] = []
+    for where in ("inside", "outside"):
+        kinds = (
+            ("psnr_{}_db", "{:.2f} dB"), ("lpips_{}", "{:.3f}"), ("symbols_{}", "{:.1f} symbols"),
+        )  # fmt: skip
+        values = [(found[kind.format(where)], text) for kind, text in kinds]
+        told = ", ".join(text.format(value) for value, text in values if value is not None)
+        if told:
+            lines.append(f"{where}: {told}")
+    return lines
+
+
+def _stems(rows: Sequence[Row]) -> dict[str, str]:
+    """What a picture is called in file names: its stem, or its name where two share the stem."""
+    images = {row.image for row in rows}
+    shared = Counter(Path(image).stem for image in images)
+    return {i: Path(i).stem if shared[Path(i).stem] == 1 else i.replace(".", "-") for i in images}
+
+
+def _variant(scheme: str) -> str:
+    """``_checkpoint`` of ``lrisc-roi:checkpoint``, as a part of a file name."""
+    variant = scheme.partition(":")[2]
+    return "_" + re.sub(r"[^A-Za-z0-9.+-]+", "-", variant) if variant else ""
 
 
 def _kept(

@@ -17,6 +17,7 @@ A scheme gets a picture and a condition, and delivers what a receiver would show
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -169,11 +170,13 @@ def create_scheme(spec: str, options: Options) -> Scheme:
 
 
 def import_plugins(modules: tuple[str, ...]) -> None:
-    """Import modules that register schemes.
+    """Import modules that register schemes, installed or in the working directory.
 
     Raises:
         InputError: one cannot be imported.
     """
+    if modules and "" not in sys.path:
+        sys.path.insert(0, "")
     for module in modules:
         try:
             import_module(module)

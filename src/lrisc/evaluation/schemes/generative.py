@@ -11,6 +11,7 @@ from PIL import Image
 from lrisc.errors import InputError
 from lrisc.evaluation.schemes import Condition, Delivery, Options, Picture, Scheme, register
 from lrisc.images import load_image
+from lrisc.link.header import VERSION as FRAME_VERSION
 
 
 @register("lrisc")
@@ -27,8 +28,8 @@ class Generative(Scheme):
 
     @property
     def fingerprint(self) -> str:
-        """Weights and steps."""
-        return f"{self.checkpoint.sha256[:16]}, steps {self.steps}"
+        """Weights, steps and the frame's format."""
+        return f"{self.checkpoint.sha256[:16]}, steps {self.steps}, frame {FRAME_VERSION}"
 
     def region(self, picture: Picture) -> dict[str, Any]:
         """The arguments of ``transmit`` that concern the region."""
@@ -66,9 +67,9 @@ class GenerativeWithRegion(Generative):
     """LRISC with the sweep's region of interest."""
 
     def __init__(self, variant: str | None, options: Options) -> None:
-        from lrisc.roi.detectors import find_detector, is_detector
+        from lrisc.roi.detectors import detector_version, find_detector, is_detector
         from lrisc.roi.masks import is_box
-        from lrisc.system import DEFAULT_ROI_STRENGTH, check_strength
+        from lrisc.system import DEFAULT_ROI_STEERING, DEFAULT_ROI_STRENGTH, check_strength
 
         super().__init__(variant, options)
         if options.roi is None or options.roi == "none":
@@ -78,16 +79,21 @@ class GenerativeWithRegion(Generative):
             DEFAULT_ROI_STRENGTH if options.roi_strength is None else options.roi_strength
         )
         check_strength(self.strength)
+        self.steering = DEFAULT_ROI_STEERING
         self.masks = ""
         if is_detector(self.roi):
             find_detector(self.roi)
+            self.masks = f" ({detector_version(self.roi)})"
         elif not is_box(self.roi):
             self.masks = f" of {_hash_of(Path(self.roi))}"
 
     @property
     def fingerprint(self) -> str:
-        """Weights, steps and region, masks by their contents."""
-        return f"{super().fingerprint}, roi {self.roi}{self.masks}, strength {self.strength:g}"
+        """All of `Generative`, and the region: detectors by version, masks by their contents."""
+        return (
+            f"{super().fingerprint}, roi {self.roi}{self.masks}, "
+            f"strength {self.strength:g}, steering {self.steering}"
+        )
 
     def region(self, picture: Picture) -> dict[str, Any]:
         """What was asked for all pictures, or each its own mask."""
@@ -98,7 +104,7 @@ class GenerativeWithRegion(Generative):
             if not masks:
                 raise InputError(f"{self.roi} holds no mask named {stem}")
             roi = masks[0]
-        return {"roi": roi, "roi_strength": self.strength}
+        return {"roi": roi, "roi_strength": self.strength, "roi_steering": self.steering}
 
 
 def _hash_of(masks: Path) -> str:
