@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-_Advance = Callable[[str, tuple[int, int] | None], None]
+_Advance = Callable[[str], None]
 
 
 def evaluate_folder(
@@ -59,17 +59,23 @@ def evaluate_folder(
     folder = ResultsFolder(output)
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
-        advance = _progress(console, stack, shard) if shard[0] == 0 else None
+        advance: _Advance | None = None
+        # Leaves no trace, so that what goes wrong before the first picture is one line.
+        waiting = console.status("getting ready")
+        if shard[0] == 0:
+            stack.enter_context(waiting)
 
         def on_row(row: Row) -> None:
             counts[row.status] += 1
             if advance is not None:
-                advance(f"{row.scheme} {row.snr_db:g} dB {row.image}", None)
+                advance(f"{row.scheme} {row.snr_db:g} dB {row.image}")
 
         def on_plan(total: int, done: int) -> None:
+            nonlocal advance
             counts["before"] = done
-            if advance is not None:
-                advance("", (total, done))
+            if shard[0] == 0:
+                waiting.stop()
+                advance = _progress(console, stack, shard, total, done)
 
         run(sweep, sources, folder, jobs, shard, on_row, on_plan)
     told = [f"{counts[status]} rows {status}" for status in ("sent", "outage", "impossible")]
@@ -113,7 +119,9 @@ def _warn_without_lpips(sweep: Sweep, console: Console) -> None:
         console.print(f"warning: the lpips column stays empty: {error}")
 
 
-def _progress(console: Console, stack: ExitStack, shard: tuple[int, int]) -> _Advance:
+def _progress(
+    console: Console, stack: ExitStack, shard: tuple[int, int], total: int, done: int
+) -> _Advance:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -133,13 +141,10 @@ def _progress(console: Console, stack: ExitStack, shard: tuple[int, int]) -> _Ad
             console=console,
         )
     )
-    task = bar.add_task("getting ready", total=None)
+    task = bar.add_task("", total=total, completed=done)
     share = f" (process 1 of {shard[1]})" if shard[1] > 1 else ""
 
-    def advance(what: str, plan: tuple[int, int] | None) -> None:
-        if plan is not None:
-            bar.update(task, total=plan[0], completed=plan[1])
-        else:
-            bar.update(task, advance=1, description=what + share)
+    def advance(what: str) -> None:
+        bar.update(task, advance=1, description=what + share)
 
     return advance
