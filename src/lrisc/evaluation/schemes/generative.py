@@ -80,18 +80,18 @@ class GenerativeWithRegion(Generative):
         )
         check_strength(self.strength)
         self.steering = DEFAULT_ROI_STEERING
-        self.masks = ""
+        self.made_by = ""
         if is_detector(self.roi):
             find_detector(self.roi)
-            self.masks = f" ({detector_version(self.roi)})"
+            self.made_by = f" ({detector_version(self.roi)})"
         elif not is_box(self.roi):
-            self.masks = f" of {_hash_of(Path(self.roi))}"
+            self.made_by = f" of {_hash_of(Path(self.roi))}"
 
     @property
     def fingerprint(self) -> str:
         """All of `Generative`, and the region: detectors by version, masks by their contents."""
         return (
-            f"{super().fingerprint}, roi {self.roi}{self.masks}, "
+            f"{super().fingerprint}, roi {self.roi}{self.made_by}, "
             f"strength {self.strength:g}, steering {self.steering}"
         )
 
