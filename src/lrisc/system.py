@@ -28,7 +28,7 @@ from lrisc.link import channels
 from lrisc.link.channels import Received, effective_snr_db
 from lrisc.link.frame import Frame, Header, parse_body, parse_header, rate_scale_to_index
 from lrisc.link.power import embedding_power
-from lrisc.link.rate_control import BudgetError, RateController, RateDecision, smooth_bits
+from lrisc.link.rate_control import BudgetError, RateController, RateDecision, shape_bits
 from lrisc.models.config import LATENT_STRIDE
 from lrisc.models.jscc import symbol_mask
 from lrisc.roi.fusion import FUSING, STEERINGS, Steering, fuse, steer_bits
@@ -135,7 +135,7 @@ class Transmitter:
                 inside = pad_to_multiple(mask[None, None], config.multiple)
                 if roi_steering in FUSING:
                     latent = fuse(latent, inside, gamma)
-            bits = smooth_bits(self.checkpoint.model.embedding_bits(latent))
+            bits = shape_bits(self.checkpoint.model.embedding_bits(latent), config.rate_rule)
             if inside is not None and roi_steering != "latent":
                 bits = steer_bits(bits, inside, gamma)
         with watch.part("rate_control"):

@@ -9,12 +9,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 from lrisc.errors import InputError
 
 LATENT_STRIDE = 16
 """Pixels per side of the patch that one latent embedding stands for."""
+RateRule = Literal["paper", "smooth", "uniform"]
+"""How k_i follows from the bits, see :func:`lrisc.link.rate_control.shape_bits`."""
 LINEAR_STEP = 0.16
 """One unit of a linear channel of the latent, in the units of the picture."""
 
@@ -46,6 +48,7 @@ class ModelConfig:
         linear_channels: how many channels of the latent, the last ones, also carry a linear
             transform of their patch; the decoder adds another of them to the U-Net's picture.
         initial_noise: gamma, standard deviation of x_N that decoding starts from.
+        rate_rule: how the transmitter turns bits into symbols.
     """
 
     patch: int
@@ -68,6 +71,7 @@ class ModelConfig:
     time_channels: int
     initial_noise: float
     linear_channels: int
+    rate_rule: RateRule
     snr_layers: int = 8
 
     def __post_init__(self) -> None:
@@ -81,6 +85,8 @@ class ModelConfig:
             raise InputError(f"rate_values needs 2^n values, got {len(values)}")
         if values[0] != 0 or any(a >= b for a, b in itertools.pairwise(values)):
             raise InputError("rate_values must start at 0 and rise")
+        if self.rate_rule not in get_args(RateRule):
+            raise InputError(f"rate_rule {self.rate_rule!r} is none of {', '.join(get_args(RateRule))}")
         if not 0 <= self.linear_channels <= self.latent_channels:
             raise InputError("linear_channels cannot exceed latent_channels")
         if self.patch * 2 ** len(self.analysis_widths) != LATENT_STRIDE:
@@ -118,6 +124,9 @@ class ModelConfig:
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(values) - known)
         missing = sorted(known - set(values))
+        if missing == ["rate_rule"]:
+            # The networks of 0.1 have the same shapes but other borders and another SNR model.
+            raise InputError("this checkpoint was made by lrisc 0.1: use that release for it")
         if unknown or missing:
             raise InputError(f"model config: unknown {unknown}, missing {missing}")
         plain: dict[str, Any] = {
@@ -150,6 +159,7 @@ PRESETS: dict[str, ModelConfig] = {
         time_channels=16,
         initial_noise=0.0,
         linear_channels=16,
+        rate_rule="paper",
     ),
     "compact": ModelConfig(
         patch=4,
@@ -158,7 +168,7 @@ PRESETS: dict[str, ModelConfig] = {
         analysis_tail_blocks=1,
         latent_channels=160,
         hyper_channels=80,
-        jscc_blocks=3,
+        jscc_blocks=6,
         jscc_heads=5,
         jscc_window=8,
         rate_values=_RATE_VALUES,
@@ -172,6 +182,7 @@ PRESETS: dict[str, ModelConfig] = {
         time_channels=64,
         initial_noise=0.0,
         linear_channels=80,
+        rate_rule="paper",
     ),
     "paper": ModelConfig(
         patch=1,
@@ -194,6 +205,7 @@ PRESETS: dict[str, ModelConfig] = {
         time_channels=64,
         initial_noise=0.8,
         linear_channels=0,
+        rate_rule="paper",
     ),
 }
 """``tiny`` for tests, ``compact`` for two CPU cores, ``paper`` as published."""

@@ -95,30 +95,45 @@ class FactorizedPrior(nn.Module):
         return p.reshape(y.shape[1], y.shape[0], *y.shape[2:]).transpose(0, 1)
 
 
+class _UpsamplingConv(nn.ConvTranspose2d):
+    """Transposed convolution, 5×5, stride 2, that sees the border repeated instead of zeros."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 5, stride=2, padding=2, output_padding=1)
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, C, h, w) -> (B, C, 2h, 2w)."""
+        wider = F.pad(input, (1, 1, 1, 1), mode="replicate")
+        return super().forward(wider, output_size)[..., 2:-2, 2:-2]
+
+
 class Hyperprior(nn.Module):
     """h_e, h_d, p(y) and p(z | y): convolutions with ReLU, two halvings (Sec. III-A.1).
 
     ::
 
         z ─ conv3 ─ conv5/2 ─ conv5/2 ─► y ─ deconv5/2 ─ deconv5/2 ─ conv3 ─► (mu, sigma)
+
+    Borders are repeated, never zero: a crop of training is nearly all border, the inside of a
+    picture has none, and with zeros the densities are right for the crop only.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c, n = config.latent_channels, config.hyper_channels
         self.encoder = nn.Sequential(
-            nn.Conv2d(c, n, 3, padding=1),
+            nn.Conv2d(c, n, 3, padding=1, padding_mode="replicate"),
             nn.ReLU(),
-            nn.Conv2d(n, n, 5, stride=2, padding=2),
+            nn.Conv2d(n, n, 5, stride=2, padding=2, padding_mode="replicate"),
             nn.ReLU(),
-            nn.Conv2d(n, n, 5, stride=2, padding=2),
+            nn.Conv2d(n, n, 5, stride=2, padding=2, padding_mode="replicate"),
         )
         self.decoder = nn.Sequential(
-            nn.ConvTranspose2d(n, n, 5, stride=2, padding=2, output_padding=1),
+            _UpsamplingConv(n),
             nn.ReLU(),
-            nn.ConvTranspose2d(n, n, 5, stride=2, padding=2, output_padding=1),
+            _UpsamplingConv(n),
             nn.ReLU(),
-            nn.Conv2d(n, 2 * c, 3, padding=1),
+            nn.Conv2d(n, 2 * c, 3, padding=1, padding_mode="replicate"),
         )
         self.prior = FactorizedPrior(n)
         self.conditional = GaussianConditional()

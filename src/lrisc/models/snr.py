@@ -5,6 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+GATE_LIMIT = 4.0
+"""Largest magnitude of the logit behind the gate. A sigmoid that saturates has no gradient and
+stays where it is for ever; at 4 its gradient is still 0.018."""
+
+
+def _normalised(x: Tensor) -> Tensor:
+    """``x`` over its root mean square along the channels, statistics in float32."""
+    scale = torch.rsqrt(x.float().square().mean(-1, keepdim=True) + 1e-6)
+    return x * scale.to(x.dtype)
+
 
 class SnrModulation(nn.Module):
     """SM module: three fully connected layers from an SNR to one factor per feature."""
@@ -28,7 +38,9 @@ class SnrModulation(nn.Module):
 class SnrAdaptive(nn.Module):
     """8 FC layers with 7 SM modules between them, ending in a gate on the features (Fig. 3).
 
-    The trunk's last layer is a sigmoid gate as in SwinJSCC; it starts as the identity.
+    What enters a layer is normalised to a root mean square of 1 (not in the paper): eight linear
+    layers in a row otherwise grow until the sigmoid of the gate is 0 or 1 whatever the SNR.
+    The gate ``2 sigmoid(4 tanh(h / 4))`` starts as the identity and cannot saturate.
     """
 
     def __init__(self, channels: int, layers: int, hidden: int) -> None:
@@ -42,9 +54,14 @@ class SnrAdaptive(nn.Module):
         # The gate opens as the identity, also onto a codec that was trained without it.
         nn.init.zeros_(self.trunk[-1].get_parameter("weight"))
 
+    def gate(self, x: Tensor, snr_db: Tensor) -> Tensor:
+        """Factor on every feature, (B, n, channels) in (0, 2); arguments as for :meth:`forward`."""
+        h = _normalised(x)
+        for layer, modulation in zip(self.trunk, self.modulations, strict=False):
+            h = _normalised(layer(h) * modulation(snr_db))
+        logit = GATE_LIMIT * torch.tanh(self.trunk[-1](h) / GATE_LIMIT)
+        return 2 * torch.sigmoid(logit)
+
     def forward(self, x: Tensor, snr_db: Tensor) -> Tensor:
         """Features (B, n, channels) and SNR_i in dB (B, n) -> (B, n, channels)."""
-        h = x
-        for layer, modulation in zip(self.trunk, self.modulations, strict=False):
-            h = layer(h) * modulation(snr_db)
-        return x * 2 * torch.sigmoid(self.trunk[-1](h))
+        return x * self.gate(x, snr_db)

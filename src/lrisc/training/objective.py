@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from lrisc.link.channels import mmse, noise_variance
 from lrisc.link.power import embedding_power
-from lrisc.link.rate_control import quantise_rate, rate_scale_for, smooth_bits
+from lrisc.link.rate_control import quantise_rate, rate_scale_for, shape_bits
+from lrisc.models.config import RateRule
 from lrisc.models.diffusion import add_noise, loss_weight
 from lrisc.models.entropy import bits, embedding_bits
 from lrisc.models.jscc import symbol_mask
@@ -94,6 +95,7 @@ def rate_levels(
     likelihood: Tensor,
     conditions: LinkConditions,
     rate_values: tuple[int, ...],
+    rule: RateRule,
     regions: Regions | None = None,
 ) -> Tensor:
     """The rate rule of Eq. 3 for a budget, or for a fixed beta where a picture has no budget.
@@ -102,12 +104,13 @@ def rate_levels(
         likelihood: p(z | y), (B, C, h, w).
         conditions: budgets and betas.
         rate_values: V.
+        rule: how symbols follow from bits.
         regions: regions of interest whose weight the rule sees, if any.
 
     Returns:
         Index into V of every embedding, (B, h, w) int64.
     """
-    wanted = smooth_bits(embedding_bits(likelihood.detach()))
+    wanted = shape_bits(embedding_bits(likelihood.detach()), rule)
     if regions is not None and regions.steering != "latent":
         wanted = steer_bits(wanted, regions.mask, regions.gamma)
     pixels = 16 * wanted.shape[1] * 16 * wanted.shape[2]
@@ -137,8 +140,9 @@ def send(
         adapt: whether the SNR-adaptive models take part.
         regions: regions of interest, if any.
     """
-    levels = rate_levels(likelihood, conditions, model.config.rate_values, regions)
-    mask = symbol_mask(levels.flatten(1), model.config.rate_values)
+    config = model.config
+    levels = rate_levels(likelihood, conditions, config.rate_values, config.rate_rule, regions)
+    mask = symbol_mask(levels.flatten(1), config.rate_values)
     symbols = model.jscc_encoder(latent, levels, conditions.snr_db, adapt=adapt)
     uneven = None
     if regions is not None and regions.steering == "power":
