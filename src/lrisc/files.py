@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
@@ -160,3 +162,16 @@ def _check_folder(folder: Path, path: Path) -> None:
             read_only = os.statvfs(there).f_flag & os.ST_RDONLY
             code = errno.EROFS if read_only else errno.EACCES
             raise OSError(code, f"{there}: {os.strerror(code)}")
+
+
+def slug(name: str) -> str:
+    """A file name made of any text: one part, of plain letters, at most 200 of them.
+
+    What had to be replaced is told apart by a hash.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._+-]+", "_", name)
+    if plain == name and len(name) <= 200 and name.strip("."):
+        return name
+    stem, dot, suffix = plain.strip(".")[:180].rpartition(".")
+    mark = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{stem}-{mark}{dot}{suffix}" if dot else f"{suffix}-{mark}"

@@ -1,7 +1,7 @@
 """The page's paint editor within bounds.
 
 Gradio's decodes every layer, background and composite picture that a request names, in the server's
-process, and keeps what is sent to it in pieces for ever. Ours hands on one layer, undecoded.
+process, and keeps what is sent to it in pieces for ever. Ours hands on a few layers, undecoded.
 """
 
 from __future__ import annotations
@@ -15,31 +15,35 @@ from gradio.components.base import server
 
 from lrisc.app.workspace import Workspace
 
+MAX_LAYERS = 4
+"""The editor itself makes one."""
 MAX_KEPT = 32
-"""Layers that were sent in pieces and not asked for yet, of all visitors together."""
+"""Paintings that were sent in pieces and not asked for yet, of all visitors together."""
+
+_INDICES = {str(index) for index in range(MAX_LAYERS)}
 
 
 def bound(editor: gr.ImageEditor, workspace: Workspace) -> None:
     """Replace the ways in which an editor takes data from a browser.
 
-    Its value becomes ``{"layers": [path]}``, or without a layer ``{"layers": []}``.
+    Its value becomes ``{"layers": [path, ...]}``.
 
     Args:
         editor: changed in place; a subclass of gradio's would write files into this package.
         workspace: where layers go.
     """
-    kept: dict[str, Path] = {}
+    kept: dict[str, dict[int, Path]] = {}
     lock = threading.Lock()
 
-    @server
     def accept_blobs(data: Any) -> None:
-        # The background and the composite are not used; another layer than the first there is not.
-        if data.data["type"] != "layer" or str(data.data["index"]) != "0" or not data.files:
+        # The background and the composite are not used.
+        index = str(data.data["index"])
+        if data.data["type"] != "layer" or index not in _INDICES or not data.files:
             return
         path = workspace.folder() / "layer.png"
         path.write_bytes(data.files[0][1])
         with lock:
-            kept[str(data.data["id"])] = path
+            kept.setdefault(str(data.data["id"]), {})[int(index)] = path
             while len(kept) > MAX_KEPT:
                 kept.pop(next(iter(kept)))
 
@@ -48,9 +52,8 @@ def bound(editor: gr.ImageEditor, workspace: Workspace) -> None:
             return {"layers": []}
         if payload.id is not None:
             with lock:
-                path = kept.pop(payload.id, None)
-            return {"layers": [] if path is None else [path]}
-        return {"layers": [Path(layer.path) for layer in payload.layers[:1] if layer is not None]}
+                return {"layers": list(kept.pop(payload.id, {}).values())}
+        return {"layers": [Path(layer.path) for layer in payload.layers[:MAX_LAYERS]]}
 
     # As attributes of the object they come before those of its class.
-    vars(editor).update(accept_blobs=accept_blobs, preprocess=preprocess)
+    vars(editor).update(accept_blobs=server(accept_blobs), preprocess=preprocess)
