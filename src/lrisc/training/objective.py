@@ -286,19 +286,19 @@ def _diffuse(
     time = torch.where(one_step, 1.0, draws.uniform("time").clamp(min=1e-3))
     # At time 1 the weight of Eq. 7 is zero; one-step decoding is trained with weight one.
     weight = torch.where(one_step, 1.0, loss_weight(time))
-    gamma = model.config.initial_noise
-    if loss.one_step_fraction >= 1 and gamma == 0:
+    sigma = model.config.sigma_start
+    if loss.one_step_fraction >= 1 and sigma == 0:
         return torch.zeros_like(image), time, weight, one_step
     shape = tuple(image.shape[1:])
-    if gamma == 0 and image.device.type == "cpu":
+    if sigma == 0 and image.device.type == "cpu":
         # Most pictures start from zero and need no noise, which is not cheap to draw on a CPU.
         noise = torch.zeros_like(image)
         noise[~one_step] = draws.subset(~one_step).normal("diffusion", shape)
     else:
         noise = draws.normal("diffusion", shape)
     at_end = one_step[:, None, None, None]
-    # Decoding starts from noise of standard deviation gamma alone, with no trace of the picture.
-    noisy = torch.where(at_end, gamma * noise, add_noise(image, noise, time))
+    # Decoding starts from noise of standard deviation sigma_start alone, with no trace of the picture.
+    noisy = torch.where(at_end, sigma * noise, add_noise(image, noise, time))
     return noisy, time, weight, one_step
 
 
