@@ -297,7 +297,7 @@ def _diffuse(
     else:
         noise = draws.normal("diffusion", shape)
     at_end = one_step[:, None, None, None]
-    # Decoding starts from noise of standard deviation sigma_start alone, with no trace of the picture.
+    # Decoding starts from noise of deviation sigma_start alone, with no trace of the picture.
     noisy = torch.where(at_end, sigma * noise, add_noise(image, noise, time))
     return noisy, time, weight, one_step
 
