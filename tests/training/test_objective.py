@@ -12,7 +12,7 @@ from lrisc.models.lrisc import Lrisc
 from lrisc.roi.detector import SaliencyConfig
 from lrisc.roi.fusion import Steering
 from lrisc.training.conditions import LinkConditions, Regions, draw_link, draw_regions, fixed_link
-from lrisc.training.config import LinkConfig, LossConfig, RoiConfig
+from lrisc.training.config.schema import LinkConfig, LossConfig, RoiConfig
 from lrisc.training.draws import Draws
 from lrisc.training.objective import cross_channel, rate_levels, training_loss
 
