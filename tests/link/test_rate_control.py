@@ -7,6 +7,7 @@ from lrisc.link.rate_control import (
     RateController,
     quantise_rate,
     rate_scale_for,
+    shape_bits,
 )
 from lrisc.link.rate_map import RateMapPrior
 from lrisc.models.config import PRESETS
@@ -87,3 +88,12 @@ def test_budgets_beyond_the_largest_rates_are_told() -> None:
 def test_a_flat_picture_without_information_still_gets_its_budget() -> None:
     decision = RateController(PRIOR, VALUES, 10).decide(np.zeros((16, 16)), 4096)
     assert 0.99 * 4096 <= decision.frame_symbols <= 4096
+
+
+def test_rate_rules() -> None:
+    bits = torch.from_numpy(bits_like(256, 256, np.random.default_rng(5)))[None]
+    assert torch.equal(shape_bits(bits, "paper"), bits)
+    assert torch.equal(shape_bits(bits, "uniform"), torch.ones_like(bits))
+    smooth = shape_bits(bits, "smooth")
+    around = bits[0, 3:6, 7:10].log().mean().exp()
+    torch.testing.assert_close(smooth[0, 4, 8], around)

@@ -83,3 +83,23 @@ def test_any_latent_size_and_no_noise_is_repeatable() -> None:
     assert float(noise.abs().max()) <= 0.5 + 1e-5
     assert float(noise.std()) > 0.25
     assert embedding_bits(first["likelihoods"]["latent"]).shape == (2, 5, 7)
+
+
+def test_a_flat_latent_has_the_same_density_everywhere() -> None:
+    """With zeros around the picture, borders and corners would differ from the inside."""
+    torch.manual_seed(0)
+    hyper = Hyperprior(PRESETS["tiny"])
+    z = torch.randn(1, 48, 1, 1).expand(1, 48, 24, 16)
+    bits_of = embedding_bits(hyper(z, noisy=False)["likelihoods"]["latent"])
+    # The phase within a stride of 4 may show, and what borders add to it: nearly nothing.
+    inside = bits_of[:, 8:12, 8:12].repeat(1, 6, 4)
+    torch.testing.assert_close(bits_of, inside, rtol=2e-3, atol=0)
+
+
+def test_the_inside_of_a_picture_equals_its_tile_with_context() -> None:
+    torch.manual_seed(0)
+    hyper = Hyperprior(PRESETS["tiny"])
+    z = 3 * torch.randn(1, 48, 48, 48)
+    whole = embedding_bits(hyper(z, noisy=False)["likelihoods"]["latent"])
+    tile = embedding_bits(hyper(z[..., 8:40, 8:40], noisy=False)["likelihoods"]["latent"])
+    torch.testing.assert_close(tile[:, 12:20, 12:20], whole[:, 20:28, 20:28])

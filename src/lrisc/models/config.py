@@ -7,8 +7,9 @@ numpy, pillow, pyyaml, safetensors and accelerate.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Literal, cast, get_args
 
 from lrisc.errors import InputError
@@ -19,6 +20,13 @@ RateRule = Literal["paper", "smooth", "uniform"]
 """How k_i follows from the bits, see :func:`lrisc.link.rate_control.shape_bits`."""
 LINEAR_STEP = 0.16
 """One unit of a linear channel of the latent, in the units of the picture."""
+
+Steering = Literal["latent", "rate", "both", "power"]
+"""What a region's weight gamma is multiplied into, see `lrisc.roi.fusion`."""
+STEERINGS: tuple[str, ...] = get_args(Steering)
+
+_FORMER_NAMES = {"initial_noise": "sigma_start"}
+"""Names in the configs of older checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,11 @@ class ModelConfig:
         time_channels: width of the time embedding.
         linear_channels: how many channels of the latent, the last ones, also carry a linear
             transform of their patch; the decoder adds another of them to the U-Net's picture.
-        initial_noise: gamma, standard deviation of x_N that decoding starts from.
+        sigma_start: standard deviation of x_N that decoding starts from; 0: a zero picture, so
+            that one step is all there is to gain.
+        decode_steps: DDIM steps of decoding unless the user says otherwise.
+        roi_steering: what the background's weight gamma was multiplied into in training, see
+            `lrisc.roi.fusion`; empty: no region was ever trained.
         rate_rule: how the transmitter turns bits into symbols.
     """
 
@@ -69,10 +81,12 @@ class ModelConfig:
     unet_final_kernel: int
     context_widths: tuple[int, ...]
     time_channels: int
-    initial_noise: float
+    sigma_start: float
     linear_channels: int
     rate_rule: RateRule
     snr_layers: int = 8
+    decode_steps: int = 1
+    roi_steering: Steering | Literal[""] = "power"
 
     def __post_init__(self) -> None:
         """Reject shapes that do not fit together.
@@ -86,7 +100,16 @@ class ModelConfig:
         if values[0] != 0 or any(a >= b for a, b in itertools.pairwise(values)):
             raise InputError("rate_values must start at 0 and rise")
         if self.rate_rule not in get_args(RateRule):
-            raise InputError(f"rate_rule {self.rate_rule!r} is none of {', '.join(get_args(RateRule))}")
+            rules = ", ".join(get_args(RateRule))
+            raise InputError(f"rate_rule {self.rate_rule!r} is none of {rules}")
+        if not (math.isfinite(self.sigma_start) and self.sigma_start >= 0):
+            raise InputError(f"sigma_start must be 0 or more, not {self.sigma_start}")
+        if self.decode_steps < 1:
+            raise InputError(f"decode_steps must be at least 1, not {self.decode_steps}")
+        if self.roi_steering not in ("", *STEERINGS):
+            raise InputError(
+                f"roi_steering {self.roi_steering!r} is none of {', '.join(STEERINGS)}"
+            )
         if not 0 <= self.linear_channels <= self.latent_channels:
             raise InputError("linear_channels cannot exceed latent_channels")
         if self.patch * 2 ** len(self.analysis_widths) != LATENT_STRIDE:
@@ -121,9 +144,10 @@ class ModelConfig:
         Raises:
             InputError: a name is unknown or missing.
         """
+        values = {_FORMER_NAMES.get(name, name): value for name, value in values.items()}
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(values) - known)
-        missing = sorted(known - set(values))
+        missing = sorted({f.name for f in fields(cls) if f.default is MISSING} - set(values))
         if missing == ["rate_rule"]:
             # The networks of 0.1 have the same shapes but other borders and another SNR model.
             raise InputError("this checkpoint was made by lrisc 0.1: use that release for it")
@@ -157,7 +181,7 @@ PRESETS: dict[str, ModelConfig] = {
         unet_final_kernel=3,
         context_widths=(24, 32, 48),
         time_channels=16,
-        initial_noise=0.0,
+        sigma_start=0.0,
         linear_channels=16,
         rate_rule="paper",
     ),
@@ -180,7 +204,7 @@ PRESETS: dict[str, ModelConfig] = {
         unet_final_kernel=3,
         context_widths=(64, 128, 160),
         time_channels=64,
-        initial_noise=0.0,
+        sigma_start=0.0,
         linear_channels=80,
         rate_rule="paper",
     ),
@@ -203,9 +227,10 @@ PRESETS: dict[str, ModelConfig] = {
         unet_final_kernel=7,
         context_widths=(64, 64, 128, 192),
         time_channels=64,
-        initial_noise=0.8,
+        sigma_start=0.8,
         linear_channels=0,
         rate_rule="paper",
+        decode_steps=8,
     ),
 }
 """``tiny`` for tests, ``compact`` for two CPU cores, ``paper`` as published."""
