@@ -69,3 +69,9 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def _write_bytes(path: Path, data: bytes) -> None:
     path.write_bytes(data)
+
+
+def cache_folder() -> Path:
+    """The folder of LRISC's caches: ``$XDG_CACHE_HOME/lrisc``, or ``~/.cache/lrisc``."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "lrisc"

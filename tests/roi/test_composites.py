@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from lrisc.link.draws import Draws
 from lrisc.roi.composites import Composer, clear_objects, paste_onto, plain_backgrounds
 from lrisc.roi.distil import COMPOSITE_DRAWS, MaskedSquares, Shares, training_batch
-from lrisc.training.draws import Draws
 
 
 def disc(side: int, radius: float) -> np.ndarray:

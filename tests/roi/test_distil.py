@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from lrisc.errors import InputError
+from lrisc.link.draws import Draws
 from lrisc.roi.distil import (
     MaskedSquares,
     Shares,
@@ -15,7 +16,6 @@ from lrisc.roi.distil import (
     training_batch,
 )
 from lrisc.roi.train import SaliencyRun, train
-from lrisc.training.draws import Draws
 
 
 def squares(n: int, value: int) -> MaskedSquares:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lrisc.evaluation.lpips import Lpips
-from lrisc.roi.detector import SaliencyConfig, SaliencyNet
+from lrisc.metrics.lpips import Lpips
 from lrisc.roi.distil import MaskedSquares
+from lrisc.roi.saliency import SaliencyConfig, SaliencyNet
 from lrisc.roi.student import HINT_CHANNELS, Student, hint_loss, hints
 from lrisc.roi.train import SaliencyRun, train
 

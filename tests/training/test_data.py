@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from lrisc.errors import InputError
+from lrisc.link.draws import Draws
 from lrisc.training.config import DataConfig
 from lrisc.training.data import centre_crops, crop_batch, open_pictures
-from lrisc.training.draws import Draws
 
 Save = Callable[..., None]
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lrisc.errors import InputError
+from lrisc.link.draws import Draws
 from lrisc.roi.measure import masked_photographs
-from lrisc.training.draws import Draws
 
 SIDE = 256
 """Pixels a side of the stored squares."""

@@ -22,9 +22,9 @@ import torch
 from torch import nn
 
 from lrisc.errors import InputError, LriscError
-from lrisc.evaluation.lpips import Lpips
+from lrisc.link.draws import Draws
+from lrisc.metrics.lpips import Lpips
 from lrisc.roi.composites import Composer
-from lrisc.roi.detector import SaliencyConfig, SaliencyNet, saliency, save_detector
 from lrisc.roi.distil import (
     MaskedSquares,
     Shares,
@@ -34,8 +34,8 @@ from lrisc.roi.distil import (
     training_batch,
 )
 from lrisc.roi.measure import SaliencyFigures, saliency_figures
+from lrisc.roi.saliency import SaliencyConfig, SaliencyNet, saliency, save_detector
 from lrisc.roi.student import Student, hint_loss, hints
-from lrisc.training.draws import Draws
 from lrisc.training.muon import Muon
 from lrisc.training.state import STATE_FILE, Progress, load_state, read_progress, save_state
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 import yaml
 
-from lrisc.baselines.deepjscc_network import PRESETS as DEEPJSCC_PRESETS
+from lrisc.baselines.deepjscc.network import PRESETS as DEEPJSCC_PRESETS
 from lrisc.errors import InputError
 from lrisc.models.config import PRESETS
 from lrisc.roi.fusion import Steering

@@ -28,9 +28,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from lrisc.errors import InputError
-from lrisc.evaluation.lpips_weights import cache_folder
+from lrisc.files import cache_folder
+from lrisc.link.draws import Draws
 from lrisc.training.config import DataConfig
-from lrisc.training.draws import Draws
 from lrisc.training.sources import Listing, list_pictures, read_pictures
 
 logger = logging.getLogger(__name__)

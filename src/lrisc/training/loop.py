@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
+from lrisc.link.draws import Draws
 from lrisc.training.config import StageConfig, flatten
 from lrisc.training.data import (
     MIN_PICTURES,
@@ -31,7 +32,6 @@ from lrisc.training.data import (
     crop_batch,
     open_pictures,
 )
-from lrisc.training.draws import Draws
 from lrisc.training.export import hardware, stage_record
 from lrisc.training.muon import Muon
 from lrisc.training.reporting import Reporter

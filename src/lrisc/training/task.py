@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import nn
 
-from lrisc.baselines.deepjscc_network import PRESETS as DEEPJSCC_PRESETS
+from lrisc.baselines.deepjscc.network import PRESETS as DEEPJSCC_PRESETS
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.components import start_transforms, start_way
 from lrisc.training.config import PARTS, StageConfig

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from lrisc.evaluation.figures.style import display_name, file_part, fraction, new_figure, save
-from lrisc.evaluation.lpips import Backbone
-from lrisc.evaluation.region import region_quality, region_symbols
 from lrisc.evaluation.results import REGION_COLUMNS, ResultsFolder, Row
+from lrisc.metrics.lpips import Backbone
+from lrisc.metrics.region import region_quality, region_symbols
 
 _PREFERRED_SNRS = (0.0, 5.0, 10.0, 15.0)
 _COLUMNS = ("scheme", "image", "channel", "snr_db", "cbr_target", "cbr", "psnr_db", "lpips")
