@@ -226,7 +226,7 @@ def test_names_and_numbers_that_cannot_be(
 def test_train_tells_where_the_checkpoint_is(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from lrisc.training import main as training
+    from lrisc.training import schedule as training
 
     def finish(config: Path, overrides: list[str]) -> str:
         training.logger.info("finished: the checkpoint is in %s", config)

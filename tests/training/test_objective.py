@@ -12,7 +12,7 @@ from lrisc.models.lrisc import Lrisc
 from lrisc.roi.fusion import Steering
 from lrisc.roi.saliency import SaliencyConfig
 from lrisc.training.conditions import LinkConditions, Regions, draw_link, draw_regions, fixed_link
-from lrisc.training.config import LinkConfig, LossConfig, RoiConfig
+from lrisc.training.config.schema import LinkConfig, LossConfig, RoiConfig
 from lrisc.training.objective import cross_channel, rate_levels, training_loss
 
 PLAIN = LossConfig(lpips=0.0, source="none", one_step_fraction=1.0)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from lrisc.errors import InputError
-from lrisc.training.config import config_changes, flatten
-from lrisc.training.main import read_schedule
+from lrisc.training.config.read import config_changes
+from lrisc.training.config.schema import flatten
+from lrisc.training.schedule import read_schedule
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -14,7 +14,7 @@ def train(
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value …")] = None,
 ) -> None:
     """Train a stage or a whole schedule; run it again and it goes on."""
-    from lrisc.training.main import run
+    from lrisc.training.schedule import run
 
     # Without a terminal there is no progress bar: the log is all there is of a long run.
     logging.getLogger("lrisc").setLevel(logging.INFO)

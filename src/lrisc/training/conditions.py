@@ -12,7 +12,7 @@ from lrisc.link.draws import Draws
 from lrisc.roi.fusion import Steering
 from lrisc.roi.masks import SALIENT
 from lrisc.roi.saliency import embedded_detector, saliency
-from lrisc.training.config import LinkConfig, RoiConfig
+from lrisc.training.config.schema import LinkConfig, RoiConfig
 
 
 @dataclass(frozen=True)

@@ -23,15 +23,9 @@ from torch import Tensor
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
 from lrisc.link.draws import Draws
-from lrisc.training.config import StageConfig, flatten
-from lrisc.training.data import (
-    MIN_PICTURES,
-    Pictures,
-    Squares,
-    centre_crops,
-    crop_batch,
-    open_pictures,
-)
+from lrisc.training.config.schema import StageConfig, flatten
+from lrisc.training.data.crops import centre_crops, crop_batch
+from lrisc.training.data.squares import MIN_PICTURES, Pictures, Squares, open_pictures
 from lrisc.training.export import hardware, stage_record
 from lrisc.training.muon import Muon
 from lrisc.training.reporting import Reporter
@@ -43,7 +37,7 @@ from lrisc.training.state import (
     read_progress,
     save_state,
 )
-from lrisc.training.task import make_task
+from lrisc.training.tasks import make_task
 from lrisc.training.validation import better, save_sheet
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from lrisc.models.jscc import symbol_mask
 from lrisc.models.lrisc import Lrisc
 from lrisc.roi.fusion import FUSING, fuse, steer_bits
 from lrisc.training.conditions import LinkConditions, Regions
-from lrisc.training.config import LossConfig
+from lrisc.training.config.schema import LossConfig
 
 Terms = dict[str, Tensor]
 

@@ -16,8 +16,9 @@ from lrisc.metrics.distortion import psnr, round_to_8_bit
 from lrisc.models.entropy import bits
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import fixed_link
-from lrisc.training.config import StageConfig
-from lrisc.training.data import Squares, to_signal
+from lrisc.training.config.schema import StageConfig
+from lrisc.training.data.crops import to_signal
+from lrisc.training.data.squares import Squares
 from lrisc.training.objective import send
 
 _SHEET_ROWS = 6

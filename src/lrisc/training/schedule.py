@@ -12,16 +12,9 @@ from pathlib import Path
 
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
-from lrisc.training.config import (
-    Plan,
-    StageConfig,
-    apply_overrides,
-    build,
-    flatten,
-    merge,
-    read_yaml,
-)
-from lrisc.training.data import pictures_key
+from lrisc.training.config.read import apply_overrides, build, merge, read_yaml
+from lrisc.training.config.schema import Plan, StageConfig, flatten
+from lrisc.training.data.squares import pictures_key
 from lrisc.training.loop import Outcome, Slot, Trainer, deterministic, make_accelerator
 from lrisc.training.state import STATE_FILE, changes_since, read_progress
 

@@ -4,7 +4,7 @@
 
     pieces of the last slot (or a checkpoint, or nothing) ─► run folder ─ train ─► pieces
 
-``python -m lrisc.training.slices CONFIG --data SHARDS... --minutes M --pieces OUT [key=value ...]``
+``python -m tools.remote.slices CONFIG --data SHARDS... --minutes M --pieces OUT [key=value ...]``
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import sys
 from pathlib import Path
 
 import yaml
+from tools.remote.pieces import MANIFEST, join, limit_bytes, prepare, split
 
 from lrisc.checkpoint import CONFIG_FILE
 from lrisc.errors import InputError
 from lrisc.files import told
 from lrisc.training.loop import Outcome, make_accelerator
-from lrisc.training.main import exit_code, read_schedule, run
-from lrisc.training.pieces import MANIFEST, join, limit_bytes, prepare, split
+from lrisc.training.schedule import exit_code, read_schedule, run
 from lrisc.training.state import STATE_FILE
 
 # Not __name__, which is __main__ where this is the program.
-logger = logging.getLogger("lrisc.training.slices")
+logger = logging.getLogger("lrisc.remote")
 
 _PACKING_SHARE = 0.05
 
@@ -107,7 +107,7 @@ def _unpack(start: Path, work: Path) -> None:
 
 def main() -> int:
     """Train a slot; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m lrisc.training.slices", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.remote.slices", description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     parser.add_argument("--data", nargs="+", required=True, help="folders or tar shards")

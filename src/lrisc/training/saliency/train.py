@@ -1,4 +1,6 @@
-"""Train the saliency detector: ``python -m lrisc.roi.train --masks ECSSD/train -o RUN ...``.
+"""Train the saliency detector.
+
+``python -m lrisc.training.saliency.train --masks ECSSD/train -o RUN ...``
 
 Run it again and it goes on where it was stopped; with more ``--minutes`` than before, the learning
 rate rises again to where the longer cosine has it. Crops grow while it trains, because small ones
@@ -24,8 +26,10 @@ from torch import nn
 from lrisc.errors import InputError, LriscError
 from lrisc.link.draws import Draws
 from lrisc.metrics.lpips import Lpips
-from lrisc.roi.composites import Composer
-from lrisc.roi.distil import (
+from lrisc.roi.saliency import SaliencyConfig, SaliencyNet, saliency, save_detector
+from lrisc.training.muon import Muon
+from lrisc.training.saliency.composites import Composer
+from lrisc.training.saliency.distil import (
     MaskedSquares,
     Shares,
     open_teacher,
@@ -33,10 +37,8 @@ from lrisc.roi.distil import (
     saliency_loss,
     training_batch,
 )
-from lrisc.roi.measure import SaliencyFigures, saliency_figures
-from lrisc.roi.saliency import SaliencyConfig, SaliencyNet, saliency, save_detector
-from lrisc.roi.student import Student, hint_loss, hints
-from lrisc.training.muon import Muon
+from lrisc.training.saliency.measure import SaliencyFigures, saliency_figures
+from lrisc.training.saliency.student import Student, hint_loss, hints
 from lrisc.training.state import STATE_FILE, Progress, load_state, read_progress, save_state
 
 logger = logging.getLogger(__name__)
@@ -57,8 +59,8 @@ class SaliencyRun:
         exact_share: share of exact masks at the start.
         late_share: share of exact masks in the last third.
         composite_share: share of pictures pasted together, where the maps allow it.
-        hint_weight: of the loss that imitates AlexNet's features, see `lrisc.roi.student`; 0 needs
-            no LPIPS weights.
+        hint_weight: of the loss that imitates AlexNet's features, see
+            `lrisc.training.saliency.student`; 0 needs no LPIPS weights.
         held_out: photographs with exact masks kept for validation.
         seed: of the weights and of every draw.
         save_seconds: between two saves of the state.
@@ -183,10 +185,12 @@ def _average(average: nn.Module, network: nn.Module, decay: float) -> None:
 
 def main() -> int:
     """Read the command line and train; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m lrisc.roi.train", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m lrisc.training.saliency.train", description=__doc__
+    )
     parser.add_argument("--masks", type=Path, required=True, help="photographs and masks (ECSSD)")
     parser.add_argument("--squares", type=Path, help="picture cache, (n, 256, 256, 3) .npy")
-    parser.add_argument("--maps", type=Path, help="its maps by scripts/teacher_maps.py")
+    parser.add_argument("--maps", type=Path, help="its maps by tools/saliency/teacher_maps.py")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=SaliencyRun.minutes)
     parser.add_argument("--batch-size", type=int, default=SaliencyRun.batch_size)

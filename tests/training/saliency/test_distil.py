@@ -7,7 +7,7 @@ from PIL import Image
 
 from lrisc.errors import InputError
 from lrisc.link.draws import Draws
-from lrisc.roi.distil import (
+from lrisc.training.saliency.distil import (
     MaskedSquares,
     Shares,
     open_teacher,
@@ -15,7 +15,7 @@ from lrisc.roi.distil import (
     saliency_loss,
     training_batch,
 )
-from lrisc.roi.train import SaliencyRun, train
+from lrisc.training.saliency.train import SaliencyRun, train
 
 
 def squares(n: int, value: int) -> MaskedSquares:

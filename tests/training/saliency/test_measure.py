@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from lrisc.errors import InputError
-from lrisc.roi.measure import masked_photographs, saliency_figures
+from lrisc.training.saliency.measure import masked_photographs, saliency_figures
 
 
 def test_a_perfect_map() -> None:

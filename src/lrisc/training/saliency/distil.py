@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from lrisc.errors import InputError
 from lrisc.link.draws import Draws
-from lrisc.roi.measure import masked_photographs
+from lrisc.training.saliency.measure import masked_photographs
 
 SIDE = 256
 """Pixels a side of the stored squares."""
@@ -45,7 +45,7 @@ class MaskedSquares:
 
 
 def open_teacher(squares: Path, maps: Path) -> MaskedSquares:
-    """Squares of the picture cache with the maps of scripts/teacher_maps.py.
+    """Squares of the picture cache with the maps of tools/saliency/teacher_maps.py.
 
     Rows the teacher has not finished yet are left out.
 
@@ -67,7 +67,7 @@ def read_masked(folder: Path) -> MaskedSquares:
     """Photographs with exact masks, both stretched to squares.
 
     Args:
-        folder: see :func:`lrisc.roi.measure.masked_photographs`.
+        folder: see :func:`lrisc.training.saliency.measure.masked_photographs`.
     """
     squares: list[Bytes] = []
     maps: list[Bytes] = []
@@ -87,7 +87,7 @@ class Shares:
 
     Attributes:
         exact: with exact masks.
-        composite: pasted together, see `lrisc.roi.composites`.
+        composite: pasted together, see `lrisc.training.saliency.composites`.
     """
 
     exact: float

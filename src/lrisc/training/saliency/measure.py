@@ -1,6 +1,6 @@
 """How good a saliency detector is: maximum F-measure and mean absolute error against masks.
 
-    python -m lrisc.roi.measure FOLDER [--detector auto] [--maps MAPS.npy]
+    python -m lrisc.training.saliency.measure FOLDER [--detector auto] [--maps MAPS.npy]
 
 FOLDER holds photographs and, under the same stem, masks as .png (ECSSD's layout).
 """
@@ -92,7 +92,7 @@ def read_mask(path: Path) -> Map:
 
 
 def _stored(maps: Path, masks: list[Path]) -> Iterator[tuple[Map, Map]]:
-    """Maps of scripts/teacher_maps.py, enlarged to their masks and stretched to [0, 1]."""
+    """Maps of tools/saliency/teacher_maps.py, enlarged to their masks and stretched to [0, 1]."""
     stored = np.load(maps, mmap_mode="r")
     for small, path in zip(stored, masks, strict=True):
         mask = read_mask(path)
@@ -107,10 +107,12 @@ def main() -> int:
     from lrisc.images import load_image
     from lrisc.roi.detectors import find_detector
 
-    parser = argparse.ArgumentParser(prog="python -m lrisc.roi.measure", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m lrisc.training.saliency.measure", description=__doc__
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--detector", default="auto", help="as after --roi; default: auto")
-    parser.add_argument("--maps", type=Path, help="maps made by scripts/teacher_maps.py instead")
+    parser.add_argument("--maps", type=Path, help="maps by tools/saliency/teacher_maps.py instead")
     arguments = parser.parse_args()
     try:
         pairs = masked_photographs(arguments.folder)

@@ -1,7 +1,7 @@
 """Folders in pieces under a size limit, and back: for machines that pass small files only.
 
-``python -m lrisc.training.pieces split FOLDER PIECES --limit-mb 90``
-``python -m lrisc.training.pieces join PIECES FOLDER``
+``python -m tools.remote.pieces split FOLDER PIECES --limit-mb 90``
+``python -m tools.remote.pieces join PIECES FOLDER``
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def _chunks(pieces: Path, name: str) -> Iterator[bytes]:
 
 def main() -> int:
     """Split or join; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m lrisc.training.pieces", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.remote.pieces", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     cut = commands.add_parser("split", help="a folder into pieces")
     cut.add_argument("folder", type=Path)

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from lrisc.models.config import LATENT_STRIDE
 from lrisc.models.lrisc import Lrisc
-from lrisc.training.data import Squares, to_signal
+from lrisc.training.data.crops import to_signal
+from lrisc.training.data.squares import Squares
 
 _SKIPPED = 16
 """Leading components: large, and what the networks learn first by themselves."""

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from lrisc.models.config import PRESETS
 from lrisc.models.lrisc import Lrisc
-from lrisc.training.components import start_transforms, start_way
+from lrisc.training.linear_init import start_transforms, start_way
 
 
 def pictures(count: int, seed: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Saliency maps of U²-Net-p over pictures, for our detector to learn from.
 
-    python scripts/teacher_maps.py SQUARES.npy u2netp.onnx -o MAPS.npy [--limit 6000]
-    python scripts/teacher_maps.py FOLDER u2netp.onnx -o MAPS.npy --side 320 --precision fp32
+    python tools/saliency/teacher_maps.py SQUARES.npy u2netp.onnx -o MAPS.npy [--limit 6000]
+    python tools/saliency/teacher_maps.py FOLDER u2netp.onnx -o MAPS.npy --side 320 --precision fp32
 
 SQUARES.npy is what `lrisc train` keeps in its picture cache, (n, S, S, 3) uint8; a FOLDER's
 photographs are taken in the order of their names (of one stem, the .webp or .jpg is the photograph

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lrisc.roi.distil import Bytes, MaskedSquares, cut
+from lrisc.training.saliency.distil import Bytes, MaskedSquares, cut
 
 Floats = npt.NDArray[np.float64]
 

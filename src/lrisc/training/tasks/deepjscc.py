@@ -19,8 +19,9 @@ from lrisc.files import write_atomically
 from lrisc.link.draws import Draws
 from lrisc.metrics.distortion import psnr, round_to_8_bit
 from lrisc.training.conditions import LinkConditions, draw_link, fixed_link
-from lrisc.training.config import StageConfig
-from lrisc.training.data import Squares, to_signal
+from lrisc.training.config.schema import StageConfig
+from lrisc.training.data.crops import to_signal
+from lrisc.training.data.squares import Squares
 from lrisc.training.export import CARD_FILE
 from lrisc.training.objective import Terms, cross_channel
 from lrisc.training.step import compile_in_place
@@ -83,7 +84,7 @@ def send(model: DeepJsccNetwork, image: Tensor, conditions: LinkConditions, draw
 
 
 class DeepJsccTask:
-    """DeepJSCC for :class:`lrisc.training.loop.Trainer`, see :class:`lrisc.training.task.Task`.
+    """DeepJSCC for the training loop, see :class:`lrisc.training.tasks.base.Task`.
 
     Args:
         config: of the stage; its preset names the size, its parent may have another number of

@@ -1,21 +1,15 @@
-"""What a training run does: frozen dataclasses read from YAML, with ``key=value`` overrides.
+"""What a training run may be told: frozen dataclasses and what their numbers may be.
 
 A YAML either is one stage (the fields of :class:`StageConfig`) or lists stages in order (the
-fields of :class:`Plan`). Every key is checked: an unknown one is an error, not a silent default.
+fields of :class:`Plan`).
 """
 
 from __future__ import annotations
 
 import sys
-import types
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from fractions import Fraction
-from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
-
-import yaml
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, cast
 
 from lrisc.baselines.deepjscc.network import PRESETS as DEEPJSCC_PRESETS
 from lrisc.errors import InputError
@@ -397,157 +391,17 @@ class Plan:
     common: dict[str, Any] = field(default_factory=lambda: {})
 
 
-_HARMLESS = frozenset(
-    (
-        *("output", "data", "validation", "parent", "crops.cache", "loss.lpips_weights"),
-        *("steps", "epochs", "max_minutes", "save_minutes", "log_every", "resume_anyway"),
-        "prior_pictures",
-    )
-)
-"""Keys that may change on resuming: places, lengths and logs. Other pictures are noticed by
-their hash, whatever they are called."""
-
-
-def config_changes(saved: Mapping[str, Any], config: StageConfig) -> list[str]:
-    """One line per key that differs from the saved config and changes what is trained.
-
-    Args:
-        saved: a config as :func:`flatten` returned it, perhaps after a trip through JSON.
-        config: the present one.
-    """
-    now = flatten(config)
-    lines: list[str] = []
-    for key in sorted(set(saved) | set(now)):
-        old, new = _plain(saved.get(key)), _plain(now.get(key))
-        if old != new and key not in _HARMLESS and not key.startswith("validate."):
-            lines.append(f"{key}: {old} -> {new}")
-    return lines
-
-
 def flatten(config: StageConfig) -> dict[str, Any]:
     """Dotted keys and plain values of a config."""
     flat: dict[str, Any] = {}
     for key, value in asdict(config).items():
         if isinstance(value, dict):
-            flat |= {f"{key}.{k}": _plain(v) for k, v in cast(dict[str, Any], value).items()}
+            flat |= {f"{key}.{k}": plain(v) for k, v in cast(dict[str, Any], value).items()}
         else:
-            flat[key] = _plain(value)
+            flat[key] = plain(value)
     return flat
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        InputError: no such file, no YAML, or no mapping.
-    """
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise InputError(f"cannot read the config {path}: {reason}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} must be a mapping of keys to values")
-    return cast(dict[str, Any], values)
-
-
-def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """Set ``key=value`` pairs, dotted keys and YAML values, on a nested mapping.
-
-    Raises:
-        InputError: one is no ``key=value``.
-    """
-    result = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key:
-            raise InputError(f"{override!r} is not of the form key=value")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"{override!r}: the value is not YAML") from error
-        *groups, last = key.split(".")
-        at = result
-        for group in groups:
-            inner = at.setdefault(group, {})
-            if not isinstance(inner, dict):
-                raise InputError(f"unknown key {key!r}: {group} has no keys of its own")
-            at = cast(dict[str, Any], inner)
-        at[last] = value
-    return result
-
-
-def merge(values: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``values`` with those of ``over``, one level of nesting deep."""
-    result = dict(values)
-    for key, value in over.items():
-        old = result.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        result[key] = {**cast(dict[str, Any], old), **value} if both else value
-    return result
-
-
-_T = TypeVar("_T")
-
-
-def build(kind: type[_T], values: Mapping[str, Any], where: str = "") -> _T:
-    """A config dataclass from plain values, checked and converted.
-
-    Raises:
-        InputError: a key is unknown or missing, or a value has the wrong type.
-    """
-    hints = get_type_hints(kind)
-    known = [f.name for f in fields(cast(Any, kind))]
-    for key in values:
-        if key not in known:
-            raise InputError(f"unknown key {where + str(key)!r}; known: {', '.join(known)}")
-    made = {k: _convert(v, hints[k], where + k) for k, v in values.items()}
-    try:
-        return kind(**made)
-    except TypeError as error:
-        needed = [name for name in ("name", "output", "stages") if name in known]
-        missing = ", ".join(n for n in needed if n not in values)
-        raise InputError(f"the config lacks {missing}") from error
-
-
-def _convert(value: Any, kind: Any, key: str) -> Any:
-    origin = get_origin(kind)
-    if is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise InputError(f"{key}: needs keys of its own, not {value!r}")
-        return build(cast(type[Any], kind), cast(dict[str, Any], value), f"{key}.")
-    if origin is Literal:
-        if value not in get_args(kind):
-            raise InputError(f"{key}: {value!r} is none of {', '.join(get_args(kind))}")
-        return value
-    if origin is tuple:
-        items = list(cast(list[Any], value)) if isinstance(value, list | tuple) else [value]
-        kinds = get_args(kind)
-        if kinds[-1] is Ellipsis:
-            kinds = (kinds[0],) * len(items)
-        if len(items) != len(kinds):
-            raise InputError(f"{key}: needs {len(kinds)} values, not {len(items)}")
-        return tuple(_convert(v, k, key) for v, k in zip(items, kinds, strict=True))
-    if origin in (Union, types.UnionType) or origin is dict or kind is Any:
-        return value
-    try:
-        # YAML reads 1e-4 as a string, and a CBR is most readable as 1/48.
-        if kind is float and isinstance(value, str):
-            return float(Fraction(value))
-        if kind is float and not isinstance(value, bool):
-            return float(value)
-        if kind is str and value is None:
-            return ""
-        if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
-            return str(value)
-    except (TypeError, ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{key}: {value!r} is not a number") from error
-    if type(value) is not kind:
-        raise InputError(f"{key}: {value!r} is not of type {kind.__name__}")
-    return value
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(v) for v in cast(list[Any], value)] if isinstance(value, list | tuple) else value
+def plain(value: Any) -> Any:
+    """A value as JSON has it: tuples become lists."""
+    return [plain(v) for v in cast(list[Any], value)] if isinstance(value, list | tuple) else value

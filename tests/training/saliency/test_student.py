@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional as F
 
 from lrisc.metrics.lpips import Lpips
-from lrisc.roi.distil import MaskedSquares
 from lrisc.roi.saliency import SaliencyConfig, SaliencyNet
-from lrisc.roi.student import HINT_CHANNELS, Student, hint_loss, hints
-from lrisc.roi.train import SaliencyRun, train
+from lrisc.training.saliency.distil import MaskedSquares
+from lrisc.training.saliency.student import HINT_CHANNELS, Student, hint_loss, hints
+from lrisc.training.saliency.train import SaliencyRun, train
 
 SMALL = SaliencyConfig(widths=(8, 8, 12, 16), depths=(0, 1, 1, 1))
 

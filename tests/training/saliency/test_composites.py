@@ -2,8 +2,13 @@ import numpy as np
 import pytest
 
 from lrisc.link.draws import Draws
-from lrisc.roi.composites import Composer, clear_objects, paste_onto, plain_backgrounds
-from lrisc.roi.distil import COMPOSITE_DRAWS, MaskedSquares, Shares, training_batch
+from lrisc.training.saliency.composites import (
+    Composer,
+    clear_objects,
+    paste_onto,
+    plain_backgrounds,
+)
+from lrisc.training.saliency.distil import COMPOSITE_DRAWS, MaskedSquares, Shares, training_batch
 
 
 def disc(side: int, radius: float) -> np.ndarray:
