@@ -23,12 +23,15 @@ from lrisc.cli.options import (
     roi_options,
     roi_or_none,
 )
-from lrisc.cli.output import clear, save_picture, terminal
+from lrisc.cli.output import terminal
 from lrisc.errors import OutageError
 from lrisc.link.budget import parse_cbr
 
 if TYPE_CHECKING:
     from lrisc.transmission import TransmitResult
+
+_PICTURES = ("reconstruction.png", "overview.png")
+_REPORT = "report.json"
 
 
 def transmit(
@@ -50,9 +53,11 @@ def transmit(
 ) -> None:
     """Send a photograph over a simulated channel and show what arrives."""
     from lrisc import transmission
+    from lrisc.files import check_output
 
     if out is not None:
-        clear(out, "reconstruction.png", "overview.png", "report.json")
+        for name in (*_PICTURES, _REPORT):
+            check_output(out / name, inputs=(image, *(roi or ())))
     console = terminal()
     with console.status(f"sending {image.name} at {snr:g} dB"):
         result = transmission.transmit(
@@ -91,9 +96,12 @@ def encode(
     model: ModelOption = "compact",
 ) -> None:
     """Write the frame of a photograph as IQ samples (SigMF): the frame and nothing else."""
-    from lrisc.link.iq import write_recording
+    from lrisc.files import check_output
+    from lrisc.link.iq import recording_paths, write_recording
     from lrisc.system import Transmitter
 
+    for path in recording_paths(output):
+        check_output(path, inputs=(image, *(roi or ())))
     frame = Transmitter.from_pretrained(model).encode(
         image,
         snr,
@@ -122,9 +130,12 @@ def channel(
 
     A recording carries no channel state, so with rayleigh the default is one fade for all of it.
     """
+    from lrisc.files import check_output
     from lrisc.link import channels
-    from lrisc.link.iq import read_recording, unit_power, write_recording
+    from lrisc.link.iq import read_recording, recording_paths, unit_power, write_recording
 
+    for path in recording_paths(output):
+        check_output(path, inputs=recording_paths(recording))
     link = channels.channel(channel, snr, block_length=block_length or 0, seed=seed)
     meta = write_recording(output, link(unit_power(read_recording(recording))).symbols)
     terminal().print(f"{meta}: {channel}, {snr:g} dB")
@@ -138,13 +149,21 @@ def decode(
     seed: SeedOption = 0,
 ) -> None:
     """Paint the photograph a recording holds; SNR, gain and phase come from its samples."""
-    from lrisc.link.iq import estimate_channel, read_recording
+    from lrisc.files import check_output, remove_stale, replace_atomically
+    from lrisc.link.iq import estimate_channel, read_recording, recording_paths
     from lrisc.system import Receiver
 
-    clear(output.parent, output.name)
-    received = estimate_channel(read_recording(recording))
-    picture = Receiver.from_pretrained(model).decode(received, steps, seed)
-    save_picture(picture, output)
+    check_output(output, suffixes=(".png",), inputs=recording_paths(recording))
+    samples = read_recording(recording)
+    receiver = Receiver.from_pretrained(model)
+    try:
+        received = estimate_channel(samples)
+        picture = receiver.decode(received, steps, seed)
+    except OutageError:
+        # What an earlier run left must not pass for this one's result.
+        remove_stale(output)
+        raise
+    replace_atomically(output, lambda path: picture.save(path, format="png"))
     terminal().print(
         f"{output}: {picture.width}×{picture.height}, "
         f"estimated SNR {float(received.snr_db().mean()):.1f} dB"
@@ -153,14 +172,19 @@ def decode(
 
 def _write_result(result: TransmitResult, folder: Path) -> None:
     from lrisc.evaluation.figures.overview import draw_overview
-    from lrisc.files import replace_atomically, write_atomically
+    from lrisc.files import remove_stale, replace_atomically, write_atomically
 
-    pictures = [folder / "reconstruction.png", folder / "overview.png"]
-    if result.reconstruction is not None:
-        save_picture(result.reconstruction, pictures[0])
-        replace_atomically(pictures[1], lambda path: draw_overview(result, path))
+    reconstruction, overview = (folder / name for name in _PICTURES)
+    picture = result.reconstruction
+    if picture is None:
+        # What an earlier run left must not pass for this one's result.
+        remove_stale(reconstruction)
+        remove_stale(overview)
+    else:
+        replace_atomically(reconstruction, lambda path: picture.save(path, format="png"))
+        replace_atomically(overview, lambda path: draw_overview(result, path))
     report = json.dumps(result.report, indent=2) + "\n"
-    write_atomically(folder / "report.json", report.encode())
+    write_atomically(folder / _REPORT, report.encode())
 
 
 def _region(report: dict[str, Any]) -> str:
