@@ -139,8 +139,7 @@ def test_python_examples_run(
     from lrisc.checkpoint import load_checkpoint
     from lrisc.link import channels
 
-    monkeypatch.setattr(channels, "CHANNELS", dict(channels.CHANNELS))
-    monkeypatch.setattr(channels, "FADING", channels.FADING)
+    monkeypatch.setattr(channels.CHANNELS, "_things", dict(channels.CHANNELS))
     tiny = load_checkpoint(tiny_folder)
     # The examples name no model or "compact"; a tiny one does as well here.
     monkeypatch.setattr(transmission, "load_checkpoint", lambda name: tiny)

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from lrisc.cli.options import PluginOption
 
 def train(
     config: Annotated[Path, typer.Argument(help="CONFIG.yaml of a stage or of a schedule.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value …")] = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Train a stage or a whole schedule; run it again and it goes on."""
     from lrisc.training.schedule import run
