@@ -77,7 +77,8 @@ def region_symbols(rate_map: npt.NDArray[np.int64], mask: Tensor) -> dict[str, f
     """Complex symbols per embedding inside and outside a region.
 
     Args:
-        rate_map: symbols of every embedding, (h, w), h = ceil(H/64)·4 and so on.
+        rate_map: symbols of every embedding, (h, w): one embedding for 16x16 pixels of
+            the picture as the preset pads it.
         mask: (H, W) in [0, 1].
 
     Returns:

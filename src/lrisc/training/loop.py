@@ -95,6 +95,7 @@ def make_accelerator(config: StageConfig) -> Accelerator:
 def deterministic(accelerator: Accelerator) -> Generator[None]:
     """Bit-exact kernels on CPUs while training; on GPUs they would cost speed."""
     before = torch.are_deterministic_algorithms_enabled()
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
     # A module whose property pyright does not see.
     module: Any = torch.utils.deterministic
     fill = module.fill_uninitialized_memory
@@ -104,7 +105,7 @@ def deterministic(accelerator: Accelerator) -> Generator[None]:
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=True)
+        torch.use_deterministic_algorithms(before, warn_only=lenient)
         module.fill_uninitialized_memory = fill
 
 
@@ -221,14 +222,10 @@ class Trainer:
             load_state(path, self.model, self.ema, self.optimiser)
             logger.info("resuming %s at step %d", self.config.name, progress.step)
         progress.config, progress.data_key = flatten(self.config), self.pictures.key
+        progress.finished = False
         if here not in progress.hardware:
             progress.hardware.append(here)
         return progress
-
-    @property
-    def finished(self) -> bool:
-        """Whether the schedule has ended."""
-        return self.fraction >= 1
 
     @property
     def fraction(self) -> float:
@@ -261,6 +258,9 @@ class Trainer:
             self._validate(reporter)
             self._save()
             self._export(self.folder / "final", fit=True)
+            # Only now: a run that is killed in its export goes on with the export.
+            self.progress.finished = True
+            self._save()
         self.accelerator.wait_for_everyone()
         return "finished"
 
@@ -278,7 +278,7 @@ class Trainer:
         waiting = 0.0
         before, start = progress.seconds, time.monotonic()
         upcoming = self.batches.start(progress.step)
-        while not self.finished:
+        while self.fraction < 1:
             asked = time.monotonic()
             pictures = upcoming.result()
             upcoming = self.batches.start(progress.step + 1)
@@ -300,7 +300,7 @@ class Trainer:
                     reporter.log(progress.step, line)
             if reporter is not None:
                 reporter.advance(self.fraction)
-            if check and not self.finished:
+            if check and self.fraction < 1:
                 self._validate(reporter)
                 validated = time.monotonic()
             if interrupted or over:
