@@ -79,7 +79,7 @@ def locked(folder: Path) -> Generator[None]:
     """
     with told(f"write into {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / _LOCK_FILE).open("w")
+        file = (folder / _LOCK_FILE).open("a")
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
