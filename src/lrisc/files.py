@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a kill or a full disk never leaves half of one."""
+"""The cache folder, and writing files so that a crash, a kill or a full disk never leaves half of one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from lrisc.errors import LriscError
+
+
+def cache_folder() -> Path:
+    """The folder of LRISC's caches: ``$XDG_CACHE_HOME/lrisc``, or ``~/.cache/lrisc``."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "lrisc"
 
 
 class UnwritableError(LriscError):
