@@ -65,6 +65,14 @@ class Progress:
     hardware: list[str] = field(default_factory=lambda: [])
     finished: bool = False
 
+    def count(self, batch_size: int, seconds: float, sums: dict[str, float]) -> None:
+        """One more step: its pictures, the wall time of the run, and its sums for the log."""
+        self.step += 1
+        self.samples += batch_size
+        self.seconds = seconds
+        for name, value in {**sums, "steps": 1.0}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
 
 @contextmanager
 def locked(folder: Path) -> Generator[None]:
