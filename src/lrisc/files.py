@@ -16,12 +16,6 @@ from safetensors import SafetensorError
 from lrisc.errors import InputError, LriscError
 
 
-def cache_folder() -> Path:
-    """The folder of LRISC's caches: ``$XDG_CACHE_HOME/lrisc``, or ``~/.cache/lrisc``."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "lrisc"
-
-
 class UnwritableError(LriscError):
     """The disk is full or the folder not writable; what was there before is intact."""
 
@@ -181,3 +175,9 @@ def slug(name: str) -> str:
     stem, dot, suffix = plain.strip(".")[:180].rpartition(".")
     mark = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
     return f"{stem}-{mark}{dot}{suffix}" if dot else f"{suffix}-{mark}"
+
+
+def cache_folder() -> Path:
+    """The folder of LRISC's caches: ``$XDG_CACHE_HOME/lrisc``, or ``~/.cache/lrisc``."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "lrisc"

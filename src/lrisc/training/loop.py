@@ -21,11 +21,11 @@ from torch import Tensor
 
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
+from lrisc.link.draws import Draws
 from lrisc.training.agreement import Agreement, agree
 from lrisc.training.config.schema import StageConfig, flatten
 from lrisc.training.data.crops import centre_crops, crop_batch
 from lrisc.training.data.squares import MIN_PICTURES, Pictures, Squares, open_pictures
-from lrisc.training.draws import Draws
 from lrisc.training.ema import Ema
 from lrisc.training.export import hardware, stage_record
 from lrisc.training.muon import Muon
