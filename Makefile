@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-SOURCES := src tests scripts
+SOURCES := src tests scripts tools
 
 .PHONY: demo test browser-test docs lint format results clean
 

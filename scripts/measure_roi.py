@@ -6,7 +6,7 @@
 
 Every picture is sent without the region and with it; both are measured inside and outside of it.
 Prints a line per setting: means over the pictures that have a region and no outage. ROI may also be
-the .npy of scripts/teacher_maps.py, one map per picture in the order of names.
+the .npy of tools/saliency/teacher_maps.py, one map per picture in the order of names.
 """
 
 import argparse

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrisc.training.data import DataConfig, Squares, open_pictures
+from lrisc.training.config.schema import DataConfig
+from lrisc.training.data.squares import Squares, open_pictures
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

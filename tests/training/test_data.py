@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from lrisc.errors import InputError
-from lrisc.training.config import DataConfig
-from lrisc.training.data import centre_crops, crop_batch, open_pictures
+from lrisc.training.config.schema import DataConfig
+from lrisc.training.data.crops import centre_crops, crop_batch
+from lrisc.training.data.squares import open_pictures
 from lrisc.training.draws import Draws
 
 Save = Callable[..., None]
@@ -96,7 +97,7 @@ def test_cache_is_built_once_and_anew_for_new_pictures(
     save_pictures(tmp_path / "d", 17)
     first = open_pictures((str(tmp_path / "d"),), config(tmp_path / "c"))
     with monkeypatch.context() as patch:
-        patch.setattr("lrisc.training.data._build", lambda *_: pytest.fail("decoded again"))
+        patch.setattr("lrisc.training.data.squares._build", lambda *_: pytest.fail("decoded again"))
         again = open_pictures((str(tmp_path / "d"),), config(tmp_path / "c"))
     assert again.key == first.key
     assert np.array_equal(first.squares, again.squares)

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from lrisc.baselines.deepjscc import DeepJscc
-from lrisc.training.data import Squares
-from lrisc.training.main import run
+from lrisc.training.data.squares import Squares
+from lrisc.training.schedule import run
 
 CONFIG = Path(__file__).parents[2] / "configs" / "deepjscc" / "1-48.yaml"
 Start = Callable[..., Any]

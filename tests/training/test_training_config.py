@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from lrisc.errors import InputError
-from lrisc.training.config import config_changes, flatten
-from lrisc.training.main import read_schedule
+from lrisc.training.config.read import config_changes
+from lrisc.training.config.schema import flatten
+from lrisc.training.schedule import read_schedule
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -149,7 +150,7 @@ def test_ends_of_ranges_are_allowed() -> None:
 
 
 def test_unreadable_yaml(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="there is no config"):
         read_schedule(tmp_path / "none.yaml", [])
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(InputError, match="not YAML"):

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lrisc.training.main import exit_code, run
+from lrisc.training.schedule import exit_code, run
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 from lrisc.roi.detector import embedded_detector, saliency
 from lrisc.roi.fusion import Steering
 from lrisc.roi.masks import SALIENT
-from lrisc.training.config import LinkConfig, RoiConfig
+from lrisc.training.config.schema import LinkConfig, RoiConfig
 from lrisc.training.draws import Draws
 
 

@@ -19,8 +19,9 @@ from lrisc.checkpoint import save_checkpoint
 from lrisc.files import replace_atomically
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import draw_link
-from lrisc.training.config import StageConfig
-from lrisc.training.data import Pictures, Squares, to_signal
+from lrisc.training.config.schema import StageConfig
+from lrisc.training.data.crops import to_signal
+from lrisc.training.data.squares import Pictures, Squares
 from lrisc.training.draws import Draws
 from lrisc.training.objective import rate_levels
 from lrisc.training.state import Progress

@@ -22,15 +22,9 @@ from torch import Tensor
 
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
-from lrisc.training.config import StageConfig, flatten
-from lrisc.training.data import (
-    MIN_PICTURES,
-    Pictures,
-    Squares,
-    centre_crops,
-    crop_batch,
-    open_pictures,
-)
+from lrisc.training.config.schema import StageConfig, flatten
+from lrisc.training.data.crops import centre_crops, crop_batch
+from lrisc.training.data.squares import MIN_PICTURES, Pictures, Squares, open_pictures
 from lrisc.training.draws import Draws
 from lrisc.training.export import hardware, stage_record
 from lrisc.training.muon import Muon
@@ -43,7 +37,7 @@ from lrisc.training.state import (
     read_progress,
     save_state,
 )
-from lrisc.training.task import make_task
+from lrisc.training.tasks import make_task
 from lrisc.training.validation import better, save_sheet
 
 logger = logging.getLogger(__name__)
@@ -386,14 +380,19 @@ class Trainer:
             lerp(averages, weights, 1 - decay)
 
     def _log_line(self, seconds: float, waiting: float) -> dict[str, float]:
-        """Means since the last line."""
+        """Means since the last line; what no picture was in is left out."""
         sums = self.progress.sums
         self.progress.sums = {}
-        steps, count, batch = sums["steps"], max(1.0, sums["count"]), max(1.0, sums["batch"])
-        per = {"mse": count, "lpips": count, "bpp": batch, "latent": batch}
+        steps, batch = sums["steps"], max(1.0, sums["batch"])
+        means: dict[str, float] = {}
+        for name, total in sums.items():
+            term, _, group = name.partition("@")
+            count = sums[f"count@{group}"] if group else batch
+            if term not in ("loss", "norm", "steps", "batch", "count") and count:
+                means[name] = total / count
         return {
             "loss": sums["loss"] / steps,
-            **{name: sums[name] / number for name, number in per.items() if name in sums},
+            **means,
             "gradient_norm": sums["norm"] / steps,
             "learning_rate": self.learning_rate(),
             "crops_per_second": batch / seconds,

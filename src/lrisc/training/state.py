@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from lrisc.errors import InputError
 from lrisc.files import replace_atomically
-from lrisc.training.config import StageConfig, config_changes
+from lrisc.training.config.read import config_changes
+from lrisc.training.config.schema import StageConfig
 
 STATE_FILE = "state.safetensors"
 _FORMAT = "lrisc-training-1"

@@ -15,8 +15,8 @@ from lrisc.evaluation.lpips import Lpips
 from lrisc.models.config import PRESETS
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import draw_link, draw_regions
-from lrisc.training.config import PARTS, StageConfig
-from lrisc.training.data import to_signal
+from lrisc.training.config.schema import PARTS, StageConfig
+from lrisc.training.data.crops import to_signal
 from lrisc.training.draws import Draws
 from lrisc.training.objective import Terms, training_loss
 

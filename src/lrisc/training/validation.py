@@ -15,8 +15,9 @@ from lrisc.files import replace_atomically
 from lrisc.models.entropy import bits
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import fixed_link
-from lrisc.training.config import StageConfig
-from lrisc.training.data import Squares, to_signal
+from lrisc.training.config.schema import StageConfig
+from lrisc.training.data.crops import to_signal
+from lrisc.training.data.squares import Squares
 from lrisc.training.draws import Draws
 from lrisc.training.objective import send
 

@@ -1,0 +1,1 @@
+"""What a training run may be told, and how it is read."""

@@ -1,0 +1,1 @@
+"""Training pictures: where they lie, stored squares, crops."""

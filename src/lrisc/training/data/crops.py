@@ -1,0 +1,77 @@
+"""Crops of stored squares and of photographs."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from lrisc.errors import InputError
+from lrisc.training.config.schema import DataConfig
+from lrisc.training.data.sources import list_pictures, read_pictures
+from lrisc.training.data.squares import Squares
+from lrisc.training.draws import Draws
+
+
+def centre_crops(paths: tuple[str, ...], count: int, side: int) -> Squares:
+    """Centre crops at the pictures' own scale, for validation.
+
+    Returns:
+        (n, side, side, 3) uint8, n at most ``count``.
+
+    Raises:
+        InputError: no picture is usable.
+    """
+    crops: list[Squares] = []
+    for _, raw in read_pictures(list_pictures(paths)):
+        if len(crops) == count:
+            break
+        try:
+            with Image.open(io.BytesIO(raw or b"")) as opened:
+                picture = ImageOps.exif_transpose(opened).convert("RGB")
+        except Exception:  # as above: any broken picture is passed over
+            continue
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        if min(left, top) >= 0:
+            crops.append(np.asarray(picture.crop((left, top, left + side, top + side))))
+    if not crops:
+        raise InputError(f"validation: no picture of at least {side} pixels a side in {paths[0]}")
+    return np.stack(crops)
+
+
+def crop_batch(squares: Squares, draws: Draws, data: DataConfig) -> Tensor:
+    """Random crops, flips and downscales, a pure function of the draws.
+
+    Args:
+        squares: (n, side, side, 3) uint8.
+        draws: of the samples wanted, on the CPU.
+        data: the crop's side and how often to downscale.
+
+    Returns:
+        (B, 3, crop, crop) uint8, channels last in memory.
+    """
+    side, crop = squares.shape[1], data.crop
+    batch = np.empty((len(draws), crop, crop, 3), np.uint8)
+    numbers = draws.uniform("crops", (6,)).double().numpy()
+    for i, (which, down, factor, top, left, flip) in enumerate(numbers):
+        square = squares[int(which * len(squares))]
+        most = side // crop
+        times = 1
+        if most > 1 and down < data.downscale_fraction:
+            times = 2 + int(factor * (most - 1))
+        window = crop * times
+        row, column = int(top * (side - window + 1)), int(left * (side - window + 1))
+        cut = square[row : row + window, column : column + window]
+        if times > 1:
+            sums = cut.reshape(crop, times, crop, times, 3).sum((1, 3), dtype=np.uint32)
+            cut = (sums + times * times // 2) // (times * times)
+        batch[i] = cut[:, ::-1] if flip < 0.5 else cut
+    return torch.from_numpy(batch).permute(0, 3, 1, 2)
+
+
+def to_signal(pictures: Tensor) -> Tensor:
+    """uint8 to float32 in [-1, 1], same shape and memory format."""
+    return pictures.float().div_(127.5).sub_(1)

@@ -1,0 +1,232 @@
+"""From pictures to squares, decoded once into a memory-mapped file.
+
+::
+
+    folders, tar shards, COCO ─ decode, scale, cut ─► cache/KEY.npy (n, side, side, 3) uint8
+                             `lrisc.training.data.crops` ◄─ Draws: which, where, flip ─┘
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from lrisc.errors import InputError
+from lrisc.evaluation.lpips_weights import cache_folder
+from lrisc.training.config.schema import DataConfig
+from lrisc.training.data.sources import Listing, list_pictures, read_pictures
+
+logger = logging.getLogger(__name__)
+
+MIN_PICTURES = 16
+_FORMAT = 1
+Squares = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Decoded squares and where they came from.
+
+    Attributes:
+        squares: (n, side, side, 3) uint8, usually memory-mapped.
+        name: of the source, for the model card.
+        key: hash of the content's listing.
+        skipped: pictures that were corrupt or smaller than a square.
+    """
+
+    squares: Squares
+    name: str
+    key: str
+    skipped: int
+
+    def __len__(self) -> int:
+        """Number of squares."""
+        return self.squares.shape[0]
+
+
+def open_pictures(paths: tuple[str, ...], data: DataConfig, least: int = MIN_PICTURES) -> Pictures:
+    """Open the cache of some pictures, after building it if needed.
+
+    Args:
+        paths: folders, tar files, a COCO root; or one .npy file of squares (n, S, S, 3) uint8.
+        data: side and number of the squares, and the cache's folder.
+        least: fewest squares that are enough.
+
+    Returns:
+        The squares, memory-mapped.
+
+    Raises:
+        InputError: nothing is there, too few pictures are usable, or the cache is not writable.
+    """
+    if not paths:
+        raise InputError("data: name a folder of pictures (data=/path/to/pictures)")
+    name = ", ".join(Path(p).name for p in paths)
+    if len(paths) == 1 and paths[0].endswith(".npy"):
+        squares = _open_npy(Path(paths[0]), data.crop)
+        found = Pictures(squares, name, _npy_key(squares), 0)
+    else:
+        found = _open_cache(paths, name, data)
+    if len(found) < least:
+        raise InputError(
+            f"data: only {len(found)} usable squares of {data.square} pixels in {name} "
+            f"({found.skipped} pictures skipped), at least {least} are needed"
+        )
+    return found
+
+
+def pictures_key(paths: tuple[str, ...], data: DataConfig) -> str:
+    """The ``key`` that :func:`open_pictures` would give, without decoding a picture.
+
+    Raises:
+        InputError: a path does not exist or cannot be used.
+    """
+    if len(paths) == 1 and paths[0].endswith(".npy"):
+        return _npy_key(_open_npy(Path(paths[0]), data.crop))
+    return _cache_key(list_pictures(paths), data)
+
+
+def _npy_key(squares: Squares) -> str:
+    return hashlib.sha256(f"{squares.shape}".encode() + squares[:8].tobytes()).hexdigest()
+
+
+def _cache_key(listing: Listing, data: DataConfig) -> str:
+    what = json.dumps([_FORMAT, listing.key, data.square, data.squares_per_picture, data.pictures])
+    return hashlib.sha256(what.encode()).hexdigest()
+
+
+def _open_npy(path: Path, crop: int) -> Squares:
+    try:
+        squares = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"data: cannot read {path}: {' '.join(str(error).split())}") from error
+    shape = squares.shape
+    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or squares.dtype != np.uint8:
+        raise InputError(f"data: {path} must hold (n, side, side, 3) uint8, not {shape}")
+    if shape[1] < crop:
+        raise InputError(f"data: {path} holds squares of {shape[1]} pixels, crops.crop is {crop}")
+    return squares
+
+
+def _open_cache(paths: tuple[str, ...], name: str, data: DataConfig) -> Pictures:
+    key = _cache_key(list_pictures(paths), data)
+    folder = Path(data.cache).expanduser() if data.cache else cache_folder() / "pictures"
+    path, facts = folder / f"{key[:20]}.npy", folder / f"{key[:20]}.json"
+    try:
+        if not (path.is_file() and facts.is_file()):
+            folder.mkdir(parents=True, exist_ok=True)
+            logger.info("decoding the pictures of %s into %s", name, path)
+            # Under a temporary name until complete: another process may build the same file.
+            with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as building:
+                made = Path(building)
+                count, skipped = _build(_chosen(paths, data), made / path.name, data)
+                (made / facts.name).write_text(json.dumps({"squares": count, "skipped": skipped}))
+                os.replace(made / facts.name, facts)
+                os.replace(made / path.name, path)
+        skipped = int(json.loads(facts.read_text())["skipped"])
+        squares = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise InputError(
+            f"cannot write or read the picture cache {folder}: {error.strerror or error}; "
+            "choose another with crops.cache=FOLDER"
+        ) from error
+    if skipped:
+        logger.warning("%d pictures of %s are corrupt or too small and are skipped", skipped, name)
+    return Pictures(squares, name, key, skipped)
+
+
+def _chosen(paths: tuple[str, ...], data: DataConfig) -> Iterator[tuple[str, bytes | None]]:
+    """Names and bytes of the pictures a config asks for, a fixed subset if it limits them."""
+    listing = list_pictures(paths)
+    if not data.pictures or listing.shards:
+        for number, item in enumerate(read_pictures(listing)):
+            if data.pictures and number >= data.pictures:
+                return
+            yield item
+        return
+    order = sorted(listing.files, key=lambda p: hashlib.sha256(os.fsencode(p.name)).digest())
+    chosen = frozenset(order[: data.pictures])
+    files = tuple(path for path in listing.files if path in chosen)
+    yield from read_pictures(type(listing)(files, (), listing.key))
+
+
+def _build(
+    pictures: Iterator[tuple[str, bytes | None]], path: Path, data: DataConfig
+) -> tuple[int, int]:
+    """Decode everything into an .npy file; returns the number of squares and of skipped."""
+    count = skipped = 0
+    shape = (data.square, data.square, 3)
+    with path.open("w+b") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+        _write_header(file, (0, *shape))
+        start = file.tell()
+
+        def store(pending: Future[list[Squares]]) -> None:
+            nonlocal count, skipped
+            made = pending.result()
+            skipped += not made
+            count += len(made)
+            for square in made:
+                file.write(square.tobytes())
+
+        waiting: deque[Future[list[Squares]]] = deque()
+        for name, raw in pictures:
+            waiting.append(pool.submit(_squares, name, raw, data))
+            if len(waiting) > 64:
+                store(waiting.popleft())
+        while waiting:
+            store(waiting.popleft())
+        file.seek(0)
+        _write_header(file, (count, *shape))
+        # numpy leaves room in the header for the first axis to grow.
+        assert file.tell() == start
+    return count, skipped
+
+
+def _write_header(file: io.BufferedRandom, shape: tuple[int, ...]) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _squares(name: str, raw: bytes | None, data: DataConfig) -> list[Squares]:
+    """Squares of one picture, none if it is corrupt or too small.
+
+    The scale is random between "the short side fits" and the picture's own; a picture's squares
+    depend on its name only.
+    """
+    if raw is None:
+        return []
+    side = data.square
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(raw)) as opened:
+                picture = ImageOps.exif_transpose(opened).convert("RGB")
+    # Pillow's decoders raise almost anything on broken input; the picture is counted and skipped.
+    except Exception:
+        return []
+    short = min(picture.size)
+    if short < side:
+        return []
+    rng = np.random.default_rng(list(hashlib.sha256(os.fsencode(name)).digest()[:16]))
+    made: list[Squares] = []
+    for _ in range(data.squares_per_picture):
+        window = round(side * (short / side) ** rng.random())
+        left = int(rng.integers(picture.width - window + 1))
+        top = int(rng.integers(picture.height - window + 1))
+        box = (left, top, left + window, top + window)
+        cut = picture.resize((side, side), Image.Resampling.BICUBIC, box, reducing_gap=3.0)
+        made.append(np.asarray(cut))
+    return made

@@ -1,0 +1,167 @@
+"""From a YAML to trained checkpoints: one stage, or a plan of several."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from lrisc.errors import InputError, LriscError
+from lrisc.files import replace_atomically
+from lrisc.training.config.read import apply_overrides, build, merge, read_yaml
+from lrisc.training.config.schema import Plan, StageConfig, flatten
+from lrisc.training.data.squares import pictures_key
+from lrisc.training.loop import Outcome, Slot, Trainer, deterministic, make_accelerator
+from lrisc.training.state import STATE_FILE, changes_since, read_progress
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a YAML and its overrides ask for.
+
+    Attributes:
+        stages: in order; each one's parent is the final checkpoint of the one before.
+        output: folder of the whole.
+        max_minutes: of this slot, 0 for no limit.
+    """
+
+    stages: tuple[StageConfig, ...]
+    output: Path
+    max_minutes: float
+
+
+def read_schedule(path: Path, overrides: list[str]) -> Schedule:
+    """Read one stage or a plan of stages.
+
+    Args:
+        path: YAML.
+        overrides: ``key=value``; in a plan, ``stage.key=value`` reaches one stage, and a plain
+            key that is not the plan's own reaches all of them.
+
+    Raises:
+        InputError: in one line, which key is wrong.
+    """
+    values = read_yaml(path)
+    if "stages" not in values:
+        stage = build(StageConfig, apply_overrides(values, overrides))
+        return Schedule((stage,), Path(stage.output), stage.max_minutes)
+
+    own = ("output", "parent", "max_minutes")
+    mine = [o for o in overrides if o.partition("=")[0] in own]
+    plan = build(Plan, apply_overrides(values, mine))
+    raw = [merge(read_yaml(path.parent / name), plan.common) for name in plan.stages]
+    names = [str(stage.get("name", "")) for stage in raw]
+    shared = [o for o in overrides if o not in mine and _stage_of(o, names) is None]
+    stages: list[StageConfig] = []
+    parent = plan.parent
+    for name, stage in zip(names, raw, strict=True):
+        special = [o.partition(".")[2] for o in overrides if _stage_of(o, names) == name]
+        stage["output"] = str(Path(plan.output) / name)
+        stage["parent"] = parent or (stage.get("parent", "") if not stages else "")
+        stages.append(build(StageConfig, apply_overrides(stage, shared + special)))
+        parent = str(Path(plan.output) / name / "final")
+    if not stages:
+        raise InputError(f"{path}: stages is empty")
+    return Schedule(tuple(stages), Path(plan.output), plan.max_minutes)
+
+
+def _stage_of(override: str, names: list[str]) -> str | None:
+    first = override.partition("=")[0].partition(".")[0]
+    return first if first in names else None
+
+
+def run(config_path: Path, overrides: list[str]) -> Outcome:
+    """Train what a YAML says, or go on where the last call stopped.
+
+    Args:
+        config_path: one stage, or a plan of stages.
+        overrides: ``key=value`` pairs, see :func:`read_schedule`.
+
+    Returns:
+        Whether it finished, ran out of its ``max_minutes``, or was told to stop by a signal.
+
+    Raises:
+        LriscError: in one line, what is wrong and what to do.
+    """
+    schedule = read_schedule(config_path, overrides)
+    slot = Slot(schedule.max_minutes)
+    accelerator = make_accelerator(schedule.stages[0])
+    with slot.signals(), deterministic(accelerator):
+        for config in schedule.stages:
+            if _is_done(config):
+                logger.info("%s is finished: %s/final", config.name, config.output)
+                continue
+            trainer = Trainer(config, accelerator)
+            outcome = trainer.run(slot)
+            if outcome != "finished":
+                logger.warning(
+                    "%s: %s stopped at step %d; the same command goes on from there",
+                    outcome,
+                    config.name,
+                    trainer.progress.step,
+                )
+                return outcome
+        if accelerator.is_main_process and len(schedule.stages) > 1:
+            _copy(Path(schedule.stages[-1].output) / "final", schedule.output / "final")
+    accelerator.wait_for_everyone()
+    logger.info("finished: the checkpoint is in %s", schedule.output / "final")
+    return "finished"
+
+
+def _is_done(config: StageConfig) -> bool:
+    """Whether a stage has its final checkpoint for the length the config asks for.
+
+    Raises:
+        InputError: it has, but with another config or other pictures.
+    """
+    folder = Path(config.output)
+    if not (folder / "final" / "config.json").is_file() or not (folder / STATE_FILE).is_file():
+        return False
+    progress, now = read_progress(folder / STATE_FILE), flatten(config)
+    lengths = ("steps", "epochs", "schedule", "total_minutes")
+    if any(progress.config.get(key) != now[key] for key in lengths):
+        return False
+    # A run made longer and stopped on the way still has the final checkpoint of the shorter one.
+    if config.schedule == "time" and progress.seconds < 60 * config.total_minutes:
+        return False
+    if config.schedule == "steps" and config.epochs == 0 and progress.step < config.steps:
+        return False
+    key = pictures_key(config.data, config.crops) if config.data else None
+    for change in changes_since(folder / STATE_FILE, progress, config, key):
+        logger.warning("%s is finished and stays as it was: %s", config.name, change)
+    return True
+
+
+def _copy(source: Path, target: Path) -> None:
+    for file in sorted(source.iterdir()):
+        replace_atomically(target / file.name, partial(_copy_file, file))
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def exit_code(train: Callable[[], Outcome]) -> int:
+    """Run training as a program.
+
+    Args:
+        train: what to run.
+
+    Returns:
+        0 done or out of time, 130 interrupted, or that of an error, told in one line on stderr.
+    """
+    logging.basicConfig(
+        level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("lrisc").setLevel(logging.INFO)
+    try:
+        return 130 if train() == "interrupted" else 0
+    except LriscError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
