@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer import Context
 from typer.core import TyperCommand
 
 from lrisc.errors import InputError
@@ -18,7 +17,7 @@ CHANNEL_HELP = "CHANNELS"
 class CommandWithChannels(TyperCommand):
     """A command whose help lists the channels that there are."""
 
-    def get_help(self, ctx: Context) -> str:
+    def get_help(self, ctx: Any) -> str:
         """Read the registry only where somebody asks: it takes torch."""
         from lrisc.link.channels import CHANNELS
 

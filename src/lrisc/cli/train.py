@@ -10,6 +10,7 @@ import typer
 
 from lrisc.cli.options import PluginOption
 
+
 def train(
     config: Annotated[Path, typer.Argument(help="CONFIG.yaml of a stage or of a schedule.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value …")] = None,
