@@ -30,6 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_PICTURES = ("reconstruction.png", "overview.png")
+_REPORT = "report.json"
+
 
 def parse_cbr(text: str) -> float:
     """``1/48`` or ``0.0208`` to a number.
@@ -116,9 +119,11 @@ def transmit(
 ) -> None:
     """Send a photograph over a simulated channel and show what arrives."""
     from lrisc import system
+    from lrisc.files import check_output
 
     if out is not None:
-        _clear(out, "reconstruction.png", "overview.png", "report.json")
+        for name in (*_PICTURES, _REPORT):
+            check_output(out / name, inputs=(image, *(roi or ())))
     console = _console()
     with console.status(f"sending {image.name} at {snr:g} dB"):
         result = system.transmit(
@@ -159,8 +164,11 @@ def encode(
 ) -> None:
     """Write the frame of a photograph as IQ samples (SigMF): the frame and nothing else."""
     from lrisc import system
-    from lrisc.link.iq import write_recording
+    from lrisc.files import check_output
+    from lrisc.link.iq import recording_paths, write_recording
 
+    for path in recording_paths(output):
+        check_output(path, inputs=(image, *(roi or ())))
     frame = system.Transmitter.from_pretrained(model).encode(
         image,
         snr,
@@ -190,9 +198,12 @@ def channel(
 
     A recording carries no channel state, so with rayleigh the default is one fade for all of it.
     """
+    from lrisc.files import check_output
     from lrisc.link import channels
-    from lrisc.link.iq import read_recording, unit_power, write_recording
+    from lrisc.link.iq import read_recording, recording_paths, unit_power, write_recording
 
+    for path in recording_paths(output):
+        check_output(path, inputs=recording_paths(recording))
     link = channels.channel(channel, snr, block_length=block_length or 0, seed=seed)
     meta = write_recording(output, link(unit_power(read_recording(recording))).symbols)
     _console().print(f"{meta}: {channel}, {snr:g} dB")
@@ -207,13 +218,21 @@ def decode(
     seed: SeedOption = 0,
 ) -> None:
     """Paint the photograph a recording holds; SNR, gain and phase come from its samples."""
-    from lrisc.link.iq import estimate_channel, read_recording
+    from lrisc.files import check_output, remove_stale, replace_atomically
+    from lrisc.link.iq import estimate_channel, read_recording, recording_paths
     from lrisc.system import Receiver
 
-    _clear(output.parent, output.name)
-    received = estimate_channel(read_recording(recording))
-    picture = Receiver.from_pretrained(model).decode(received, steps, seed)
-    _save_picture(picture, output)
+    check_output(output, suffixes=(".png",), inputs=recording_paths(recording))
+    samples = read_recording(recording)
+    receiver = Receiver.from_pretrained(model)
+    try:
+        received = estimate_channel(samples)
+        picture = receiver.decode(received, steps, seed)
+    except OutageError:
+        # What an earlier run left must not pass for this one's result.
+        remove_stale(output)
+        raise
+    replace_atomically(output, lambda path: picture.save(path, format="png"))
     _console().print(
         f"{output}: {picture.width}×{picture.height}, "
         f"estimated SNR {float(received.snr_db().mean()):.1f} dB"
@@ -239,13 +258,33 @@ def web_page(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port to listen on.")] = 7860,
     model: ModelOption = "compact",
+    auth: Annotated[
+        str | None,
+        typer.Option(
+            "--auth",
+            help="user:password that visitors need, or a file with that in its first line (others "
+            "on this machine can see a password on the command line).",
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host", help="A host name the page may be asked for by; may be repeated."
+        ),
+    ] = None,
 ) -> None:
     """Open a page on this machine to try it all in a browser."""
+    from lrisc.app.gate import is_loopback
     from lrisc.app.server import start
 
     console = _console()
+    if auth is None and not is_loopback(host):
+        console.print(
+            f"WARNING: everybody who can reach {host} can use this page, and with it this "
+            "machine's time, memory and disk; --auth user:password asks for a password"
+        )
     with console.status("loading"):
-        page = start(host, port, model)
+        page = start(host, port, model, auth, allow_host or ())
     console.print(f"{page.url}  (Ctrl-C stops)")
     page.wait()
 
@@ -417,36 +456,20 @@ def _roi_options(strength: float | None, steering: str | None) -> dict[str, Any]
 
 
 def _write_result(result: TransmitResult, folder: Path) -> None:
-    from lrisc.files import replace_atomically, write_atomically
+    from lrisc.files import remove_stale, replace_atomically, write_atomically
     from lrisc.overview import draw_overview
 
-    pictures = [folder / "reconstruction.png", folder / "overview.png"]
-    if result.reconstruction is not None:
-        _save_picture(result.reconstruction, pictures[0])
-        replace_atomically(pictures[1], lambda path: draw_overview(result, path))
+    reconstruction, overview = (folder / name for name in _PICTURES)
+    picture = result.reconstruction
+    if picture is None:
+        # What an earlier run left must not pass for this one's result.
+        remove_stale(reconstruction)
+        remove_stale(overview)
+    else:
+        replace_atomically(reconstruction, lambda path: picture.save(path, format="png"))
+        replace_atomically(overview, lambda path: draw_overview(result, path))
     report = json.dumps(result.report, indent=2) + "\n"
-    write_atomically(folder / "report.json", report.encode())
-
-
-def _clear(folder: Path, *names: str) -> None:
-    """Remove what an earlier run left: it must not pass for this one's result.
-
-    The folder is made, so that one that cannot be is told before the work.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
-
-
-def _save_picture(picture: Any, path: Path) -> None:
-    from lrisc.files import replace_atomically
-
-    if path.suffix.lower() != ".png":
-        raise InputError(f"{path}: pictures are written as .png")
-    replace_atomically(path, lambda temporary: picture.save(temporary, format="png"))
+    write_atomically(folder / _REPORT, report.encode())
 
 
 def _show(result: TransmitResult, out: Path | None) -> None:

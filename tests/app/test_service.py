@@ -19,12 +19,15 @@ from PIL import Image
 from lrisc import system
 from lrisc.app import compare
 from lrisc.app import service as service_module
+from lrisc.app.recordings import zip_recording
 from lrisc.app.region import BOXES
 from lrisc.app.service import CHANNEL_CHOICES, SIZES, Request, Service, sentence
 from lrisc.app.workspace import Workspace
+from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError, OutageError
 from lrisc.evaluation.schemes import Condition, Delivery, Picture, Scheme, register
 from lrisc.link.channels import Received
+from lrisc.link.frame import Header, build_frame
 
 
 @pytest.fixture(scope="module")
@@ -259,3 +262,50 @@ def test_the_real_others_deliver_and_fail(service: Service, request_: Request) -
     # DeepJSCC always delivers something.
     assert [name for _, name in noisy.pictures] == ["DeepJSCC"]
     assert "outage: no modulation and coding scheme decodes at -12 dB" in noisy.table
+
+
+def test_work_ends_when_its_visitor_leaves_or_its_time_is_up(
+    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = system.transmit
+
+    def transmit(*args: Any, **options: Any) -> system.TransmitResult:
+        service.visits.leave("gone")
+        return real(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(system, "transmit", transmit)
+        with pytest.raises(InputError, match="left"):
+            service.send(request_, "gone")
+        assert not service.send(request_, "here").failed
+    with monkeypatch.context() as patch:
+        patch.setattr(service_module, "DEADLINE_SECONDS", 0.0)
+        with pytest.raises(InputError, match="longer than 0 s"):
+            service.send(request_)
+    assert not service.send(request_).failed
+
+
+def test_too_much_work_is_refused(service: Service, tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    Image.new("RGB", (4096, 4096)).save(path)
+    as_it_is = list(SIZES)[-1]
+    with pytest.raises(InputError, match="at most 1 steps at this size"):
+        service.send(Request(picture=path, size=as_it_is, steps=2))
+
+
+def test_a_recording_of_almost_nothing_paints_nothing_large(
+    service: Service, tiny: LoadedCheckpoint, tmp_path: Path
+) -> None:
+    """The largest picture of two symbols: valid, and so it may take one step and no more."""
+    levels = np.zeros((256, 256), dtype=np.int64)
+    levels[0, 0] = 1
+    bits = tiny.prior.encode(levels)
+    header = Header(4096, 4096, tiny.checkpoint_id, bits.size, 2, 0, 0)
+    symbols = build_frame(header, bits, torch.ones(2, dtype=torch.complex64))
+    with pytest.raises(InputError, match="too much work"):
+        service.decode([zip_recording(tmp_path, "small", symbols)], steps=2, seed=0)
+
+
+def test_a_region_of_many_boxes_is_refused(service: Service, request_: Request) -> None:
+    with pytest.raises(InputError, match="boxes"):
+        service.send(replace(request_, region=BOXES, boxes="1,1,9,9 " * 200_000))

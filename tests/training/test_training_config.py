@@ -150,7 +150,7 @@ def test_ends_of_ranges_are_allowed() -> None:
 
 
 def test_unreadable_yaml(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="there is no config"):
         read_schedule(tmp_path / "none.yaml", [])
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(InputError, match="not YAML"):

@@ -18,18 +18,22 @@ from typing import TypeVar
 
 import torch
 from PIL import Image
+from torch import nn
 
 from lrisc import system
 from lrisc.app import compare, pictures
+from lrisc.app.reader import read_upload_picture
 from lrisc.app.recordings import read_upload, zip_recording
 from lrisc.app.region import PAINTED, chosen_region
+from lrisc.app.visits import Visit, Visits
 from lrisc.app.workspace import Workspace
 from lrisc.checkpoint import load_checkpoint
 from lrisc.cli import parse_cbr
 from lrisc.errors import InputError, OutageError
 from lrisc.evaluation.schemes import Condition
-from lrisc.images import MIN_SIDE, load_image, to_pil
+from lrisc.images import MIN_SIDE
 from lrisc.link.channels import CHANNELS, DEFAULT_BLOCK_LENGTH, FADING
+from lrisc.link.frame import parse_header
 from lrisc.link.iq import estimate_channel
 
 _log = logging.getLogger(__name__)
@@ -37,6 +41,10 @@ _log = logging.getLogger(__name__)
 SIZES = {"at most 768 pixels": 768, "at most 1536 pixels": 1536, "as it is": 0}
 """What the longer side of a picture is scaled down to before it is sent."""
 PREVIEW_SIDE = 800
+MAX_PIXEL_STEPS = 2**24
+"""Pixels times diffusion steps of one answer: the largest picture in one step."""
+DEADLINE_SECONDS = 300.0
+"""What an answer may take from its turn on; the largest takes some 50 s of two cores."""
 _STOPPING = "the server is stopping"
 
 T = TypeVar("T")
@@ -133,6 +141,15 @@ class Service:
         # Whatever thread runs the networks keeps buffers of the maths library and of the
         # allocator for itself, and the page's server has dozens of threads.
         self._worker = ThreadPoolExecutor(1, "networks")
+        self.visits = Visits()
+        self._visit = Visit(DEADLINE_SECONDS)
+        # Between two networks, and between two steps of one, is where work can end early.
+        for module in self.checkpoint.model.children():
+            for part in (module, *module.children()):
+                part.register_forward_pre_hook(self._check_visit)
+
+    def _check_visit(self, module: nn.Module, inputs: object) -> None:
+        self._visit.check()
 
     def warm_up(self) -> None:
         """Send a small grey picture, so that the first visitor does not wait for imports."""
@@ -152,20 +169,24 @@ class Service:
         Raises:
             InputError: it is no picture that can be sent.
         """
-        image = self._load(picture)
+        image = read_upload_picture(picture)
         size = image.size
         image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
         return image, size
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request, session: str | None = None) -> Answer:
         """Send a picture and describe what arrives.
+
+        Args:
+            request: what to send, and how.
+            session: of the visitor; when it leaves, the work ends. The same in all that follow.
 
         Raises:
             InputError: anything the user can mend, in a sentence.
         """
-        return self._in_turn(lambda: self._send(request))
+        return self._in_turn(lambda: self._send(request), session)
 
-    def compare(self, request: Request) -> Comparison:
+    def compare(self, request: Request, session: str | None = None) -> Comparison:
         """Send the same picture with this and the other schemes.
 
         Regions of interest are left out: the others have none.
@@ -173,22 +194,24 @@ class Service:
         Raises:
             InputError: anything the user can mend, in a sentence.
         """
-        return self._in_turn(lambda: self._compare(request))
+        return self._in_turn(lambda: self._compare(request), session)
 
-    def decode(self, files: list[Path], steps: int, seed: int) -> Answer:
+    def decode(
+        self, files: list[Path], steps: int, seed: int, session: str | None = None
+    ) -> Answer:
         """Paint the picture of an uploaded recording.
 
         Raises:
             InputError: not a recording of a frame for this checkpoint.
             OutageError: the frame is lost.
         """
-        return self._in_turn(lambda: self._decode(files, steps, seed))
+        return self._in_turn(lambda: self._decode(files, steps, seed), session)
 
     def source(self, request: Request) -> tuple[Image.Image, tuple[int, int]]:
         """The picture as it is sent, and the size it was uploaded with."""
         if request.picture is None:
             raise InputError("there is no picture yet: choose a photograph or take the sample")
-        image = self._load(request.picture)
+        image = read_upload_picture(request.picture)
         original = image.size
         if (longest := SIZES.get(request.size, 0)) and longest < max(original):
             # A narrow strip is scaled less: neither side may fall below what can be sent.
@@ -197,19 +220,28 @@ class Service:
             image = image.resize((wide, high), Image.Resampling.LANCZOS)
         return image, original
 
-    def _in_turn(self, work: Callable[[], T]) -> T:
+    def _in_turn(self, work: Callable[[], T], session: str | None = None) -> T:
         """What the work returns or raises, done by the one thread for that."""
-        try:
-            done = self._worker.submit(_and_tidy, work)
-        except RuntimeError:
-            raise InputError(_STOPPING) from None
-        try:
-            return done.result()
-        except CancelledError:
-            raise InputError(_STOPPING) from None
+        with self.visits.open(session, DEADLINE_SECONDS) as visit:
+
+            def begin() -> T:
+                self._visit = visit
+                visit.check()
+                visit.begin()
+                return work()
+
+            try:
+                done = self._worker.submit(_and_tidy, begin)
+            except RuntimeError:
+                raise InputError(_STOPPING) from None
+            try:
+                return done.result()
+            except CancelledError:
+                raise InputError(_STOPPING) from None
 
     def _send(self, request: Request) -> Answer:
         image, original = self.source(request)
+        _check_work(*image.size, request.steps)
         channel, block_length = CHANNEL_CHOICES[request.channel]
         result = system.transmit(
             image,
@@ -247,6 +279,7 @@ class Service:
 
     def _compare(self, request: Request) -> Comparison:
         image, _ = self.source(request)
+        _check_work(*image.size, request.steps)
         channel, block_length = CHANNEL_CHOICES[request.channel]
         cbr = parse_cbr(request.cbr)
         if block_length is not None:
@@ -278,6 +311,8 @@ class Service:
     def _decode(self, files: list[Path], steps: int, seed: int) -> Answer:
         samples = read_upload(files, self.workspace.folder())
         received = estimate_channel(samples)
+        header = parse_header(received)
+        _check_work(header.width, header.height, steps)
         picture = system.Receiver(self.checkpoint).decode(received, steps, seed)
         path = self.workspace.folder() / "received.png"
         _save(picture, path)
@@ -291,13 +326,6 @@ class Service:
             files=[path],
         )
 
-    def _load(self, path: Path) -> Image.Image:
-        try:
-            return to_pil(load_image(path))
-        except InputError as error:
-            # A visitor knows the file by its name, not by where the server put it.
-            raise InputError(str(error).replace(str(path), path.name)) from error
-
     def _write(self, result: system.TransmitResult) -> list[Path]:
         folder = self.workspace.folder()
         files = [folder / "source.png", folder / "report.json"]
@@ -309,6 +337,15 @@ class Service:
         files.append(zip_recording(folder, "sent", result.frame.symbols))
         files.append(zip_recording(folder, "received", result.received.symbols))
         return files
+
+
+def _check_work(width: int, height: int, steps: int) -> None:
+    """Raise InputError for an answer that would hold up everybody else."""
+    if width * height * steps > MAX_PIXEL_STEPS:
+        raise InputError(
+            f"{width}×{height} pixels in {steps} steps are too much work here: "
+            f"at most {MAX_PIXEL_STEPS // (width * height)} steps at this size"
+        )
 
 
 def sentence(error: Exception) -> str:

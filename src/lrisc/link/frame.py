@@ -123,7 +123,7 @@ def build_frame(header: Header, side_info_bits: Bits, payload: Tensor) -> Tensor
     """Put a frame together.
 
     Args:
-        header: must announce exactly what follows.
+        header: must announce exactly what follows, at least one bit and one symbol.
         side_info_bits: uint8 (header.side_info_bits,).
         payload: complex64 (header.payload_symbols,), of any power but 0.
 
@@ -132,12 +132,13 @@ def build_frame(header: Header, side_info_bits: Bits, payload: Tensor) -> Tensor
     """
     if side_info_bits.size != header.side_info_bits or payload.shape != (header.payload_symbols,):
         raise InputError("the header announces another length than the frame's body has")
+    if not (header.side_info_bits and header.payload_symbols):
+        raise InputError("a frame carries at least one bit of rate map and one payload symbol")
     payload = payload.detach().to("cpu", torch.complex64)
-    if payload.numel():
-        power = float(payload.abs().to(torch.float64).square().mean())
-        if not (math.isfinite(power) and power > 0):
-            raise InputError("the payload has no finite, positive power")
-        payload = payload / math.sqrt(power)
+    power = float(payload.abs().to(torch.float64).square().mean())
+    if not (math.isfinite(power) and power > 0):
+        raise InputError("the payload has no finite, positive power")
+    payload = payload / math.sqrt(power)
     return _arrange(header, fec.encode(side_info_bits, header.mcs), payload)
 
 
@@ -197,8 +198,12 @@ def parse_body(received: Received, header: Header) -> tuple[Bits, Received]:
         gains from unit power, so that equalised it is on the JSCC encoder's scale.
 
     Raises:
-        OutageError: the side information fails its CRC.
+        OutageError: the side information fails its CRC, or there is none, or no payload.
     """
+    if not (header.side_info_bits and header.payload_symbols):
+        # Without a rate map there is no CRC either, and a picture of any size would be invented.
+        missing = "payload" if header.side_info_bits else "rate map"
+        raise OutageError(f"outage: the frame carries no {missing}, so there is no picture in it")
     body = slice(PILOT_SYMBOLS + HEADER_SYMBOLS, header.frame_symbols)
     inverse = torch.argsort(interleaver(header.body_symbols))
     symbols, gains = received.symbols[body][inverse], received.gains[body][inverse]

@@ -18,13 +18,15 @@ import torch
 from torch import Tensor
 
 from lrisc.errors import InputError, OutageError
-from lrisc.files import write_atomically
+from lrisc.files import check_regular, write_atomically
 from lrisc.link.channels import Received
 from lrisc.link.frame import known_symbols, parse_body, parse_header, pilots, preamble
 
 META_SUFFIX = ".sigmf-meta"
 DATA_SUFFIX = ".sigmf-data"
 DATATYPE = "cf32_le"
+MAX_META_BYTES, MAX_DATA_BYTES = 2**20, 128 * 2**20
+"""Sizes of the two files of a recording; the largest frame takes about half of it."""
 # Estimated noise never falls below -50 dB of the signal: a recording that met no channel at all
 # has only rounding errors, and a receiver has no use for an infinite SNR.
 NOISE_FLOOR = 1e-5
@@ -46,7 +48,7 @@ def write_recording(path: str | Path, symbols: Tensor) -> Path:
 
     if symbols.dim() != 1 or symbols.numel() == 0:
         raise InputError("there are no symbols to record")
-    meta_path, data_path = _pair(Path(path))
+    meta_path, data_path = recording_paths(path)
     recording = SigMFFile(
         global_info={
             "core:datatype": DATATYPE,
@@ -76,9 +78,9 @@ def read_recording(path: str | Path) -> Tensor:
     Raises:
         InputError: a file is missing, unreadable, of another kind, empty or cut within a sample.
     """
-    meta_path, data_path = _pair(Path(path))
+    meta_path, data_path = recording_paths(path)
     described = _read_metadata(meta_path)
-    data = _read_bytes(data_path)
+    data = _read_bytes(data_path, MAX_DATA_BYTES)
     if not data:
         raise InputError(f"{data_path} is empty")
     if len(data) % 8:
@@ -93,6 +95,19 @@ def read_recording(path: str | Path) -> Tensor:
     if not bool(torch.isfinite(torch.view_as_real(symbols)).all()):
         raise InputError(f"{data_path} holds samples that are not finite numbers")
     return symbols
+
+
+def recording_paths(path: str | Path) -> tuple[Path, Path]:
+    """Metadata and data path of a recording named by either of them or by their base name.
+
+    Raises:
+        InputError: no file of that name can be.
+    """
+    path = Path(path)
+    base = path.with_suffix("") if path.suffix in (META_SUFFIX, DATA_SUFFIX) else path
+    if base.name in ("", "..") or base.name.startswith(".sigmf-"):
+        raise InputError(f"'{path}' is no name for a recording")
+    return base.with_name(base.name + META_SUFFIX), base.with_name(base.name + DATA_SUFFIX)
 
 
 def estimate_channel(symbols: Tensor) -> Received:
@@ -182,19 +197,10 @@ def _estimate(symbols: Tensor, known: Tensor) -> _Estimate:
     return _Estimate(gain, max(noise, NOISE_FLOOR * power, 1e-30), y.numel(), energy)
 
 
-def _pair(path: Path) -> tuple[Path, Path]:
-    """Metadata and data path of a recording named by either of them or by their base name."""
-    base = path.with_suffix("") if path.suffix in (META_SUFFIX, DATA_SUFFIX) else path
-    if base.name in ("", "..") or base.name.startswith(".sigmf-"):
-        raise InputError(f"'{path}' is no name for a recording")
-    return base.with_name(base.name + META_SUFFIX), base.with_name(base.name + DATA_SUFFIX)
-
-
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(path: Path, limit: int) -> bytes:
+    check_regular(path, "file", limit)
     try:
         return path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}") from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -206,10 +212,11 @@ def _read_metadata(path: Path) -> dict[str, Any]:
     from sigmf.validate import validate
 
     try:
-        metadata = json.loads(_read_bytes(path))
+        metadata = json.loads(_read_bytes(path, MAX_META_BYTES))
         validate(metadata)
         described: dict[str, Any] = metadata["global"]
-    except (ValueError, TypeError, KeyError, ValidationError, SigMFError) as error:
+    # Brackets nested too deeply are a RecursionError.
+    except (ValueError, TypeError, KeyError, RecursionError, ValidationError, SigMFError) as error:
         raise InputError(f"{path} is not SigMF metadata") from error
     if described["core:datatype"] != DATATYPE or described.get("core:num_channels", 1) != 1:
         raise InputError(

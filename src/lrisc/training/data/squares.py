@@ -183,7 +183,7 @@ def _chosen(listing: Listing, data: DataConfig) -> Iterator[tuple[str, bytes | N
                 return
             yield item
         return
-    order = sorted(listing.files, key=lambda p: hashlib.sha256(p.name.encode()).digest())
+    order = sorted(listing.files, key=lambda p: hashlib.sha256(os.fsencode(p.name)).digest())
     chosen = frozenset(order[: data.pictures])
     files = tuple(path for path in listing.files if path in chosen)
     yield from read_pictures(type(listing)(files, (), listing.key))
@@ -256,7 +256,7 @@ def _squares(
     short = min(picture.size)
     if short < side:
         return []
-    rng = np.random.default_rng(list(hashlib.sha256(name.encode()).digest()[:16]))
+    rng = np.random.default_rng(list(hashlib.sha256(os.fsencode(name)).digest()[:16]))
     made: list[Squares] = []
     for _ in range(data.squares_per_picture):
         window = round(side * (short / side) ** rng.random())
