@@ -21,7 +21,8 @@ from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import draw_link
 from lrisc.training.config.schema import StageConfig
 from lrisc.training.data.crops import to_signal
-from lrisc.training.data.squares import Pictures, Squares
+from lrisc.training.data.opened import TrainingData
+from lrisc.training.data.squares import Squares
 from lrisc.training.draws import Draws
 from lrisc.training.objective import rate_levels
 from lrisc.training.state import Progress
@@ -29,7 +30,12 @@ from lrisc.training.state import Progress
 logger = logging.getLogger(__name__)
 
 CARD_FILE = "README.md"
-_PLACES = frozenset(("output", "data", "validation", "parent", "crops.cache", "loss.lpips_weights"))
+_PLACES = frozenset(
+    (
+        *("output", "data", "validation", "parent", "crops.cache", "loss.lpips_weights"),
+        "roi.masks",
+    )
+)
 """Keys of the config that tell of a machine's folders, which is nobody else's business."""
 _BATCH = 8
 
@@ -71,13 +77,13 @@ def fit_prior_table(model: Lrisc, squares: Squares, config: StageConfig) -> Tens
     return torch.from_numpy(RateMapPrior.fit(rate_maps(model, squares, config), levels).table)
 
 
-def stage_record(config: StageConfig, progress: Progress, pictures: Pictures) -> dict[str, Any]:
+def stage_record(config: StageConfig, progress: Progress, data: TrainingData) -> dict[str, Any]:
     """What config.json and the card say about a stage."""
     return {
         "stage": config.name,
-        "data": pictures.name,
-        "pictures": len(pictures),
-        "pictures_skipped": pictures.skipped,
+        "data": data.name,
+        "pictures": data.count,
+        "pictures_skipped": data.skipped,
         "parent": "/".join(Path(config.parent).parts[-2:]),
         "steps": progress.step,
         "samples": progress.samples,

@@ -14,7 +14,7 @@ from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
 from lrisc.training.config.read import apply_overrides, build, merge, read_yaml
 from lrisc.training.config.schema import Plan, StageConfig, flatten
-from lrisc.training.data.squares import pictures_key
+from lrisc.training.data.opened import data_key
 from lrisc.training.loop import Outcome, Slot, Trainer, deterministic, make_accelerator
 from lrisc.training.state import STATE_FILE, changes_since, read_progress
 
@@ -132,7 +132,7 @@ def _is_done(config: StageConfig) -> bool:
         return False
     if config.schedule == "steps" and config.epochs == 0 and progress.step < config.steps:
         return False
-    key = pictures_key(config.data, config.crops) if config.data else None
+    key = data_key(config) if config.data else None
     for change in changes_since(folder / STATE_FILE, progress, config, key):
         logger.warning("%s is finished and stays as it was: %s", config.name, change)
     return True

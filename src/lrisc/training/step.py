@@ -53,7 +53,7 @@ class TrainingStep(nn.Module):
         """Loss of a batch.
 
         Args:
-            pictures: (B, 3, H, W) uint8.
+            pictures: (B, 3, H, W) uint8; a fourth channel is the mask of the region of interest.
             draws: of these samples.
             step: counted from 0; warm-ups and curricula follow it.
 
@@ -61,6 +61,8 @@ class TrainingStep(nn.Module):
             See :func:`lrisc.training.objective.training_loss`.
         """
         config = self.config
+        masks = pictures[:, 3:] if pictures.shape[1] > 3 else None
+        pictures = pictures[:, :3]
         return training_loss(
             self.model,
             self.lpips,
@@ -69,7 +71,7 @@ class TrainingStep(nn.Module):
             config.loss,
             rate=config.loss.rate_at(step),
             conditions=draw_link(draws, config.link, step) if config.link.enabled else None,
-            regions=draw_regions(draws, config.roi, pictures),
+            regions=draw_regions(draws, config.roi, pictures, masks),
             adapt=config.link.adapt,
         )
 

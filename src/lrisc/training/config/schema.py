@@ -255,7 +255,9 @@ _RANGES = {
     "optimiser.weight_decay": _NOT_NEGATIVE,
     **dict.fromkeys(("optimiser.betas", "optimiser.ema"), _DECAY),
     "optimiser.clip": _POSITIVE,
-    **dict.fromkeys(("crops.crop", "crops.squares_per_picture", "crops.held_out", "crops.workers"), _COUNT),
+    **dict.fromkeys(
+        ("crops.crop", "crops.squares_per_picture", "crops.held_out", "crops.workers"), _COUNT
+    ),
     "crops.downscale_fraction": _SHARE,
     "crops.pictures": _NOT_NEGATIVE,
     "validate.minutes": _NOT_NEGATIVE,

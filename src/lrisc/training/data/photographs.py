@@ -212,8 +212,7 @@ def open_photographs(
     name = ", ".join(Path(p).name for p in paths)
     listing = list_pictures(paths)
     files = [*listing.files, *listing.shards]
-    what = json.dumps([_FORMAT, "photographs", listing.key, data.crop])
-    key = hashlib.sha256(what.encode()).hexdigest()
+    key = _index_key(listing, data)
     with cache_of(data) as folder:
         path = folder / f"{key[:20]}.index.json"
         if not path.is_file():
@@ -231,7 +230,25 @@ def open_photographs(
         folder_of_masks.check(e.name for e in entries)
     if len(entries) < least:
         raise too_few(len(entries), "pictures", data.crop, name, found["skipped"], least)
+    key = photographs_key(paths, data, masks)
     return Photographs(files, entries, folder_of_masks, data, name, key, found["skipped"])
+
+
+def photographs_key(paths: tuple[str, ...], data: DataConfig, masks: str = "") -> str:
+    """The ``key`` of :func:`open_photographs`, without reading a picture.
+
+    Raises:
+        InputError: a path does not exist or cannot be used.
+    """
+    what = [_index_key(list_pictures(paths), data), data.pictures]
+    if masks:
+        what.append(MaskFolder(masks).key)
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
+
+
+def _index_key(listing: Listing, data: DataConfig) -> str:
+    what = json.dumps([_FORMAT, "photographs", listing.key, data.crop])
+    return hashlib.sha256(what.encode()).hexdigest()
 
 
 def _limit(entries: list[Entry], most: int) -> list[Entry]:
