@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 Outcome = Literal["finished", "out of time", "interrupted"]
 _MAX_SKIPPED = 10
+_HALF_MAX = torch.finfo(torch.float16).max
 
 
 class DivergedError(LriscError):
@@ -273,6 +274,7 @@ class Trainer:
             over, save, check, interrupted = self.update(pictures, flags, before + now - start)
 
             if progress.step % config.log_every == 0:
+                self._check_range()
                 line = self._log_line(time.monotonic() - logged, waiting)
                 logged, waiting = time.monotonic(), 0.0
                 if reporter is not None:
@@ -377,6 +379,23 @@ class Trainer:
             "crops_per_second": batch / seconds,
             "data_share": waiting / seconds,
         }
+
+    def _check_range(self) -> None:
+        """Stop as soon as a weight leaves float16, in which checkpoints are shipped.
+
+        Raises:
+            DivergedError: which one.
+        """
+        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+        norms: Any = torch._foreach_norm([p.detach() for _, p in named], math.inf)  # pyright: ignore
+        largest = torch.stack(list(norms)).tolist()
+        for (name, _), value in zip(named, largest, strict=True):
+            if not value <= _HALF_MAX:
+                raise DivergedError(
+                    f"{self.config.name}: at step {self.progress.step} a weight of {name} is "
+                    f"{value:.4g}, beyond the {_HALF_MAX:g} of float16, in which checkpoints are "
+                    f"shipped; the last state is in {self.folder / STATE_FILE}"
+                )
 
     def _stop_diverged(self, pictures: Tensor, harmless: bool, reason: str) -> NoReturn:
         """Save this process's batch and stop."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import sys
@@ -10,11 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from lrisc.checkpoint import CONFIG_FILE, FORMAT
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
 from lrisc.training.config.read import apply_overrides, build, merge, read_yaml
 from lrisc.training.config.schema import Plan, StageConfig, flatten
 from lrisc.training.data.opened import data_key
+from lrisc.training.export import ship
 from lrisc.training.loop import Outcome, Slot, Trainer, deterministic, make_accelerator
 from lrisc.training.state import STATE_FILE, changes_since, read_progress
 
@@ -108,7 +111,7 @@ def run(config_path: Path, overrides: list[str]) -> Outcome:
                 )
                 return outcome
         if accelerator.is_main_process and len(schedule.stages) > 1:
-            _copy(Path(schedule.stages[-1].output) / "final", schedule.output / "final")
+            _finish(Path(schedule.stages[-1].output) / "final", schedule.output / "final")
     accelerator.wait_for_everyone()
     logger.info("finished: the checkpoint is in %s", schedule.output / "final")
     return "finished"
@@ -138,8 +141,13 @@ def _is_done(config: StageConfig) -> bool:
     return True
 
 
-def _copy(source: Path, target: Path) -> None:
-    for file in sorted(source.iterdir()):
+def _finish(source: Path, target: Path) -> None:
+    """The checkpoint of a whole schedule: that of its last stage, in float16 where it can be."""
+    info = json.loads((source / CONFIG_FILE).read_text())
+    if info.get("format") == FORMAT:
+        ship(source, target)
+        return
+    for file in sorted(source.iterdir()):  # a baseline's, in float16 already
         replace_atomically(target / file.name, partial(_copy_file, file))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -183,7 +184,7 @@ def _picture(raw: bytes) -> Image.Image:
 def _order(counts: tuple[int, ...], seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """Order of an epoch's photographs: shards shuffled, then pictures within windows of shards."""
     rng = np.random.default_rng([seed, epoch])
-    starts = np.concatenate([[0], np.cumsum(counts)])
+    starts = [0, *itertools.accumulate(counts)]
     shards = rng.permutation(len(counts))
     windows = [shards[i : i + WINDOW] for i in range(0, len(shards), WINDOW)]
     mixed = [
