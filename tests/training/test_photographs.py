@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from lrisc.errors import InputError
+from lrisc.link.draws import Draws
 from lrisc.training.conditions import draw_regions
 from lrisc.training.config.read import build, read_yaml
 from lrisc.training.config.schema import DataConfig, RoiConfig, StageConfig
 from lrisc.training.data.opened import open_data
 from lrisc.training.data.photographs import open_photographs
-from lrisc.training.draws import Draws
 
 Save = Callable[..., None]
 PAPER = Path(__file__).parents[2] / "configs" / "paper"

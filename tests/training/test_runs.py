@@ -22,14 +22,14 @@ from safetensors.torch import load_file
 
 from lrisc.checkpoint import load_checkpoint
 from lrisc.errors import InputError
-from lrisc.evaluation.lpips import Lpips
-from lrisc.evaluation.lpips_weights import LpipsUnavailableError
 from lrisc.files import UnwritableError
+from lrisc.link.draws import Draws
+from lrisc.metrics.lpips import Lpips
+from lrisc.metrics.lpips_weights import LpipsUnavailableError
 from lrisc.training import conditions
 from lrisc.training import step as step_module
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.crops import crop_batch
-from lrisc.training.draws import Draws
 from lrisc.training.loop import DivergedError, Trainer
 from lrisc.training.reporting import Reporter
 from lrisc.training.schedule import read_schedule, run
@@ -283,14 +283,14 @@ def test_stages_hand_over_full_precision(
 ) -> None:
     """To the bit; the schedule's own checkpoint, which is shipped, is half of it."""
     (tmp_path / "two.yaml").write_text(
-        f"stages: [{tiny_configs / 'stage2b.yaml'}, {tiny_configs / 'stage3.yaml'}]\noutput: runs\n"
+        f"stages: [{tiny_configs / 'stage1.yaml'}, {tiny_configs / 'stage3.yaml'}]\noutput: runs\n"
     )
     changed = [o for o in short(steps=1, roi__fraction=0) if not o.startswith("parent")]
     steering = ["stage3.roi.fraction=0.5", "stage3.roi.steering=power"]
     assert run(tmp_path / "two.yaml", [*changed, *steering]) == "finished"
     root = tmp_path / "run"
-    state = load_file(root / "stage2b" / "state.safetensors")
-    handed = load_file(root / "stage2b" / "final" / "model.safetensors")
+    state = load_file(root / "stage1" / "state.safetensors")
+    handed = load_file(root / "stage1" / "final" / "model.safetensors")
     kept = [name for name in handed if f"ema.{name}" in state]
     assert len(kept) > 100
     assert all(torch.equal(handed[name], state[f"ema.{name}"]) for name in kept)
@@ -301,7 +301,7 @@ def test_stages_hand_over_full_precision(
     assert "float16" in (root / "final" / "README.md").read_text()
     assert "float32" in (root / "stage3" / "final" / "README.md").read_text()
     steerings = [load_checkpoint(root / n / "final").model.config.roi_steering
-                 for n in ("stage2b", "stage3")]  # fmt: skip
+                 for n in ("stage1", "stage3")]  # fmt: skip
     assert steerings == ["", "power"]
 
 

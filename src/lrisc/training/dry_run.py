@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from lrisc.errors import InputError
+from lrisc.link.draws import Draws
 from lrisc.training.config.schema import StageConfig
 from lrisc.training.data.opened import open_data, steps_of
-from lrisc.training.draws import Draws
 from lrisc.training.export import hardware
 from lrisc.training.loop import deterministic, make_accelerator
 from lrisc.training.schedule import Schedule

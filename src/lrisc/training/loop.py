@@ -22,9 +22,9 @@ from torch import Tensor
 
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
+from lrisc.link.draws import Draws
 from lrisc.training.config.schema import StageConfig, flatten
 from lrisc.training.data.opened import open_data
-from lrisc.training.draws import Draws
 from lrisc.training.export import hardware, stage_record
 from lrisc.training.muon import Muon
 from lrisc.training.reporting import Reporter

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from lrisc.link.draws import Draws
 from lrisc.training.config.schema import StageConfig
 from lrisc.training.data.crops import centre_crops, crop_batch
 from lrisc.training.data.photographs import Photographs, open_photographs, photographs_key
 from lrisc.training.data.squares import MIN_PICTURES, Squares, open_pictures, pictures_key
-from lrisc.training.draws import Draws
 
 _SQUARES = 512
 """Squares taken from photographs for what is fitted to them."""

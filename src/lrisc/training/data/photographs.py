@@ -34,12 +34,12 @@ from torch import Tensor
 
 from lrisc.errors import InputError
 from lrisc.files import write_atomically
+from lrisc.link.draws import Draws
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.crops import CROP_NUMBERS, cut_crop
 from lrisc.training.data.masks import MaskFolder
 from lrisc.training.data.sources import SUFFIXES, Listing, list_pictures
 from lrisc.training.data.squares import Squares, cache_of, too_few
-from lrisc.training.draws import Draws
 
 logger = logging.getLogger(__name__)
 

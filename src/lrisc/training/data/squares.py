@@ -27,8 +27,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from lrisc.errors import InputError
-from lrisc.evaluation.lpips_weights import cache_folder
-from lrisc.files import UnwritableError
+from lrisc.files import UnwritableError, cache_folder
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.masks import MaskFolder
 from lrisc.training.data.sources import Listing, list_pictures, read_pictures
