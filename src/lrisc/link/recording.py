@@ -50,7 +50,7 @@ DATATYPES: dict[str, _Format] = {
     "cf32_le": _Format("<f4", 1.0),
     "ci16_le": _Format("<i2", 1 / 32768),
     "ci8": _Format("i1", 1 / 128),
-    "cu8": _Format("u1", 1 / 127.5, 127.5),
+    "cu8": _Format("u1", 1 / 128, 128.0),
 }
 """SigMF data types that are read and written: float32, and the integers of common radios."""
 DEFAULT_DATATYPE = "cf32_le"

@@ -66,16 +66,16 @@ def _spectrogram(axes: Any, recording: Recording, reception: Reception) -> None:
         power,
         aspect="auto",
         origin="lower",
-        extent=(low / rate, high / rate, -rate / 2, rate / 2),
+        extent=(1e3 * low / rate, 1e3 * high / rate, -rate / 2e3, rate / 2e3),
         vmin=max(top - 60, float(np.percentile(power, 1))),
         vmax=top,
         cmap="magma",
     )
     for edge in (start, end):
-        axes.axvline(edge / rate, color="white", linewidth=1)
+        axes.axvline(1e3 * edge / rate, color="white", linewidth=1)
     axes.set(
-        xlabel="seconds",
-        ylabel="Hz",
+        xlabel="ms",
+        ylabel="kHz",
         title=f"{reception.detection.numerology.name}: frame at sample "
         f"{recording.offset + start}, CFO {reception.cfo * rate:+.1f} Hz, "
         f"clock {reception.clock_ppm:+.1f} ppm, SNR {reception.snr_db:.1f} dB",
@@ -87,10 +87,10 @@ def _carriers(axes: Any, reception: Reception) -> None:
     power = np.abs(seen.response) ** 2
     snr = 10 * np.log10(np.maximum(power / seen.noise, 1e-10))
     gain = 10 * np.log10(np.maximum(power / power.mean(), 1e-10))
-    hertz = numerology.carriers * numerology.spacing
-    axes.plot(hertz, gain.mean(axis=0), label="|H|² over its mean")
-    axes.plot(hertz, snr.mean(axis=0), label="effective SNR")
-    axes.fill_between(hertz, snr.min(axis=0), snr.max(axis=0), alpha=0.2)
-    axes.set(xlabel="Hz", ylabel="dB", title="channel and SNR per carrier")
+    khz = numerology.carriers * numerology.spacing / 1e3
+    axes.plot(khz, gain.mean(axis=0), label="|H|² over its mean")
+    axes.plot(khz, snr.mean(axis=0), label="effective SNR")
+    axes.fill_between(khz, snr.min(axis=0), snr.max(axis=0), alpha=0.2)
+    axes.set(xlabel="kHz", ylabel="dB", title="channel and SNR per carrier")
     axes.legend(fontsize=8)
     axes.tick_params(labelsize=7)
