@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a kill or a full disk never leaves half of one."""
+"""The cache folder, and files written so that a crash or a full disk never leaves half of one."""
 
 from __future__ import annotations
 
