@@ -17,6 +17,7 @@ from lrisc.cli.options import (
     DelaySpreadOption,
     ImageArgument,
     ModelOption,
+    PluginOption,
     RoiOption,
     SeedOption,
     SnrOption,
@@ -58,6 +59,7 @@ def transmit(
         Path | None, typer.Option("--out", help="Folder for pictures and report.json.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    plugin: PluginOption = None,
 ) -> None:
     """Send a photograph over a simulated channel and show what arrives."""
     from lrisc import transmission
@@ -112,6 +114,7 @@ def encode(
     ] = 6.0,
     datatype: WrittenDatatypeOption = "cf32_le",
     model: ModelOption = "compact",
+    plugin: PluginOption = None,
 ) -> None:
     """Write the frame of a photograph as IQ samples (SigMF): the frame and nothing else."""
     from lrisc.files import check_output
@@ -194,6 +197,7 @@ def channel(
     ] = None,
     datatype: WrittenDatatypeOption = "cf32_le",
     seed: SeedOption = 0,
+    plugin: PluginOption = None,
 ) -> None:
     """Send a recording over a simulated channel and through imperfect radios.
 
