@@ -17,6 +17,7 @@ from lrisc.link.frame import HEADER_SYMBOLS, PILOT_SYMBOLS, Header, parse_body, 
 from lrisc.link.packing import embedding_power
 from lrisc.models.config import Steering
 from lrisc.roi.region import Region
+from lrisc.system import FADING_MARGIN_DB
 from lrisc.transmission import RegionReport, Report
 
 
@@ -219,7 +220,7 @@ def test_channels(tiny: LoadedCheckpoint, channel: str) -> None:
     assert result.received.symbols.numel() <= 8192
     fading = channel == "rayleigh"
     assert result.report.block_length == (16 if fading else None)
-    assert result.report.margin_db == (4 if fading else 0)
+    assert result.report.margin_db == (FADING_MARGIN_DB if fading else 0)
 
 
 def test_outage_is_told_and_makes_no_picture(tiny: LoadedCheckpoint) -> None:
