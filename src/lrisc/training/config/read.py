@@ -152,7 +152,12 @@ def _convert(value: Any, kind: Any, key: str) -> Any:
     if origin in (Union, types.UnionType):
         others = [k for k in get_args(kind) if k is not types.NoneType]
         return None if value is None else _convert(value, others[0], key)
-    if origin is dict or kind is Any:
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise InputError(f"{key}: needs keys of its own, not {shown(value)}")
+        inner, items = get_args(kind)[1], cast(dict[Any, Any], value)
+        return {str(k): _convert(v, inner, f"{key}.{k}") for k, v in items.items()}
+    if kind is Any:
         return value
     try:
         # YAML reads 1e-4 as a string, and a CBR is most readable as 1/48.

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 from lrisc.baselines.deepjscc.network import PRESETS as DEEPJSCC_PRESETS
 from lrisc.errors import InputError
+from lrisc.link.channels import CHANNELS
 from lrisc.models.config import PRESETS
 from lrisc.roi.fusion import Steering
 
@@ -80,7 +81,7 @@ class LinkConfig:
         favourite_fraction: that share.
         beta: symbols per bit of Eq. 3, for the pictures that get no budget.
         beta_fraction: share of pictures whose rate is ``beta`` times their bits.
-        rayleigh_fraction: share of pictures that cross Rayleigh block fading instead of AWGN.
+        channels: name of a channel -> share of the pictures that cross it; they add up to 1.
         block_length: shortest and longest fading block in symbols, log-uniform per picture.
         easy_steps: first steps, at ``easy_snr_db`` and ``easy_cbr`` on AWGN only.
         easy_snr_db: see ``easy_steps``.
@@ -95,7 +96,7 @@ class LinkConfig:
     favourite_fraction: float = 0.0
     beta: float = 0.2
     beta_fraction: float = 0.0
-    rayleigh_fraction: float = 0.2
+    channels: dict[str, float] = field(default_factory=lambda: {"awgn": 0.8, "rayleigh": 0.2})
     block_length: tuple[int, int] = (32, 1024)
     easy_steps: int = 0
     easy_snr_db: float = 10.0
@@ -245,7 +246,6 @@ _RANGES = {
     **dict.fromkeys(("link.snr_db", "link.easy_snr_db", "validate.snr_db"), _SNR),
     **dict.fromkeys(("link.cbr", "link.favourite_cbr", "link.easy_cbr", "validate.cbr"), _CBR),
     **dict.fromkeys(("link.favourite_fraction", "link.beta_fraction"), _SHARE),
-    "link.rayleigh_fraction": _SHARE,
     "link.beta": _POSITIVE,
     "link.block_length": _COUNT,
     "link.easy_steps": _NOT_NEGATIVE,
@@ -357,6 +357,7 @@ class StageConfig:
         checks = (
             (not bad, f"train, fresh: {bad} are none of {', '.join(PARTS)}"),
             (bool(self.train), "train: name at least one network"),
+            (not self._channels_wrong(), f"link.channels: {self._channels_wrong()}"),
             (not turned, f"{', '.join(turned)}: must go from low to high"),
             (
                 self.crops.crop % multiple == 0,
@@ -377,6 +378,16 @@ class StageConfig:
         for passed, complaint in checks:
             if not passed:
                 raise InputError(complaint)
+
+    def _channels_wrong(self) -> str:
+        """What is wrong with the shares of the channels, if anything."""
+        shares = self.link.channels
+        unknown = [name for name in shares if name not in CHANNELS]
+        if unknown:
+            return f"{', '.join(unknown)} is none of {', '.join(CHANNELS)}"
+        if not all(0 <= share <= 1 for share in shares.values()):
+            return "every share must be in [0, 1]"
+        return "" if abs(sum(shares.values()) - 1) < 1e-6 else "the shares must add up to 1"
 
     @property
     def draw_seed(self) -> int:
