@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,9 +13,66 @@ from torch import Tensor
 
 from lrisc.errors import InputError
 from lrisc.link.draws import Draws
-from lrisc.training.config.schema import DataConfig
+from lrisc.training.config.schema import DataConfig, PictureStage
 from lrisc.training.data.sources import list_pictures, read_pictures
-from lrisc.training.data.squares import Squares
+from lrisc.training.data.squares import MIN_PICTURES, Pictures, Squares, open_pictures
+
+
+@dataclass(frozen=True)
+class PictureData:
+    """Pictures to train on and to validate with, see :class:`lrisc.training.tasks.base.Data`.
+
+    Attributes:
+        pictures: all of them.
+        squares: those to train on, (n, S, S, 3) uint8.
+        held_out: those to validate with, (m, side, side, 3) uint8.
+        crops: how squares become crops.
+    """
+
+    pictures: Pictures
+    squares: Squares
+    held_out: Squares
+    crops: DataConfig
+
+    def __len__(self) -> int:
+        """Pictures of an epoch."""
+        return len(self.squares)
+
+    def batch(self, draws: Draws, fraction: float) -> tuple[Tensor, ...]:
+        """Crops (B, 3, crop, crop) uint8, whatever the fraction of the stage that is done."""
+        return (crop_batch(self.squares, draws, self.crops),)
+
+    def facts(self) -> dict[str, Any]:
+        """For the record of a stage."""
+        return {
+            "data": self.pictures.name,
+            "pictures": len(self.pictures),
+            "pictures_skipped": self.pictures.skipped,
+        }
+
+    @property
+    def key(self) -> str:
+        """Hash of the content's listing."""
+        return self.pictures.key
+
+
+def open_picture_data(config: PictureStage) -> PictureData:
+    """Decode the pictures of a stage if needed, and keep some for validation.
+
+    Raises:
+        InputError: they cannot be used, or are too few.
+    """
+    pictures = open_pictures(config.data, config.crops, max(MIN_PICTURES, config.batch_size))
+    side, squares = config.validate.side, pictures.squares
+    if config.validation:
+        held = centre_crops((config.validation,), config.validate.pictures, side)
+        return PictureData(pictures, squares, held, config.crops)
+    count = min(config.crops.held_out, len(pictures) // 4)
+    train, held = squares[: len(pictures) - count], squares[-count:]
+    inner = config.crops.crop if held.shape[1] < side else side
+    edge = (held.shape[1] - inner) // 2
+    cut = slice(edge, edge + inner)
+    return PictureData(pictures, train, held[: config.validate.pictures, cut, cut], config.crops)
 
 
 def centre_crops(paths: tuple[str, ...], count: int, side: int) -> Squares:
