@@ -25,7 +25,7 @@ import yaml
 
 from lrisc.errors import InputError, shown
 from lrisc.files import check_regular
-from lrisc.training.config.schema import Rule, StageConfig, flatten, plain
+from lrisc.training.config.schema import Range, Rising, Some, StageConfig, flatten, plain
 
 _MAX_YAML_BYTES = 2**18
 _HARMLESS = frozenset(
@@ -143,7 +143,7 @@ def build(kind: type[_T], values: Mapping[str, Any], where: str = "") -> _T:
 def _convert(value: Any, kind: Any, key: str) -> Any:
     origin = get_origin(kind)
     if origin is Annotated:
-        kind, rule = cast(tuple[Any, Rule], get_args(kind))
+        kind, rule = cast(tuple[Any, Range | Rising | Some], get_args(kind))
         made = _convert(value, kind, key)
         if not rule.holds(made):
             raise InputError(f"{key}: must be {rule.text}, not {shown(plain(made))}")

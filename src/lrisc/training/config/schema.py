@@ -7,11 +7,10 @@ see :func:`lrisc.training.tasks.stage_class`) or lists stages in order (the fiel
 
 from __future__ import annotations
 
-import math
+import sys
 import zlib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, cast
 
 from lrisc.errors import InputError
 from lrisc.models.config import PRESETS
@@ -25,31 +24,63 @@ PARTS: tuple[Part, ...] = (
 """The networks a stage may train, by their names in :class:`lrisc.models.lrisc.Lrisc`."""
 
 
-class Rule(NamedTuple):
-    """What a value must be, beside its type.
+@dataclass(frozen=True)
+class Range:
+    """Numbers that are allowed; NaN never is.
 
     Attributes:
         text: "must be ..." for the user.
-        holds: whether a value is allowed; NaN never is.
+        low: smallest.
+        high: largest.
+        above: whether ``low`` itself is out.
+        below: whether ``high`` itself is out.
     """
 
     text: str
-    holds: Callable[[Any], bool]
+    low: float
+    high: float = sys.float_info.max
+    above: bool = False
+    below: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether a number is inside."""
+        over = value > self.low if self.above else value >= self.low
+        return over and (value < self.high if self.below else value <= self.high)
 
 
-Share = Annotated[float, Rule("in [0, 1]", lambda x: 0 <= x <= 1)]
-Weight = Annotated[float, Rule("in (0, 1]", lambda x: 0 < x <= 1)]
-Decay = Annotated[float, Rule("in [0, 1)", lambda x: 0 <= x < 1)]
-Positive = Annotated[float, Rule("positive", lambda x: 0 < x < math.inf)]
-NotNegative = Annotated[float, Rule("0 or more", lambda x: 0 <= x < math.inf)]
-Count = Annotated[int, Rule("at least 1", lambda x: x >= 1)]
-CountOrNone = Annotated[int, Rule("0 or more", lambda x: x >= 0)]
-Decibels = Annotated[float, Rule("in [-50, 100]", lambda x: -50 <= x <= 100)]
+@dataclass(frozen=True)
+class Rising:
+    """A pair that goes from low to high."""
+
+    text: str = "from low to high"
+
+    def holds(self, value: tuple[float, float]) -> bool:
+        """Whether it does."""
+        return value[0] <= value[1]
+
+
+@dataclass(frozen=True)
+class Some:
+    """A list that is not empty."""
+
+    text: str = "at least one"
+
+    def holds(self, value: tuple[object, ...]) -> bool:
+        """Whether it is not."""
+        return bool(value)
+
+
+Share = Annotated[float, Range("in [0, 1]", 0, 1)]
+Weight = Annotated[float, Range("in (0, 1]", 0, 1, above=True)]
+Decay = Annotated[float, Range("in [0, 1)", 0, 1, below=True)]
+Positive = Annotated[float, Range("positive", 0, above=True)]
+NotNegative = Annotated[float, Range("0 or more", 0)]
+Count = Annotated[int, Range("at least 1", 1)]
+CountOrNone = Annotated[int, Range("0 or more", 0)]
+Decibels = Annotated[float, Range("in [-50, 100]", -50, 100)]
 # One symbol for a patch of 16 by 16 pixels, below which there is nothing to learn from.
-Cbr = Annotated[float, Rule("in [1/768, 1/2]", lambda x: 1 / 768 <= x <= 1 / 2)]
-Side = Annotated[int, Rule("in [1, 4096]", lambda x: 1 <= x <= 4096)]
-RISING = Rule("from low to high", lambda pair: pair[0] <= pair[1])
-SOME = Rule("at least one", bool)
+Cbr = Annotated[float, Range("in [1/768, 1/2]", 1 / 768, 1 / 2)]
+Side = Annotated[int, Range("in [1, 4096]", 1, 4096)]
 
 
 @dataclass(frozen=True)
@@ -121,14 +152,14 @@ class LinkConfig:
 
     enabled: bool = True
     adapt: bool = True
-    snr_db: Annotated[tuple[Decibels, Decibels], RISING] = (-2.0, 20.0)
-    cbr: Annotated[tuple[Cbr, Cbr], RISING] = (1 / 96, 1 / 12)
+    snr_db: Annotated[tuple[Decibels, Decibels], Rising()] = (-2.0, 20.0)
+    cbr: Annotated[tuple[Cbr, Cbr], Rising()] = (1 / 96, 1 / 12)
     favourite_cbr: Cbr = 1 / 48
     favourite_fraction: Share = 0.0
     beta: Positive = 0.2
     beta_fraction: Share = 0.0
     rayleigh_fraction: Share = 0.2
-    block_length: Annotated[tuple[Count, Count], RISING] = (32, 1024)
+    block_length: Annotated[tuple[Count, Count], Rising()] = (32, 1024)
     easy_steps: CountOrNone = 0
     easy_snr_db: Decibels = 10.0
     easy_cbr: Cbr = 1 / 24
@@ -147,7 +178,7 @@ class RoiConfig:
     """
 
     fraction: Share = 0.0
-    gamma: Annotated[tuple[Weight, Weight], RISING] = (0.2, 1.0)
+    gamma: Annotated[tuple[Weight, Weight], Rising()] = (0.2, 1.0)
     detector_fraction: Share = 0.0
     steering: Steering = "latent"
 
@@ -239,8 +270,8 @@ class LriscValidation(PictureValidation):
 
     metric: Literal["lpips", "psnr"] = "lpips"
     steps: Count = 1
-    snr_db: Annotated[tuple[Decibels, ...], SOME] = (0.0, 10.0, 20.0)
-    cbr: Annotated[tuple[Cbr, ...], SOME] = (1 / 48, 1 / 24)
+    snr_db: Annotated[tuple[Decibels, ...], Some()] = (0.0, 10.0, 20.0)
+    cbr: Annotated[tuple[Cbr, ...], Some()] = (1 / 48, 1 / 24)
 
 
 @dataclass(frozen=True)
@@ -353,7 +384,7 @@ class LriscStage(PictureStage):
         validate: of the stage.
     """
 
-    train: Annotated[tuple[Part, ...], SOME] = PARTS
+    train: Annotated[tuple[Part, ...], Some()] = PARTS
     fresh: tuple[Part, ...] = ()
     prior_pictures: CountOrNone = 256
     loss: LossConfig = field(default_factory=LossConfig)

@@ -18,15 +18,15 @@ from lrisc.link.draws import Draws
 from lrisc.metrics.distortion import psnr, round_to_8_bit
 from lrisc.training.conditions import LinkConditions, draw_link, fixed_link
 from lrisc.training.config.schema import (
-    RISING,
-    SOME,
     Count,
     Decibels,
     LinkConfig,
     NotNegative,
     PictureStage,
     PictureValidation,
+    Rising,
     Share,
+    Some,
 )
 from lrisc.training.data.crops import open_picture_data, to_signal
 from lrisc.training.export import CARD_FILE
@@ -59,9 +59,9 @@ class DeepJsccLink:
         block_length: shortest and longest fading block in symbols, log-uniform per picture.
     """
 
-    snr_db: Annotated[tuple[Decibels, Decibels], RISING] = (-2.0, 20.0)
+    snr_db: Annotated[tuple[Decibels, Decibels], Rising()] = (-2.0, 20.0)
     rayleigh_fraction: Share = 0.2
-    block_length: Annotated[tuple[Count, Count], RISING] = (32, 1024)
+    block_length: Annotated[tuple[Count, Count], Rising()] = (32, 1024)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class DeepJsccValidation(PictureValidation):
     """
 
     metric: Literal["psnr"] = "psnr"
-    snr_db: Annotated[tuple[Decibels, ...], SOME] = (0.0, 10.0, 20.0)
+    snr_db: Annotated[tuple[Decibels, ...], Some()] = (0.0, 10.0, 20.0)
 
 
 @dataclass(frozen=True)
