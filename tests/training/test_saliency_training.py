@@ -14,7 +14,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from lrisc.errors import InputError
-from lrisc.link.draws import Draws
 from lrisc.metrics.lpips import Lpips
 from lrisc.roi.saliency import load_detector
 from lrisc.training.schedule import read_schedule, run
@@ -119,9 +118,9 @@ def test_crops_grow_and_exact_masks_come_more_often(few: Few, tmp_path: Path) ->
     (stage,) = read_schedule(CONFIG, few() + teacher + ["shares.exact=0"]).stages
     data = make_task(stage).data
     assert len(data) == 16
-    sides = [data.batch(Draws(0, 0, range(1)), at)[0].shape[-1] for at in (0, 0.4, 0.6, 0.9)]
+    sides = [data.batch(0, range(1), at)[0].shape[-1] for at in (0, 0.4, 0.6, 0.9)]
     assert sides == [96, 128, 160, 192]
-    early, late = (data.batch(Draws(0, 1, range(200)), at)[1] for at in (0.0, 0.86))
+    early, late = (data.batch(1, range(200), at)[1] for at in (0.0, 0.86))
     assert bool((early == 100 / 255).all())
     exact = (late != 100 / 255).flatten(1).any(1).float().mean()
     assert 0.05 < float(exact) < 0.3

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lrisc._version import __version__
-from lrisc.checkpoint import save_checkpoint
+from lrisc.checkpoint import halve_checkpoint, load_checkpoint, save_checkpoint
 from lrisc.files import replace_atomically
 from lrisc.link.draws import Draws
 from lrisc.models.lrisc import Lrisc
@@ -30,7 +30,17 @@ logger = logging.getLogger(__name__)
 
 CARD_FILE = "README.md"
 _PLACES = frozenset(
-    ("output", "data", "validation", "parent", "crops.cache", "loss.lpips_weights", "masks", "maps")
+    (
+        "output",
+        "data",
+        "validation",
+        "parent",
+        "crops.cache",
+        "loss.lpips_weights",
+        "roi.masks",
+        "masks",
+        "maps",
+    )
 )
 """Keys of the config that tell of a machine's folders, which is nobody else's business."""
 _BATCH = 8
@@ -103,7 +113,10 @@ def export(
     records: list[dict[str, Any]],
     prior_table: Tensor | None,
 ) -> None:
-    """Write a checkpoint folder: config.json, model.safetensors (float16) and README.md.
+    """Write a checkpoint folder: config.json, model.safetensors and README.md.
+
+    Its weights are float32, so that a next stage goes on from what was trained, not from rounded
+    weights; :func:`ship` halves them.
 
     Args:
         folder: created if needed.
@@ -114,8 +127,22 @@ def export(
     Raises:
         LriscError: the folder is not writable or a weight not finite.
     """
-    save_checkpoint(folder, model, {"training": records}, prior_table)
-    text = model_card(model, records)
+    save_checkpoint(folder, model, {"training": records}, prior_table, torch.float32)
+    _write_card(folder, model_card(model, records, "float32"))
+
+
+def ship(source: Path, target: Path) -> None:
+    """Write a trained checkpoint again with float16 weights, and its card.
+
+    Raises:
+        LriscError: no such checkpoint, a weight beyond float16, or a folder not writable.
+    """
+    halve_checkpoint(source, target)
+    loaded = load_checkpoint(target)
+    _write_card(target, model_card(loaded.model, loaded.info["training"], "float16"))
+
+
+def _write_card(folder: Path, text: str) -> None:
     replace_atomically(folder / CARD_FILE, lambda path: _write(path, text))
 
 
@@ -123,7 +150,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def model_card(model: Lrisc, records: list[dict[str, Any]]) -> str:
+def model_card(model: Lrisc, records: list[dict[str, Any]], precision: str) -> str:
     """The README.md of a checkpoint: data, effort, losses and figures of every stage."""
     parameters = sum(p.numel() for p in model.parameters())
     hours = sum(r["hours"] for r in records)
@@ -136,7 +163,7 @@ def model_card(model: Lrisc, records: list[dict[str, Any]]) -> str:
         "",
         "# LRISC checkpoint",
         "",
-        f"{parameters / 1e6:.2f} M parameters, float16, lrisc {__version__}. "
+        f"{parameters / 1e6:.2f} M parameters, {precision}, lrisc {__version__}. "
         f"{len(records)} training stage(s), {hours:.2f} hours, "
         f"{sum(r['samples'] for r in records):,} crops.",
         "",

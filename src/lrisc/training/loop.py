@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 Outcome = Literal["finished", "out of time", "interrupted"]
 _MAX_SKIPPED = 10
 _NAMES = ("pictures", "targets")
+_HALF_MAX = torch.finfo(torch.float16).max
 
 
 class DivergedError(LriscError):
@@ -118,12 +119,11 @@ class _Batches:
     """What this process learns from, a pure function of the step; the next is made meanwhile."""
 
     data: Data
-    seed: int
     samples: range
     pool: ThreadPoolExecutor
 
     def make(self, step: int, fraction: float = 0.0) -> Batch:
-        batch = self.data.batch(Draws(self.seed, step, self.samples), fraction)
+        batch = self.data.batch(step, self.samples, fraction)
         return tuple(t.pin_memory() for t in batch) if torch.cuda.is_available() else batch
 
     def start(self, step: int, fraction: float) -> Future[Batch]:
@@ -151,11 +151,11 @@ class Trainer:
         self.config = config
         self.accelerator = accelerator
         self.folder = Path(config.output)
-        samples = self._samples()
+        self.task = make_task(config)
         # One process per machine decodes pictures; the others find the finished cache.
         with accelerator.local_main_process_first():
-            self.task = make_task(config)
-        self.data = self.task.data
+            self.data = self.task.data
+        samples = self._samples()
         if not (self.folder / STATE_FILE).is_file():
             self.task.start()
         model, device = self.task.model, accelerator.device
@@ -167,10 +167,8 @@ class Trainer:
         self.compiled = config.compile and self.task.compile(device)
         self.wrapped: Any = accelerator.prepare_model(self.step)
         self.pool = ThreadPoolExecutor(1)
-        self.batches = _Batches(self.data, config.draw_seed, samples, self.pool)
-        self.total_steps = config.steps
-        if config.epochs > 0:
-            self.total_steps = math.ceil(config.epochs * len(self.data) / config.batch_size)
+        self.batches = _Batches(self.data, samples, self.pool)
+        self.total_steps = config.steps_on(len(self.data))
         self._save_seconds = 0.0
 
     def _samples(self) -> range:
@@ -278,6 +276,7 @@ class Trainer:
             agreed = self.update(batch, wish)
 
             if progress.step % config.log_every == 0:
+                self._check_range()
                 line = self._log_line(time.monotonic() - logged, waiting)
                 logged, waiting = time.monotonic(), 0.0
                 if reporter is not None:
@@ -370,6 +369,23 @@ class Trainer:
             "crops_per_second": batch / seconds,
             "data_share": waiting / seconds,
         }
+
+    def _check_range(self) -> None:
+        """Stop as soon as a weight leaves float16, in which checkpoints are shipped.
+
+        Raises:
+            DivergedError: which one.
+        """
+        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+        norms: Any = torch._foreach_norm([p.detach() for _, p in named], math.inf)  # pyright: ignore
+        largest = torch.stack(list(norms)).tolist()
+        for (name, _), value in zip(named, largest, strict=True):
+            if not value <= _HALF_MAX:
+                raise DivergedError(
+                    f"{self.config.name}: at step {self.progress.step} a weight of {name} is "
+                    f"{value:.4g}, beyond the {_HALF_MAX:g} of float16, in which checkpoints are "
+                    f"shipped; the last state is in {self.folder / STATE_FILE}"
+                )
 
     def _stop_diverged(self, batch: Batch, harmless: bool, reason: str) -> NoReturn:
         """Save this process's batch and stop."""

@@ -7,6 +7,7 @@ see :func:`lrisc.training.tasks.stage_class`) or lists stages in order (the fiel
 
 from __future__ import annotations
 
+import math
 import sys
 import zlib
 from dataclasses import asdict, dataclass, field
@@ -173,6 +174,8 @@ class RoiConfig:
         fraction: share of pictures with a mask.
         gamma: smallest and largest weight of the background, uniform.
         detector_fraction: share of those masks that are the detector's rather than random.
+        masks: folder of mask pictures, named as the photographs, that stand for the detector's:
+            made offline by any detector. Empty: the embedded detector finds them.
         steering: what gamma weights, see `lrisc.roi.fusion.Steering`; ``latent`` is the paper's
             way, ``power`` what the transmitter does unless told otherwise.
     """
@@ -180,6 +183,7 @@ class RoiConfig:
     fraction: Share = 0.0
     gamma: Annotated[tuple[Weight, Weight], Rising()] = (0.2, 1.0)
     detector_fraction: Share = 0.0
+    masks: str = ""
     steering: Steering = "latent"
 
 
@@ -214,6 +218,11 @@ class DataConfig:
 
     Attributes:
         crop: side of a training crop in pixels.
+        decode: ``once``: squares are cut and scaled from every picture, kept decoded in the cache,
+            and crops are cut from them; ``always``: every crop is cut from its photograph, at the
+            photograph's own scale, decoded anew from its file or shard. An epoch then is every
+            photograph once.
+        workers: threads that decode with ``always``.
         square: side of the squares kept in the cache, at least ``crop``.
         squares_per_picture: squares cut from each picture.
         downscale_fraction: share of crops cut larger and averaged down to ``crop``.
@@ -223,6 +232,8 @@ class DataConfig:
     """
 
     crop: Count = 128
+    decode: Literal["once", "always"] = "once"
+    workers: Count = 4
     square: Count = 256
     squares_per_picture: Count = 1
     downscale_fraction: Share = 0.25
@@ -330,6 +341,12 @@ class StageConfig:
         """
         if self.schedule == "time" and self.total_minutes == 0:
             raise InputError("total_minutes: must be positive where the schedule follows time")
+
+    def steps_on(self, pictures: int) -> int:
+        """Optimiser steps of the stage, given the pictures of an epoch."""
+        if self.epochs > 0:
+            return math.ceil(self.epochs * pictures / self.batch_size)
+        return self.steps
 
     @property
     def draw_seed(self) -> int:

@@ -4,7 +4,7 @@ from lrisc.baselines.deepjscc.network import PRESETS as DEEPJSCC_PRESETS
 from lrisc.errors import InputError, shown
 from lrisc.models.config import PRESETS
 from lrisc.training.config.schema import LriscStage, PictureStage, StageConfig
-from lrisc.training.data.squares import pictures_key
+from lrisc.training.data.opened import data_key as pictures_key
 from lrisc.training.saliency.distil import masks_key
 from lrisc.training.tasks.base import Task
 from lrisc.training.tasks.deepjscc import DeepJsccStage, DeepJsccTask
@@ -29,10 +29,10 @@ def stage_class(preset: object) -> type[StageConfig]:
 
 
 def make_task(config: StageConfig) -> Task:
-    """The task that a stage's preset names, with its data open.
+    """The task that a stage's preset names.
 
     Raises:
-        InputError: the data cannot be used, or the parent is missing or of another size.
+        InputError: the parent is missing or of another size.
     """
     if isinstance(config, SaliencyStage):
         return SaliencyTask(config)
@@ -51,4 +51,4 @@ def data_key(config: StageConfig) -> str | None:
     if isinstance(config, SaliencyStage):
         return masks_key(config.masks, config.data, config.maps) if config.masks else None
     assert isinstance(config, PictureStage)
-    return pictures_key(config.data, config.crops) if config.data else None
+    return pictures_key(config) if config.data else None

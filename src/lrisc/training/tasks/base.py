@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from lrisc.link.draws import Draws
 from lrisc.training.validation import Validation
 
 
@@ -24,11 +23,12 @@ class Data(Protocol):
         """Pictures of an epoch."""
         ...
 
-    def batch(self, draws: Draws, fraction: float) -> tuple[Tensor, ...]:
-        """What the task's step takes before draws and number, on the CPU.
+    def batch(self, step: int, samples: range, fraction: float) -> tuple[Tensor, ...]:
+        """What the task's step takes before draws and number: a pure function, on the CPU.
 
         Args:
-            draws: of the samples wanted; nothing else is random.
+            step: counted from 0.
+            samples: of the joint batch.
             fraction: of the stage that is done, in [0, 1).
         """
         ...
@@ -42,7 +42,7 @@ class Task(Protocol):
     """Networks, their data, their loss, their validation and their checkpoint.
 
     Attributes:
-        data: what is learnt from.
+        data: what is learnt from; opened, and decoded if needed, when first asked for.
         model: the networks; what requires a gradient is trained and averaged.
         step: ``step(*batch, draws, number) -> (loss, sums for the log)``, with ``model`` inside;
             the sum ``batch`` is the number of pictures.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -28,7 +29,8 @@ from lrisc.training.config.schema import (
     Share,
     Some,
 )
-from lrisc.training.data.crops import open_picture_data, to_signal
+from lrisc.training.data.crops import to_signal
+from lrisc.training.data.opened import TrainingData, open_data
 from lrisc.training.export import CARD_FILE
 from lrisc.training.objective import Terms, cross_channel
 from lrisc.training.step import compile_in_place
@@ -160,7 +162,6 @@ class DeepJsccTask:
 
     def __init__(self, config: DeepJsccStage) -> None:
         self.config = config
-        self.data = open_picture_data(config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = DeepJsccNetwork(PRESETS[config.preset])
@@ -174,6 +175,11 @@ class DeepJsccTask:
                 if tensor.shape == own[name].shape:
                     own[name].copy_(tensor)
         self.step = DeepJsccStep(self.model, config)
+
+    @cached_property
+    def data(self) -> TrainingData:
+        """See :func:`lrisc.training.data.opened.open_data`."""
+        return open_data(self.config)
 
     def start(self) -> None:
         """Nothing here depends on the pictures."""

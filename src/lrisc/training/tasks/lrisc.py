@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.config.schema import PARTS, LriscStage
-from lrisc.training.data.crops import open_picture_data
+from lrisc.training.data.opened import TrainingData, open_data
 from lrisc.training.export import export, fit_prior_table
 from lrisc.training.linear_init import start_transforms, start_way
 from lrisc.training.step import TrainingStep, build_model
@@ -26,9 +27,13 @@ class LriscTask:
 
     def __init__(self, config: LriscStage) -> None:
         self.config = config
-        self.data = open_picture_data(config)
         self.model, self.records = build_model(config)
         self.step = TrainingStep(self.model, config)
+
+    @cached_property
+    def data(self) -> TrainingData:
+        """See :func:`lrisc.training.data.opened.open_data`."""
+        return open_data(self.config)
 
     def start(self) -> None:
         """What is new of the linear channels' transforms and way starts from the pictures."""

@@ -126,7 +126,7 @@ class SaliencyData:
         self.teacher = MaskedSquares(exact.squares[:0], exact.maps[:0])
         if config.maps:
             self.teacher = open_teacher(Path(config.data[0]), Path(config.maps))
-        self._shares = config.shares
+        self._shares, self._seed = config.shares, config.draw_seed
 
     @cached_property
     def _composer(self) -> Composer | None:
@@ -137,12 +137,13 @@ class SaliencyData:
         """Photographs of an epoch."""
         return len(self.teacher) + len(self.exact)
 
-    def batch(self, draws: Draws, fraction: float) -> tuple[Tensor, Tensor]:
+    def batch(self, step: int, samples: range, fraction: float) -> tuple[Tensor, Tensor]:
         """See :func:`lrisc.training.saliency.distil.training_batch`."""
         side = next(side for end, side in SIDES if fraction < end)
         shares = self._shares
         exact = shares.exact_late if fraction > 2 / 3 else shares.exact
         mix = Shares(exact, shares.composite)
+        draws = Draws(self._seed, step, samples)
         return training_batch(self.teacher, self.exact, mix, draws, side, self._composer)
 
     def facts(self) -> dict[str, Any]:
@@ -193,7 +194,6 @@ class SaliencyTask:
 
     def __init__(self, config: SaliencyStage) -> None:
         self.config = config
-        self.data = SaliencyData(config)
         self.records: list[dict[str, Any]] = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -202,6 +202,11 @@ class SaliencyTask:
             parent = load_detector(Path(config.parent)).state_dict()
             self.model.network.load_state_dict(parent)
         self.step = SaliencyStep(self.model, config.loss.hints)
+
+    @cached_property
+    def data(self) -> SaliencyData:
+        """Photographs with maps."""
+        return SaliencyData(self.config)
 
     def start(self) -> None:
         """Nothing here depends on the pictures."""
