@@ -203,7 +203,7 @@ def model_card(model: Lrisc, records: list[dict[str, Any]], precision: str) -> s
     lines += [
         "",
         "Held-out centre crops on AWGN with the averaged weights; LPIPS as in the loss. The CBR "
-        "counts the payload only: figures of the whole system come from `scripts/measure.py`.",
+        "counts the payload only: figures of the whole system come from `lrisc evaluate`.",
         "",
     ]
     return "\n".join(lines)

@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lrisc.checkpoint import CONFIG_FILE, FORMAT
+from lrisc.checkpoint import FORMAT
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
+from lrisc.stored import CONFIG_FILE
 from lrisc.training.config.read import apply_overrides, build, merge, read_yaml
 from lrisc.training.config.schema import Plan, StageConfig, flatten
 from lrisc.training.export import ship
