@@ -156,7 +156,7 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
 
 def test_broken_checkpoints_are_named(tmp_path: Path) -> None:
     save(tmp_path / "good", codec().network, {"snr_db": [0, 0]})
-    with pytest.raises(InputError, match="config.json is missing"):
+    with pytest.raises(InputError, match=r"config.json is missing"):
         DeepJscc.from_pretrained(tmp_path)
     for name, key, value in (("size", "model", {"channels": 4}), ("kind", "format", 1)):
         shutil.copytree(tmp_path / "good", tmp_path / name)
