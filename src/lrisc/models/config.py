@@ -7,12 +7,11 @@ numpy, pillow, pyyaml, safetensors and accelerate.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, cast, get_args
 
-from lrisc.errors import InputError
+from lrisc.errors import InputError, shown
 
 LATENT_STRIDE = 16
 """Pixels per side of the patch that one latent embedding stands for."""
@@ -27,8 +26,8 @@ _FORMER_NAMES = {"initial_noise": "sigma_start"}
 """Names in the configs of older checkpoints."""
 
 
-_MOST, _MOST_REPEATED, _MOST_VALUES = 4096, 64, 64
-"""Largest number of a config, largest of what is built again and again, longest list."""
+_MOST, _MOST_REPEATED, _MOST_VALUES, _MOST_SIGMA = 4096, 64, 64, 100
+"""Largest number of a config, of what is built again and again, longest list, largest noise."""
 _REPEATED = ("blocks", "layers", "heads")
 
 
@@ -116,13 +115,16 @@ class ModelConfig:
             raise InputError(f"rate_values needs 2^n values, got {len(values)}")
         if values[0] != 0 or any(a >= b for a, b in itertools.pairwise(values)):
             raise InputError("rate_values must start at 0 and rise")
-        if not (math.isfinite(self.sigma_start) and self.sigma_start >= 0):
-            raise InputError(f"sigma_start must be 0 or more, not {self.sigma_start}")
+        number = type(self.sigma_start) in (int, float)
+        if not number or not 0 <= self.sigma_start <= _MOST_SIGMA:
+            raise InputError(
+                f"sigma_start must be in [0, {_MOST_SIGMA}], not {shown(self.sigma_start)}"
+            )
         if not 1 <= self.decode_steps <= 1000:
             raise InputError(f"decode_steps must be in [1, 1000], not {self.decode_steps}")
         if self.roi_steering not in ("", *STEERINGS):
             raise InputError(
-                f"roi_steering {self.roi_steering!r} is none of {', '.join(STEERINGS)}"
+                f"roi_steering {shown(self.roi_steering)} is none of {', '.join(STEERINGS)}"
             )
         if not 0 <= self.linear_channels <= self.latent_channels:
             raise InputError("linear_channels cannot exceed latent_channels")
