@@ -6,18 +6,54 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from lrisc.errors import InputError
+from lrisc.registry import import_plugins
+
+CHANNEL_HELP = "CHANNELS"
+
+
+class CommandWithChannels(TyperCommand):
+    """A command whose help lists the channels that there are."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Read the registry only where somebody asks: it takes torch."""
+        from lrisc.link.channels import CHANNELS
+
+        known = "; ".join(f"{name}: {model.about}" for name, model in CHANNELS.items())
+        for parameter in self.params:
+            if getattr(parameter, "help", None) == CHANNEL_HELP:
+                parameter.help = f"{known}."  # pyright: ignore[reportAttributeAccessIssue]
+        return super().get_help(ctx)
+
+
+def _import_plugins(modules: list[str] | None) -> list[str]:
+    import_plugins(modules or ())
+    return modules or []
+
 
 ImageArgument = Annotated[Path, typer.Argument(help="Photograph, 64 to 4096 pixels a side.")]
 SnrOption = Annotated[float, typer.Option("--snr", help="Es/N0 per complex symbol, dB.")]
 CbrOption = Annotated[
     str, typer.Option("--cbr", help="Ceiling on all symbols per 3·H·W: 1/48 or 0.0208.")
 ]
-ChannelOption = Annotated[str, typer.Option("--channel", help="awgn or rayleigh.")]
+ChannelOption = Annotated[str, typer.Option("--channel", help=CHANNEL_HELP)]
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        help="Python module, installed or here, that adds a channel, scheme, detector or preset; "
+        "may be repeated.",
+        callback=_import_plugins,
+        is_eager=True,
+    ),
+]
 BlockOption = Annotated[
     int | None,
-    typer.Option("--block-length", help="Symbols per fade (rayleigh); 0: one for all."),
+    typer.Option(
+        "--block-length", help="Symbols per fade, where the channel fades; 0: one for all."
+    ),
 ]
 RoiOption = Annotated[
     list[str] | None,

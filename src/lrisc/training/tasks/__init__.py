@@ -18,9 +18,9 @@ def stage_class(preset: object) -> type[StageConfig]:
     Raises:
         InputError: no such preset.
     """
-    if preset in PRESETS:
+    if isinstance(preset, str) and preset in PRESETS:
         return LriscStage
-    if preset in DEEPJSCC_PRESETS:
+    if isinstance(preset, str) and preset in DEEPJSCC_PRESETS:
         return DeepJsccStage
     if preset == PRESET:
         return SaliencyStage
