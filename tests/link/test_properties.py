@@ -18,9 +18,7 @@ from lrisc.link.rate_map import RateMapPrior
 LEVELS = 16
 PRIOR = RateMapPrior.default(LEVELS)
 # The same cases every time, so that a failure can be repeated; no clocks.
-settings.register_profile(
-    "lrisc", derandomize=True, deadline=None, max_examples=60, database=None
-)
+settings.register_profile("lrisc", derandomize=True, deadline=None, max_examples=60, database=None)
 settings.load_profile("lrisc")
 
 shapes = arrays.array_shapes(min_dims=2, max_dims=2, max_side=12)
