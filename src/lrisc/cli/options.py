@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from lrisc.errors import InputError
 from lrisc.registry import import_plugins
+
+if TYPE_CHECKING:
+    from lrisc.link.multipath import Mobility
 
 CHANNEL_HELP = "CHANNELS"
 
@@ -48,6 +51,22 @@ PluginOption = Annotated[
         callback=_import_plugins,
         is_eager=True,
     ),
+]
+DelaySpreadOption = Annotated[
+    float | None, typer.Option("--delay-spread", help="RMS, ns; tdl and cdl. Default: 100.")
+]
+SpeedOption = Annotated[
+    float | None, typer.Option("--speed", help="Of the receiver, m/s. Default: 1.4.")
+]
+CarrierOption = Annotated[
+    float | None, typer.Option("--carrier-frequency", help="Hz. Default: 3.5e9.")
+]
+WaveformOption = Annotated[
+    str,
+    typer.Option("--waveform", help="symbols (one sample each), ofdm, ofdm-long or ofdm-narrow."),
+]
+WrittenDatatypeOption = Annotated[
+    str, typer.Option("--datatype", help="Of the file: cf32_le, ci16_le, ci8 or cu8.")
 ]
 BlockOption = Annotated[
     int | None,
@@ -93,6 +112,20 @@ def number(text: str, option: str) -> float:
         return float(text)
     except ValueError as error:
         raise InputError(f"{option}: '{text}' is not a number") from error
+
+
+def mobility(
+    delay_spread_ns: float | None, speed: float | None, carrier_frequency: float | None
+) -> Mobility:
+    """What was given; the rest keeps its defaults."""
+    from lrisc.link.multipath import Mobility
+
+    given = {
+        "delay_spread": None if delay_spread_ns is None else delay_spread_ns * 1e-9,
+        "speed": speed,
+        "carrier_frequency": carrier_frequency,
+    }
+    return Mobility(**{name: value for name, value in given.items() if value is not None})
 
 
 def roi_or_none(values: list[str] | None) -> list[str] | None:
