@@ -14,6 +14,7 @@ import csv
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -117,8 +118,8 @@ def summarise(rows, without_region) -> None:
         chosen = [r for r in rows if (r["cbr"], r["steering"], r["strength"]) == key]
         chosen = [r for r in chosen if (r["image"], r["cbr"]) in base]
 
-        def mean(name: str, chosen: list = chosen, gain: bool = False) -> float:
-            pairs = [(r[name], base[r["image"], r["cbr"]][name]) for r in chosen]
+        def mean(name: str, rows: list[dict[str, Any]] = chosen, gain: bool = False) -> float:
+            pairs = [(r[name], base[r["image"], r["cbr"]][name]) for r in rows]
             pairs = [(a, b) for a, b in pairs if a is not None and b is not None]
             return float(np.mean([a - b if gain else a for a, b in pairs])) if pairs else math.nan
 
