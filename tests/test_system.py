@@ -191,6 +191,7 @@ def test_report_holds_what_is_promised(tiny: LoadedCheckpoint) -> None:
 def test_channels(tiny: LoadedCheckpoint, channel: str) -> None:
     result = lrisc.transmit(picture(256, 256), 15, 1 / 24, channel, model=tiny, block_length=16)
     assert result.reconstruction is not None
+    assert result.received is not None
     assert result.received.symbols.numel() <= 8192
 
 

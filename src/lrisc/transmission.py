@@ -17,6 +17,9 @@ from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels
 from lrisc.link.channels import Received
 from lrisc.link.frame import Frame
+from lrisc.link.multipath import Mobility
+from lrisc.link.waveform.link import make_link
+from lrisc.link.waveform.numerology import SYMBOLS, numerology
 from lrisc.metrics.quality import quality
 from lrisc.metrics.region import region_quality, region_symbols
 from lrisc.roi.fusion import Steering
@@ -42,7 +45,7 @@ class TransmitResult:
         report: the entries of report.json.
         rate_map: complex symbols per embedding, (h, w).
         roi_mask: (H, W) in [0, 1], ``None`` without a region.
-        received: what the channel delivered.
+        received: what the channel delivered; ``None`` where no frame was found in it.
         frame: what was sent.
     """
 
@@ -51,7 +54,7 @@ class TransmitResult:
     report: dict[str, Any]
     rate_map: npt.NDArray[np.int64]
     roi_mask: npt.NDArray[np.float32] | None
-    received: Received = field(repr=False)
+    received: Received | None = field(repr=False)
     frame: Frame = field(repr=False)
 
 
@@ -68,6 +71,8 @@ def transmit(
     block_length: int | None = None,
     roi_steering: Steering = DEFAULT_ROI_STEERING,
     measure: Callable[[Image.Image, Image.Image], dict[str, Any]] | None = None,
+    waveform: str = SYMBOLS,
+    mobility: Mobility | None = None,
 ) -> TransmitResult:
     """Send one picture and measure what arrives.
 
@@ -85,6 +90,10 @@ def transmit(
         roi_steering: see :meth:`Transmitter.encode`.
         measure: (source, reconstruction) -> more entries for the report; default: PSNR, MS-SSIM
             and LPIPS.
+        waveform: ``symbols``, one sample each over a channel that the receiver is told, or an OFDM
+            waveform (:data:`lrisc.link.waveform.numerology.WAVEFORMS`), where it finds the frame
+            and estimates everything from the samples.
+        mobility: delay spread, speed and carrier frequency of channels with paths.
 
     Returns:
         Pictures and report; in an outage ``reconstruction`` is ``None`` and the report says why.
@@ -93,9 +102,15 @@ def transmit(
         InputError: anything the user can mend.
     """
     watch = Stopwatch()
-    options = {} if block_length is None else {"block_length": block_length}
     check_steps(steps)
-    link = channels.channel(channel, snr_db, seed=seed, **options)
+    link = make_link(
+        channel,
+        snr_db,
+        waveform=waveform,
+        seed=seed,
+        block_length=block_length,
+        mobility=mobility,
+    )
     with watch.part("load"):
         checkpoint = model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model)
         pixels = load_image(image)
@@ -106,10 +121,10 @@ def transmit(
     frame = Transmitter(checkpoint).encode(
         pixels, snr_db, cbr, mask, roi_strength, margin_db, watch, roi_steering
     )
-    with watch.part("channel"):
-        received = link(frame)
-    reconstruction, outage = None, None
+    received, reconstruction, outage = None, None, None
     try:
+        with watch.part("channel"):
+            received = link(frame)
         reconstruction = Receiver(checkpoint).decode(received, steps, seed, watch)
     except OutageError as error:
         outage = str(error)
@@ -124,6 +139,7 @@ def transmit(
         {
             "cbr": frame.cbr,
             "cbr_payload": frame.cbr_payload,
+            **_on_the_air(frame, waveform),
             "payload_symbols": frame.payload_symbols,
             "side_info_symbols": frame.side_info_symbols,
             "header_symbols": frame.header_symbols,
@@ -156,3 +172,16 @@ def transmit(
         received=received,
         frame=frame,
     )
+
+
+def _on_the_air(frame: Frame, waveform: str) -> dict[str, Any]:
+    """What the waveform adds: elements with comb, training and preamble, and samples."""
+    if waveform == SYMBOLS:
+        return {"waveform": waveform, "cbr_grid": frame.cbr, "cbr_on_air": frame.cbr}
+    ofdm, count = numerology(waveform), frame.symbols.numel()
+    values = 3 * frame.height * frame.width
+    return {
+        "waveform": waveform,
+        "cbr_grid": ofdm.elements(count) / values,
+        "cbr_on_air": ofdm.samples(count) / values,
+    }

@@ -55,6 +55,10 @@ def transmit(
     roi_strength: StrengthOption = None,
     roi_steering: SteeringOption = None,
     block_length: BlockOption = None,
+    waveform: WaveformOption = "symbols",
+    delay_spread: DelaySpreadOption = None,
+    speed: SpeedOption = None,
+    carrier_frequency: CarrierOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for pictures and report.json.")
     ] = None,
@@ -80,6 +84,8 @@ def transmit(
             model=model,
             seed=seed,
             block_length=block_length,
+            waveform=waveform,
+            mobility=mobility(delay_spread, speed, carrier_frequency),
             **roi_options(roi_strength, roi_steering),
         )
         if out is not None:
@@ -330,6 +336,9 @@ def _show(result: TransmitResult, out: Path | None) -> None:
         sent.add_row(label, f"{count:,}", f"{count / pixels:.5f}")
     total = round(r["cbr"] * pixels)
     sent.add_row("total", f"{total:,}", f"{r['cbr']:.5f}  = 1/{1 / r['cbr']:.1f}")
+    if r["waveform"] != "symbols":
+        for label, name in (("on the grid", "cbr_grid"), ("samples", "cbr_on_air")):
+            sent.add_row(label, f"{round(r[name] * pixels):,}", f"{r[name]:.5f}")
     for column in sent.columns[1:]:
         column.justify = "right"
     console.print(

@@ -12,6 +12,7 @@ from lrisc.errors import InputError
 from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Options, Picture, Scheme
 from lrisc.images import load_image
 from lrisc.link.header import VERSION as FRAME_VERSION
+from lrisc.link.waveform.numerology import SYMBOLS
 
 
 @SCHEMES.register("lrisc")
@@ -48,6 +49,8 @@ class Generative(Scheme):
             model=self.checkpoint,
             seed=condition.seed,
             measure=_no_measures,
+            waveform=condition.waveform,
+            mobility=condition.mobility,
             **self.region(picture),
         )
         report = result.report
@@ -56,7 +59,7 @@ class Generative(Scheme):
         return Delivery(
             reconstruction=None if painted is None else load_image(painted),
             symbols=sum(report[f"{kind}_symbols"] for kind in kinds),
-            note=report.get("outage_reason", f"payload CBR {report['cbr_payload']:.5f}"),
+            note=report.get("outage_reason", _counts(report)),
             rate_map=result.rate_map,
             roi_mask=result.roi_mask,
         )
@@ -117,6 +120,13 @@ def _hash_of(masks: Path) -> str:
     except OSError as error:
         raise InputError(f"--roi: cannot read the mask {masks}: {error.strerror}") from error
     return found.hexdigest()[:16]
+
+
+def _counts(report: dict[str, Any]) -> str:
+    counts = f"payload CBR {report['cbr_payload']:.5f}"
+    if report["waveform"] != SYMBOLS:
+        counts += f", grid {report['cbr_grid']:.5f}, on air {report['cbr_on_air']:.5f}"
+    return counts
 
 
 def _no_measures(source: Image.Image, reconstruction: Image.Image) -> dict[str, Any]:
