@@ -20,8 +20,10 @@ from lrisc.transmission import transmit
 
 
 def test_everything_is_counted(tiny: LoadedCheckpoint) -> None:
-    result = transmit(picture(128, 192), 15, 1 / 12, model=tiny, waveform="ofdm", measure=_none)
-    report, ofdm, n = result.report, PRESETS["ofdm"], result.frame.symbols.numel()
+    result = transmit(
+        picture(128, 192), snr_db=15, cbr=1 / 12, model=tiny, waveform="ofdm", measure=False
+    )
+    report, ofdm, n = result.report.to_dict(), PRESETS["ofdm"], result.frame.symbols.numel()
     values = 3 * 128 * 192
     assert report["outage"] is False
     assert report["waveform"] == "ofdm"
@@ -29,20 +31,24 @@ def test_everything_is_counted(tiny: LoadedCheckpoint) -> None:
     assert report["cbr_grid"] == pytest.approx(ofdm.elements(n) / values)
     assert report["cbr_on_air"] == pytest.approx(ofdm.samples(n) / values)
     assert report["cbr"] < report["cbr_grid"] < report["cbr_on_air"]
-    plain = transmit(picture(128, 192), 15, 1 / 12, model=tiny, measure=_none).report
+    plain = transmit(
+        picture(128, 192), snr_db=15, cbr=1 / 12, model=tiny, measure=False
+    ).report.to_dict()
     assert plain["cbr"] == plain["cbr_grid"] == plain["cbr_on_air"]
 
 
 def test_no_frame_is_an_outage_without_a_picture(tiny: LoadedCheckpoint) -> None:
-    result = transmit(picture(64, 64), -30, 1 / 6, model=tiny, waveform="ofdm", measure=_none)
+    result = transmit(
+        picture(64, 64), snr_db=-30, cbr=1 / 6, model=tiny, waveform="ofdm", measure=False
+    )
     assert result.reconstruction is None
     assert result.received is None
-    assert "no frame" in result.report["outage_reason"]
+    assert "no frame" in str(result.report.outage_reason)
 
 
 @pytest.mark.parametrize("name", ["rician", "tdl-a", "cdl-c"])
 def test_channels_with_paths_work_without_a_waveform(name: str, tiny: LoadedCheckpoint) -> None:
-    frame = lrisc.Transmitter(tiny).encode(picture(64, 64), 15, 1 / 6)
+    frame = lrisc.Transmitter(tiny).encode(picture(64, 64), snr_db=15, cbr=1 / 6)
     one = channel(name, 15, seed=1)(frame)
     assert one.gains.shape == frame.symbols.shape
     assert float(one.gains.abs().std()) > 0
@@ -61,7 +67,7 @@ def test_options_that_do_not_go_together() -> None:
 
 
 def test_bare_symbols_have_their_length_told(tiny: LoadedCheckpoint) -> None:
-    symbols = lrisc.Transmitter(tiny).encode(picture(128, 192), 15, 1 / 12).symbols
+    symbols = lrisc.Transmitter(tiny).encode(picture(128, 192), snr_db=15, cbr=1 / 12).symbols
     received = make_link("awgn", 20, waveform="ofdm", seed=2)(symbols)
     error = (received.equalised() - symbols).abs().square().mean()
     assert float(error) < 0.02
@@ -89,12 +95,8 @@ def test_a_sweep_over_a_waveform(
     assert run(monkeypatch, *command, "--speed", "8") == 2
 
 
-def _none(source: Image.Image, reconstruction: Image.Image) -> dict[str, object]:
-    return {}
-
-
 def test_a_frame_is_needed_to_know_its_length(tiny: LoadedCheckpoint) -> None:
-    frame = lrisc.Transmitter(tiny).encode(picture(64, 64), 15, 1 / 6)
+    frame = lrisc.Transmitter(tiny).encode(picture(64, 64), snr_db=15, cbr=1 / 6)
     assert isinstance(frame, Frame)
     received = make_link("tdl-c", 30, waveform="ofdm", seed=5)(frame)
     assert received.symbols.numel() == frame.symbols.numel()
