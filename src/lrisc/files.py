@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a kill or a full disk never leaves half of one."""
+"""The cache folder, and files written so that a crash or a full disk never leaves half of one."""
 
 from __future__ import annotations
 
@@ -175,3 +175,9 @@ def slug(name: str) -> str:
     stem, dot, suffix = plain.strip(".")[:180].rpartition(".")
     mark = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
     return f"{stem}-{mark}{dot}{suffix}" if dot else f"{suffix}-{mark}"
+
+
+def cache_folder() -> Path:
+    """The folder of LRISC's caches: ``$XDG_CACHE_HOME/lrisc``, or ``~/.cache/lrisc``."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "lrisc"

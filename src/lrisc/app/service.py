@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lrisc import system
+from lrisc import system, transmission
 from lrisc.app import compare, pictures
 from lrisc.app.reader import read_upload_picture
 from lrisc.app.recordings import read_upload, zip_recording
@@ -28,13 +28,14 @@ from lrisc.app.region import PAINTED, chosen_region
 from lrisc.app.visits import Visit, Visits
 from lrisc.app.workspace import Workspace
 from lrisc.checkpoint import load_checkpoint
-from lrisc.cli import parse_cbr
 from lrisc.errors import InputError, OutageError
 from lrisc.evaluation.schemes import Condition
 from lrisc.images import MIN_SIDE
-from lrisc.link.channels import CHANNELS, DEFAULT_BLOCK_LENGTH, FADING
+from lrisc.link.budget import parse_cbr
+from lrisc.link.channels import CHANNELS, DEFAULT_BLOCK_LENGTH
 from lrisc.link.frame import parse_header
 from lrisc.link.iq import estimate_channel
+from lrisc.roi.region import DEFAULT_GAMMA, Region
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +53,8 @@ T = TypeVar("T")
 
 def _channel_choices() -> dict[str, tuple[str, int | None]]:
     choices: dict[str, tuple[str, int | None]] = {}
-    for name in CHANNELS:
-        if name in FADING:
+    for name, model in CHANNELS.items():
+        if model.fades:
             choices[f"{name}, a fade every {DEFAULT_BLOCK_LENGTH} symbols"] = (name, None)
             choices[f"{name}, one fade"] = (name, 0)
         else:
@@ -74,7 +75,7 @@ class Request:
     cbr: str = "1/48"
     channel: str = "awgn"
     steps: int = 1
-    roi_strength: float = system.DEFAULT_ROI_STRENGTH
+    roi_strength: float = DEFAULT_GAMMA
     region: str = PAINTED
     layers: list[Image.Image] = field(default_factory=list[Image.Image])
     boxes: str = ""
@@ -154,7 +155,7 @@ class Service:
     def warm_up(self) -> None:
         """Send a small grey picture, so that the first visitor does not wait for imports."""
         grey = torch.full((3, 256, 384), 0.5)
-        self._in_turn(lambda: system.transmit(grey, model=self.checkpoint))
+        self._in_turn(lambda: transmission.transmit(grey, model=self.checkpoint))
 
     def drain(self) -> None:
         """Wait for the request under way and begin no other.
@@ -243,27 +244,29 @@ class Service:
         image, original = self.source(request)
         _check_work(*image.size, request.steps)
         channel, block_length = CHANNEL_CHOICES[request.channel]
-        result = system.transmit(
+        result = transmission.transmit(
             image,
             snr_db=request.snr_db,
             cbr=parse_cbr(request.cbr),
             channel=channel,
             block_length=block_length,
-            roi=chosen_region(request.region, request.layers, request.boxes, image.size),
+            roi=Region(
+                chosen_region(request.region, request.layers, request.boxes, image.size),
+                gamma=request.roi_strength,
+            ),
             steps=request.steps,
             model=self.checkpoint,
             seed=request.seed,
-            roi_strength=request.roi_strength,
         )
         report = result.report
         files = self._write(result)
         sent = f"{image.width}×{image.height}"
         if original != image.size:
             sent += f" (scaled from {original[0]}×{original[1]})"
-        if result.reconstruction is None:
-            status = f"{report['outage_reason'][0].upper()}{report['outage_reason'][1:]}."
+        if report.outage_reason is not None:
+            status = sentence(OutageError(report.outage_reason))
         else:
-            seconds = sum(report["seconds"].values())
+            seconds = sum(report.seconds.values())
             status = f"Sent {sent} over {channel} at {request.snr_db:g} dB; {seconds:.1f} s."
         return Answer(
             status=status,
@@ -272,8 +275,10 @@ class Service:
             figures=_figures(result),
             region=pictures.region_overlay(result.source, result.roi_mask),
             rates=pictures.rate_overlay(result.source, result.rate_map),
-            constellation=pictures.constellation(result.received.equalised()),
-            symbols=pictures.symbol_table(report),
+            constellation=None
+            if result.received is None
+            else pictures.constellation(result.received.equalised()),
+            symbols=pictures.symbol_table(report.counts, report.height, report.width),
             files=files,
         )
 
@@ -288,7 +293,7 @@ class Service:
                 "choose another channel"
             )
         condition = Condition(channel, request.snr_db, cbr, request.seed)
-        result = system.transmit(
+        result = transmission.transmit(
             image,
             snr_db=request.snr_db,
             cbr=cbr,
@@ -313,7 +318,7 @@ class Service:
         received = estimate_channel(samples)
         header = parse_header(received)
         _check_work(header.width, header.height, steps)
-        picture = system.Receiver(self.checkpoint).decode(received, steps, seed)
+        picture = system.Receiver(self.checkpoint).decode(received, steps=steps, seed=seed)
         path = self.workspace.folder() / "received.png"
         _save(picture, path)
         return Answer(
@@ -326,16 +331,17 @@ class Service:
             files=[path],
         )
 
-    def _write(self, result: system.TransmitResult) -> list[Path]:
+    def _write(self, result: transmission.TransmitResult) -> list[Path]:
         folder = self.workspace.folder()
         files = [folder / "source.png", folder / "report.json"]
         _save(result.source, files[0])
-        files[1].write_text(json.dumps(result.report, indent=2) + "\n")
+        files[1].write_text(json.dumps(result.report.to_dict(), indent=2) + "\n")
         if result.reconstruction is not None:
             files.insert(1, folder / "reconstruction.png")
             _save(result.reconstruction, files[1])
         files.append(zip_recording(folder, "sent", result.frame.symbols))
-        files.append(zip_recording(folder, "received", result.received.symbols))
+        if result.received is not None:
+            files.append(zip_recording(folder, "received", result.received.symbols))
         return files
 
 
@@ -377,14 +383,14 @@ def _save(picture: Image.Image, path: Path) -> None:
     picture.save(path, compress_level=1)
 
 
-def _figures(result: system.TransmitResult) -> str:
+def _figures(result: transmission.TransmitResult) -> str:
     report = result.report
     values: dict[str, str] = {}
     if result.reconstruction is not None:
-        psnr = report["psnr_db"]
+        psnr = report.psnr_db
         values["PSNR"] = "identical" if psnr is None else f"{psnr:.2f} dB"
-        values["MS-SSIM"] = f"{report['ms_ssim']:.4f}"
-        values["LPIPS"] = "not available" if report["lpips"] is None else f"{report['lpips']:.4f}"
-    values["CBR"] = f"1/{1 / report['cbr']:.1f}"
+        values["MS-SSIM"] = f"{report.ms_ssim:.4f}"
+        values["LPIPS"] = "not available" if report.lpips is None else f"{report.lpips:.4f}"
+    values["CBR"] = f"1/{1 / report.cbr:.1f}"
     values["symbols"] = f"{result.frame.symbols.numel():,}"
     return pictures.figures(values)

@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from lrisc.evaluation.measuring import OnRow, measure_picture, scheme_of
+from lrisc.evaluation.measure_row import OnRow, measure_picture, scheme_of
 from lrisc.evaluation.plan import Source, Sweep
 from lrisc.evaluation.results import ResultsFolder, Row
-from lrisc.evaluation.schemes import import_plugins
 from lrisc.evaluation.workers import in_processes
+from lrisc.registry import import_plugins
 
 
 def run(
@@ -47,7 +47,7 @@ def run(
     """
     import_plugins(sweep.plugins)
     folder.prepare(
-        settings={"seed": sweep.seed, "lpips": sweep.lpips},
+        settings=sweep.settings(),
         images={source.path.name: source.sha256 for source in sources},
         schemes={spec: scheme_of(spec, sweep.options).fingerprint for spec in sweep.schemes},
     )

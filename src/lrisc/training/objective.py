@@ -7,18 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lrisc.link.channels import mmse, noise_variance
-from lrisc.link.power import embedding_power
+from lrisc.link.batched import Conditions, cross_channel
+from lrisc.link.draws import Draws
 from lrisc.link.rate_control import quantise_rate, rate_scale_for, shape_bits
 from lrisc.models.config import RateRule
 from lrisc.models.diffusion import add_noise, loss_weight
 from lrisc.models.entropy import bits, embedding_bits
 from lrisc.models.jscc import symbol_mask
 from lrisc.models.lrisc import Lrisc
-from lrisc.roi.fusion import FUSING, fuse, steer_bits
-from lrisc.training.conditions import LinkConditions, Regions
+from lrisc.roi.region import Regions
 from lrisc.training.config.schema import LossConfig
-from lrisc.training.draws import Draws
 
 Terms = dict[str, Tensor]
 
@@ -38,62 +36,9 @@ class LinkResult:
     symbols: Tensor
 
 
-def cross_channel(
-    symbols: Tensor,
-    mask: Tensor,
-    conditions: LinkConditions,
-    draws: Draws,
-    uneven: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Power normalisation, channel and equaliser on unpacked symbols, differentiable.
-
-    The frame's interleaver spreads an embedding's symbols over the fading blocks, so here every
-    symbol draws one of its picture's blocks.
-
-    Args:
-        symbols: f_e's output, (B, n, max(V), 2).
-        mask: symbols that exist, (B, n, max(V)).
-        conditions: SNR and fading per picture.
-        draws: noise and fades.
-        uneven: pictures whose power follows their rate map, (B,) bool; none if ``None``.
-
-    Returns:
-        MMSE-equalised symbols, zero where none exists, same shape as ``symbols``; and SNR_i in
-        dB, (B, n).
-    """
-    counts = mask.sum(-1)
-    amplitude = torch.ones_like(counts, dtype=torch.float32)
-    if uneven is not None:
-        amplitude = torch.where(uneven[:, None], embedding_power(counts).sqrt(), amplitude)
-    amplitude = amplitude.unsqueeze(-1)
-    symbols = symbols.float() * (mask * amplitude).unsqueeze(-1)
-    sent = mask.flatten(1).sum(1).clamp(min=1)
-    energy = symbols.square().flatten(1).sum(1) / sent
-    s = torch.view_as_complex(symbols) * energy.clamp(min=1e-12).rsqrt()[:, None, None]
-
-    n0 = noise_variance(conditions.snr_db.float())[:, None, None]
-    grid = (s.shape[1], s.shape[2])
-    noise = torch.view_as_complex(draws.normal("channel noise", (*grid, 2)) * 0.5**0.5)
-    gains = torch.ones_like(s)
-    if conditions.fading is not None:
-        blocks = (sent / conditions.block_length).ceil().clamp(min=1)
-        most = grid[0] * grid[1] // conditions.shortest_block + 1
-        fades = torch.view_as_complex(draws.normal("fades", (most, 2)) * 0.5**0.5)
-        which = (draws.uniform("fading blocks", grid) * blocks[:, None, None]).long()
-        faded = fades.gather(1, which.flatten(1).clamp(max=most - 1)).view_as(s)
-        gains = torch.where(conditions.fading[:, None, None], faded, gains)
-
-    received = gains * s + noise * n0.sqrt()
-    gains = gains * amplitude
-    received = mmse(received, gains, n0) * mask
-    snr = ((gains.abs().square() / n0) * mask).sum(-1) / counts.clamp(min=1)
-    snr = torch.where(counts > 0, snr, 1 / n0.squeeze(-1))
-    return torch.view_as_real(received), 10 * snr.clamp(min=1e-3).log10()
-
-
 def rate_levels(
     likelihood: Tensor,
-    conditions: LinkConditions,
+    conditions: Conditions,
     rate_values: tuple[int, ...],
     rule: RateRule,
     regions: Regions | None = None,
@@ -111,8 +56,8 @@ def rate_levels(
         Index into V of every embedding, (B, h, w) int64.
     """
     wanted = shape_bits(embedding_bits(likelihood.detach()), rule)
-    if regions is not None and regions.steering != "latent":
-        wanted = steer_bits(wanted, regions.mask, regions.gamma)
+    if regions is not None:
+        wanted = regions.weigh_bits(wanted)
     pixels = 16 * wanted.shape[1] * 16 * wanted.shape[2]
     scale = rate_scale_for(wanted.flatten(1), conditions.cbr * (3 * pixels), rate_values)
     fixed = conditions.beta[:, None]
@@ -124,7 +69,7 @@ def send(
     model: Lrisc,
     latent: Tensor,
     likelihood: Tensor,
-    conditions: LinkConditions,
+    conditions: Conditions,
     draws: Draws,
     adapt: bool,
     regions: Regions | None = None,
@@ -144,9 +89,7 @@ def send(
     levels = rate_levels(likelihood, conditions, config.rate_values, config.rate_rule, regions)
     mask = symbol_mask(levels.flatten(1), config.rate_values)
     symbols = model.jscc_encoder(latent, levels, conditions.snr_db, adapt=adapt)
-    uneven = None
-    if regions is not None and regions.steering == "power":
-        uneven = regions.gamma < 1
+    uneven = None if regions is None else regions.uneven()
     received, snr_db = cross_channel(symbols, mask, conditions, draws, uneven)
     estimate = model.jscc_decoder(received, levels, snr_db, adapt=adapt).float()
     return LinkResult(estimate, levels, mask.flatten(1).sum(1))
@@ -160,7 +103,7 @@ def training_loss(
     loss: LossConfig,
     *,
     rate: float,
-    conditions: LinkConditions | None,
+    conditions: Conditions | None,
     regions: Regions | None = None,
     adapt: bool = True,
 ) -> tuple[Tensor, Terms]:
@@ -188,8 +131,8 @@ def training_loss(
     """
     b, _, height, width = image.shape
     latent = model.analysis(image).float()
-    if regions is not None and regions.steering in FUSING:
-        latent = fuse(latent, regions.mask, regions.gamma)
+    if regions is not None:
+        latent = regions.weigh_latent(latent)
     grid = latent.shape[-2:]
     hyper = (model.config.hyper_channels, -(-grid[0] // 4), -(-grid[1] // 4))
     noise = (

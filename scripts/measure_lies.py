@@ -1,0 +1,65 @@
+"""What each mechanism of a checkpoint is worth: the cost of lying about it.
+
+    python scripts/measure_lies.py FOLDER [--model compact] [--snr 10] [--cbr 1/48] [--limit N]
+
+Prints a Markdown table: PSNR and LPIPS over the pictures of a folder, everything counted, and what
+each lie costs. The last two rows are with a region found by the detector: the figures are those of
+its inside.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import lrisc
+from lrisc.checkpoint import LoadedCheckpoint
+from lrisc.evaluation.lies import LIES
+from lrisc.evaluation.plan import SUFFIXES
+from lrisc.link.budget import parse_cbr
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", default="compact")
+    parser.add_argument("--snr", type=float, default=10.0)
+    parser.add_argument("--cbr", default="1/48")
+    parser.add_argument("--limit", type=int, help="only the first so many pictures")
+    arguments = parser.parse_args()
+    checkpoint = lrisc.load_checkpoint(arguments.model)
+    paths = sorted(p for p in arguments.folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    paths = paths[: arguments.limit]
+
+    def measure(told: LoadedCheckpoint, suffix: str = "", roi: str | None = None) -> list[float]:
+        rows: list[list[float]] = []
+        for path in paths:
+            report = lrisc.transmit(
+                path,
+                snr_db=arguments.snr,
+                cbr=parse_cbr(arguments.cbr),
+                roi=roi,
+                model=told,
+            ).report.to_dict()
+            keys = [f"psnr{suffix}_db", f"lpips{suffix}"]
+            if all(report.get(key) is not None for key in keys):
+                rows.append([report[key] for key in keys])
+        return np.mean(rows, axis=0).tolist()
+
+    print(f"{len(paths)} pictures, AWGN {arguments.snr:g} dB, CBR {arguments.cbr}\n")
+    print("| what is told | PSNR (dB) | LPIPS | costs (dB) | costs (LPIPS) |\n|---|---|---|---|---|")
+
+    def row(name: str, figures: list[float], honest: list[float]) -> None:
+        cost = f"{honest[0] - figures[0]:+.2f} | {figures[1] - honest[1]:+.4f}"
+        print(f"| {name} | {figures[0]:.2f} | {figures[1]:.4f} | {cost} |", flush=True)
+
+    honest = measure(checkpoint)
+    row("the truth", honest, honest)
+    for lie in LIES:
+        row(lie.name, measure(lie.told_to(checkpoint)), honest)
+
+
+if __name__ == "__main__":
+    main()
