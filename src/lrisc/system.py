@@ -34,8 +34,7 @@ ENCODER_SNR_DB = (-2.0, 20.0)
 FADING_MARGIN_DB = 12.0
 """How much less than the mean SNR the rate map's code counts on when the channel fades.
 
-Measured with OFDM at 15 dB (docs/radio.md): 2 rate maps of 500 frames were lost over TDL-A, 0 of 500 over
-TDL-C."""
+Measured with OFDM at 15 dB, 500 frames each: 2 rate maps were lost over TDL-A, none over TDL-C."""
 
 
 class Transmitter:
