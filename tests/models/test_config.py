@@ -34,3 +34,26 @@ def test_unknown_and_missing_names_are_rejected() -> None:
     del values["patch"]
     with pytest.raises(InputError, match=r"colour.*patch"):
         ModelConfig.from_dict(values)
+
+
+def test_configs_of_older_checkpoints_load() -> None:
+    """What later versions added has the value it meant then; one name was another."""
+    values = PRESETS["paper"].to_dict()
+    for name in ("sigma_start", "decode_steps", "roi_steering"):
+        del values[name]
+    config = ModelConfig.from_dict({**values, "initial_noise": 0.8})
+    assert (config.sigma_start, config.decode_steps, config.roi_steering) == (0.8, 1, "power")
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"sigma_start": -0.1}, "sigma_start"),
+        ({"sigma_start": float("nan")}, "sigma_start"),
+        ({"decode_steps": 0}, "decode_steps"),
+        ({"roi_steering": "sideways"}, "roi_steering"),
+    ],
+)
+def test_how_a_checkpoint_is_used_is_checked(change: dict[str, object], word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        ModelConfig.from_dict({**PRESETS["tiny"].to_dict(), **change})

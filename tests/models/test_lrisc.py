@@ -121,7 +121,7 @@ def test_decoding_is_repeatable_by_seed(tiny_model: Lrisc) -> None:
     def decode(seed: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            return tiny_model.synthesise(latent, 2, generator, initial_noise=0.8)
+            return tiny_model.synthesise(latent, 2, generator, sigma_start=0.8)
 
     assert torch.equal(decode(1), decode(1))
     assert not torch.equal(decode(1), decode(2))

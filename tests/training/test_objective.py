@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lrisc.models.config import PRESETS
+from lrisc.models.diffusion import loss_weight
 from lrisc.models.lrisc import Lrisc
 from lrisc.roi.detector import SaliencyConfig
 from lrisc.roi.fusion import Steering
@@ -236,6 +237,56 @@ def test_eq_11_by_hand(model: Lrisc) -> None:
         rate=2.0, conditions=None,
     )  # fmt: skip
     assert float((rated - stage1).detach()) == pytest.approx(2 * float(seen["bpp"]) / 4, rel=1e-3)
+
+
+def test_only_the_squared_error_is_weighted_by_time(model: Lrisc) -> None:
+    """Eq. 7 weights the squared error by alpha/(1 - alpha), Eq. 11 leaves LPIPS alone."""
+    ratios: list[float] = []
+    for sample in range(8):
+        draws = Draws(0, 0, range(sample, sample + 1))
+        losses = [
+            float(training_loss(
+                model, BrightnessDistance(), image(1), draws,
+                replace(PLAIN, one_step_fraction=0.0, eta=eta, mse=1.0, lpips=1.0),
+                rate=0.0, conditions=None,
+            )[0].detach())
+            for eta in (0.0, 1.0)
+        ]  # fmt: skip
+        # The stand-in for LPIPS equals the squared error, so only the weights differ.
+        ratios.append(losses[0] / losses[1])
+    times = Draws(0, 0, range(8)).uniform("time")
+    assert ratios == pytest.approx(loss_weight(times).tolist(), rel=1e-4)
+    assert max(ratios) == pytest.approx(5)
+    assert min(ratios) < 0.2
+
+
+def test_errors_are_logged_over_all_pictures_and_by_time(model: Lrisc) -> None:
+    """Also where no picture is decoded in one step; what was not computed is not there."""
+    x = image(16)
+
+    def terms(**changed: object) -> dict[str, float]:
+        loss = replace(PLAIN, mse=3.0, lpips=1.0, **changed)  # type: ignore[arg-type]
+        _, found = training_loss(
+            model, BrightnessDistance(), x, Draws(0, 0, range(16)), loss,
+            rate=0.0, conditions=fixed_link(16, 10.0, 1 / 24),
+        )  # fmt: skip
+        return {name: float(value) for name, value in found.items()}
+
+    found = terms(one_step_fraction=0.0, source="both")
+    assert found["count@one step"] == 0
+    bins = ("t<0.25", "t<0.5", "t<0.75", "t<1")
+    assert sum(found[f"count@{name}"] for name in bins) == 16
+    assert found["count@source"] == 16
+    received = sum(found[f"mse@{name}"] for name in bins)
+    assert found["mse"] == pytest.approx((received + found["mse@source"]) / 2, rel=1e-5)
+    assert found["mse"] > 1
+    assert found["weighted_mse"] != pytest.approx(3 * 0.5 * found["mse"], rel=0.05)
+    assert found["weighted_lpips"] == pytest.approx(0.5 * 2 * found["lpips"], rel=1e-4)
+    assert terms(one_step_fraction=1.0)["count@one step"] == 16
+    _, plain = training_loss(
+        model, None, x, Draws(0, 0, range(16)), PLAIN, rate=0.0, conditions=None
+    )
+    assert not [name for name in plain if "lpips" in name or "latent" in name]
 
 
 def test_regional_loss(model: Lrisc) -> None:

@@ -7,9 +7,10 @@ numpy, pillow, pyyaml, safetensors and accelerate.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, cast
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any, Literal, cast, get_args
 
 from lrisc.errors import InputError
 
@@ -17,6 +18,13 @@ LATENT_STRIDE = 16
 """Pixels per side of the patch that one latent embedding stands for."""
 LINEAR_STEP = 0.16
 """One unit of a linear channel of the latent, in the units of the picture."""
+
+Steering = Literal["latent", "rate", "both", "power"]
+"""What a region's weight gamma is multiplied into, see `lrisc.roi.fusion`."""
+STEERINGS: tuple[str, ...] = get_args(Steering)
+
+_FORMER_NAMES = {"initial_noise": "sigma_start"}
+"""Names in the configs of older checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,11 @@ class ModelConfig:
         time_channels: width of the time embedding.
         linear_channels: how many channels of the latent, the last ones, also carry a linear
             transform of their patch; the decoder adds another of them to the U-Net's picture.
-        initial_noise: gamma, standard deviation of x_N that decoding starts from.
+        sigma_start: standard deviation of x_N that decoding starts from; 0: a zero picture, so
+            that one step is all there is to gain.
+        decode_steps: DDIM steps of decoding unless the user says otherwise.
+        roi_steering: what the background's weight gamma was multiplied into in training, see
+            `lrisc.roi.fusion`; empty: no region was ever trained.
     """
 
     patch: int
@@ -66,9 +78,11 @@ class ModelConfig:
     unet_final_kernel: int
     context_widths: tuple[int, ...]
     time_channels: int
-    initial_noise: float
+    sigma_start: float
     linear_channels: int
     snr_layers: int = 8
+    decode_steps: int = 1
+    roi_steering: Steering | Literal[""] = "power"
 
     def __post_init__(self) -> None:
         """Reject shapes that do not fit together.
@@ -81,6 +95,14 @@ class ModelConfig:
             raise InputError(f"rate_values needs 2^n values, got {len(values)}")
         if values[0] != 0 or any(a >= b for a, b in itertools.pairwise(values)):
             raise InputError("rate_values must start at 0 and rise")
+        if not (math.isfinite(self.sigma_start) and self.sigma_start >= 0):
+            raise InputError(f"sigma_start must be 0 or more, not {self.sigma_start}")
+        if self.decode_steps < 1:
+            raise InputError(f"decode_steps must be at least 1, not {self.decode_steps}")
+        if self.roi_steering not in ("", *STEERINGS):
+            raise InputError(
+                f"roi_steering {self.roi_steering!r} is none of {', '.join(STEERINGS)}"
+            )
         if not 0 <= self.linear_channels <= self.latent_channels:
             raise InputError("linear_channels cannot exceed latent_channels")
         if self.patch * 2 ** len(self.analysis_widths) != LATENT_STRIDE:
@@ -115,9 +137,10 @@ class ModelConfig:
         Raises:
             InputError: a name is unknown or missing.
         """
+        values = {_FORMER_NAMES.get(name, name): value for name, value in values.items()}
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(values) - known)
-        missing = sorted(known - set(values))
+        missing = sorted({f.name for f in fields(cls) if f.default is MISSING} - set(values))
         if unknown or missing:
             raise InputError(f"model config: unknown {unknown}, missing {missing}")
         plain: dict[str, Any] = {
@@ -148,7 +171,7 @@ PRESETS: dict[str, ModelConfig] = {
         unet_final_kernel=3,
         context_widths=(24, 32, 48),
         time_channels=16,
-        initial_noise=0.0,
+        sigma_start=0.0,
         linear_channels=16,
     ),
     "compact": ModelConfig(
@@ -170,7 +193,7 @@ PRESETS: dict[str, ModelConfig] = {
         unet_final_kernel=3,
         context_widths=(64, 128, 160),
         time_channels=64,
-        initial_noise=0.0,
+        sigma_start=0.0,
         linear_channels=80,
     ),
     "paper": ModelConfig(
@@ -192,8 +215,9 @@ PRESETS: dict[str, ModelConfig] = {
         unet_final_kernel=7,
         context_widths=(64, 64, 128, 192),
         time_channels=64,
-        initial_noise=0.8,
+        sigma_start=0.8,
         linear_channels=0,
+        decode_steps=8,
     ),
 }
 """``tiny`` for tests, ``compact`` for two CPU cores, ``paper`` as published."""

@@ -31,10 +31,16 @@ def add_noise(image: Tensor, noise: Tensor, time: Tensor) -> Tensor:
     return a.sqrt() * image + (1 - a).sqrt() * noise
 
 
-def loss_weight(time: Tensor, ceiling: float = 5.0) -> Tensor:
-    """alpha_n / (1 - alpha_n), the SNR of x_n, clipped from above (Eq. 7), (B,)."""
+WEIGHT_CEILING = 5.0
+"""Where the weight of Eq. 7 is clipped. The paper names no ceiling, but without one the smallest
+times would be all that is trained; 5 is Min-SNR-gamma's (Hang et al. 2023, arXiv 2303.09556), which
+CDC's code, the paper's ancestor, uses too."""
+
+
+def loss_weight(time: Tensor) -> Tensor:
+    """alpha_n / (1 - alpha_n), the SNR of x_n, at most :data:`WEIGHT_CEILING` (Eq. 7), (B,)."""
     a = alpha(time)
-    return (a / (1 - a).clamp(min=1e-9)).clamp(max=ceiling)
+    return (a / (1 - a).clamp(min=1e-9)).clamp(max=WEIGHT_CEILING)
 
 
 def ddim(

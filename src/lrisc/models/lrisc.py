@@ -41,25 +41,27 @@ class Lrisc(nn.Module):
     def synthesise(
         self,
         latent: Tensor,
-        steps: int = 1,
+        steps: int | None = None,
         generator: torch.Generator | None = None,
-        initial_noise: float | None = None,
+        sigma_start: float | None = None,
     ) -> Tensor:
         """g_d: paint the picture that the received latent describes.
 
         Args:
             latent: ẑ, (B, C, h, w).
-            steps: DDIM steps, at least 1.
+            steps: DDIM steps, at least 1; default: the config's.
             generator: source of x_N.
-            initial_noise: standard deviation of x_N; default: the config's.
+            sigma_start: standard deviation of x_N; default: the config's.
 
         Returns:
             x̂0 in [-1, 1], (B, 3, 16h, 16w).
         """
-        gamma = self.config.initial_noise if initial_noise is None else initial_noise
+        sigma = self.config.sigma_start if sigma_start is None else sigma_start
         b, _, h, w = latent.shape
         start = torch.zeros(b, 3, 16 * h, 16 * w, device=latent.device)
-        if gamma:
-            start.normal_(0.0, gamma, generator=generator)
+        if sigma:
+            start.normal_(0.0, sigma, generator=generator)
         condition = self.context(latent)
-        return ddim(lambda x, time: self.unet(x, condition, time), start, steps)
+        return ddim(
+            lambda x, time: self.unet(x, condition, time), start, steps or self.config.decode_steps
+        )

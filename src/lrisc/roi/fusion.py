@@ -1,21 +1,22 @@
-"""From a mask to a weighted latent (v2, Eq. 1 to 4), or to a weighted rate rule."""
+"""From a mask to a weighted latent (v2, Eq. 1 to 4), or to a weighted rate rule.
+
+A steering says what the region's weight is multiplied into: ``latent`` (the paper's way), ``rate``
+(the bits that the rate rule of Eq. 6 sees), or ``both``. ``power`` is ``rate``, and what gets more
+symbols gets them at more power, see `lrisc.link.power`.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lrisc.models.config import LATENT_STRIDE
+from lrisc.models.config import LATENT_STRIDE, STEERINGS, Steering
 
-Steering = Literal["latent", "rate", "both", "power"]
-"""What the region's weight is multiplied into: the latent (the paper's way), the bits that the rate
-rule of Eq. 6 sees, or both. ``power`` is ``rate``, and what gets more symbols gets them at more
-power, see `lrisc.link.power`."""
-STEERINGS: tuple[str, ...] = get_args(Steering)
+__all__ = ["FUSING", "STEERINGS", "Steering", "fuse", "latent_weight", "smooth", "steer_bits"]
+
 FUSING = frozenset({"latent", "both"})
 """Those that weight the latent; all but ``latent`` weight the rate rule."""
 

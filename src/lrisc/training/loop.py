@@ -380,14 +380,19 @@ class Trainer:
             lerp(averages, weights, 1 - decay)
 
     def _log_line(self, seconds: float, waiting: float) -> dict[str, float]:
-        """Means since the last line."""
+        """Means since the last line; what no picture was in is left out."""
         sums = self.progress.sums
         self.progress.sums = {}
-        steps, count, batch = sums["steps"], max(1.0, sums["count"]), max(1.0, sums["batch"])
-        per = {"mse": count, "lpips": count, "bpp": batch, "latent": batch}
+        steps, batch = sums["steps"], max(1.0, sums["batch"])
+        means: dict[str, float] = {}
+        for name, total in sums.items():
+            term, _, group = name.partition("@")
+            count = sums[f"count@{group}"] if group else batch
+            if term not in ("loss", "norm", "steps", "batch", "count") and count:
+                means[name] = total / count
         return {
             "loss": sums["loss"] / steps,
-            **{name: sums[name] / number for name, number in per.items() if name in sums},
+            **means,
             "gradient_norm": sums["norm"] / steps,
             "learning_rate": self.learning_rate(),
             "crops_per_second": batch / seconds,

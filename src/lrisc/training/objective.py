@@ -180,8 +180,7 @@ def training_loss(
 
     Returns:
         The loss, a mean over pictures so that averaging it over processes gives that of the joint
-        batch; and detached sums for the log: ``mse`` and ``lpips`` over the ``count`` pictures
-        decoded as one-step decoding would, ``bpp`` and ``latent`` over all ``batch`` pictures.
+        batch; and detached sums for the log, see :func:`_terms`.
     """
     b, _, height, width = image.shape
     latent = model.analysis(image).float()
@@ -196,7 +195,7 @@ def training_loss(
     prior = model.hyperprior(latent, noisy=True, noise=noise)
     p_latent, p_hyper = prior["likelihoods"]["latent"], prior["likelihoods"]["hyper_latent"]
     bpp = (bits(p_latent) + bits(p_hyper)) / (height * width)
-    latent_error = torch.zeros(b, device=image.device)
+    latent_error: Tensor | None = None
 
     source = draws.chance("source", loss.source_fraction if loss.source == "share" else 0.0)
     guide, target = prior["latent"], image
@@ -219,18 +218,64 @@ def training_loss(
         weight, one_step = weight.repeat(copies), one_step.repeat(copies)
     predicted = model.unet(noisy, model.context(guide), time).float()
 
-    mse, perceptual, distortion = _distortion(predicted, target, lpips, loss, regions, copies)
-    pictures = (weight * distortion).view(copies, b).sum(0)
-    total = (pictures + rate * bpp + loss.latent * latent_error).mean()
-    at = (one_step & end_to_end).float()
-    return total, {
-        "mse": (mse.detach() * at).sum(),
-        "lpips": (perceptual.detach() * at).sum(),
-        "count": at.sum(),
-        "bpp": bpp.detach().sum(),
-        "latent": latent_error.detach().sum(),
-        "batch": torch.full((), float(b), device=image.device),
-    }
+    found = _distortion(predicted, target, lpips, loss, regions, copies)
+    # Eq. 7 weights the squared error; Eq. 11 adds the perceptual distance as it is. Weighted too,
+    # it would vanish near time 1, where decoding starts.
+    found["weighted_mse"] = weight * found["weighted_mse"]
+    per_picture = found["weighted_mse"] + found.get("weighted_lpips", 0.0)
+    total = per_picture.view(copies, b).sum(0) + rate * bpp
+    per_batch = {"bpp": bpp}
+    if latent_error is not None:
+        total = total + loss.latent * latent_error
+        per_batch["latent"] = latent_error
+    return total.mean(), _terms(found, per_batch, time, one_step, end_to_end)
+
+
+_TIMES = (0.25, 0.5, 0.75, 1.0)
+"""Ends of the bins of diffusion time that the log tells apart."""
+
+
+def _terms(
+    errors: dict[str, Tensor],
+    per_batch: dict[str, Tensor],
+    time: Tensor,
+    one_step: Tensor,
+    received: Tensor,
+) -> Terms:
+    """Sums for the log.
+
+    Args:
+        errors: of every decoded picture, (copies · B,).
+        per_batch: of every picture, (B,).
+        time: of diffusion, (copies · B,).
+        one_step: decoded from x_N, as one-step decoding is, (copies · B,).
+        received: decoded from the received latent (in stage 1, from z), (copies · B,).
+
+    Returns:
+        Every term over all ``batch`` pictures (where a picture is decoded twice, ``mse`` and
+        ``lpips`` are its mean, the weighted terms its sum, as in the loss); and ``mse`` and
+        ``lpips`` by group, over the ``count@`` pictures of it: ``@one step``, ``@t<0.25`` and so
+        on up to ``@t<1`` for what is received, ``@source`` for what is decoded from z.
+    """
+    batch = float(len(per_batch["bpp"]))
+    copies = len(time) / batch
+    groups = {"one step": one_step & received, "source": ~received}
+    low = 0.0
+    for high in _TIMES:
+        inside = (time >= low) & ((time < high) | (high == 1.0))
+        groups[f"t<{high:g}"], low = inside & ~one_step & received, high
+    terms = {"batch": torch.full((), batch, device=time.device)}
+    for name, values in per_batch.items():
+        terms[name] = values.detach().sum()
+    for name, values in errors.items():
+        scale = 1.0 if name.startswith("weighted") else copies
+        terms[name] = values.detach().sum() / scale
+    for group, members in groups.items():
+        terms[f"count@{group}"] = members.float().sum()
+        for name in ("mse", "lpips"):
+            if name in errors:
+                terms[f"{name}@{group}"] = (errors[name].detach() * members).sum()
+    return terms
 
 
 def _diffuse(
@@ -241,19 +286,19 @@ def _diffuse(
     time = torch.where(one_step, 1.0, draws.uniform("time").clamp(min=1e-3))
     # At time 1 the weight of Eq. 7 is zero; one-step decoding is trained with weight one.
     weight = torch.where(one_step, 1.0, loss_weight(time))
-    gamma = model.config.initial_noise
-    if loss.one_step_fraction >= 1 and gamma == 0:
+    sigma = model.config.sigma_start
+    if loss.one_step_fraction >= 1 and sigma == 0:
         return torch.zeros_like(image), time, weight, one_step
     shape = tuple(image.shape[1:])
-    if gamma == 0 and image.device.type == "cpu":
+    if sigma == 0 and image.device.type == "cpu":
         # Most pictures start from zero and need no noise, which is not cheap to draw on a CPU.
         noise = torch.zeros_like(image)
         noise[~one_step] = draws.subset(~one_step).normal("diffusion", shape)
     else:
         noise = draws.normal("diffusion", shape)
     at_end = one_step[:, None, None, None]
-    # Decoding starts from noise of standard deviation gamma alone, with no trace of the picture.
-    noisy = torch.where(at_end, gamma * noise, add_noise(image, noise, time))
+    # Decoding starts from noise of deviation sigma_start alone, with no trace of the picture.
+    noisy = torch.where(at_end, sigma * noise, add_noise(image, noise, time))
     return noisy, time, weight, one_step
 
 
@@ -264,20 +309,24 @@ def _distortion(
     loss: LossConfig,
     regions: Regions | None,
     copies: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """MSE, LPIPS and their weighted sum per picture, each (B,)."""
+) -> dict[str, Tensor]:
+    """Errors per picture, each (B,): ``mse`` and its share of the loss, ``weighted_mse``.
+
+    With LPIPS also ``lpips`` and ``weighted_lpips``.
+    """
     error = (predicted - target).square()
-    mse = error.mean((1, 2, 3))
-    perceptual = torch.zeros_like(mse)
-    if regions is None:
-        if lpips is not None:
-            perceptual = lpips(predicted, target).float()
-        distortion = (1 - loss.eta) * loss.mse * mse + loss.eta * loss.lpips * perceptual
-        return mse, perceptual, distortion
-    eta = loss.eta * (1 - regions.mask.repeat(copies, 1, 1, 1))
-    distortion = loss.mse * ((1 - eta) * error).mean((1, 2, 3))
-    if lpips is not None:
+    eta = torch.full((), loss.eta, device=error.device)
+    if regions is not None:
+        eta = loss.eta * (1 - regions.mask.repeat(copies, 1, 1, 1))
+    found = {
+        "mse": error.mean((1, 2, 3)),
+        "weighted_mse": loss.mse * ((1 - eta) * error).mean((1, 2, 3)),
+    }
+    if lpips is not None and regions is None:
+        found["lpips"] = lpips(predicted, target).float()
+        found["weighted_lpips"] = loss.lpips * eta * found["lpips"]
+    elif lpips is not None:
         where = lpips(predicted, target, spatial=True).float()
-        perceptual = where.mean((1, 2, 3))
-        distortion = distortion + loss.lpips * (eta * where).mean((1, 2, 3))
-    return mse, perceptual, distortion
+        found["lpips"] = where.mean((1, 2, 3))
+        found["weighted_lpips"] = loss.lpips * (eta * where).mean((1, 2, 3))
+    return found

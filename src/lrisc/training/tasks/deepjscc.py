@@ -61,7 +61,7 @@ class DeepJsccStep(nn.Module):
         conditions = draw_link(draws, self.config.link, step)
         errors = (send(self.model, image, conditions, draws) - image).square().mean((1, 2, 3))
         count = torch.full((), float(len(image)), device=image.device)
-        terms = {"mse": errors.detach().sum(), "count": count, "batch": count}
+        terms = {"mse": errors.detach().sum(), "batch": count}
         return self.config.loss.mse * errors.mean(), terms
 
 
