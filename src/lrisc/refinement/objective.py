@@ -68,7 +68,10 @@ class Distortion(Objective):
         error = (decoded - source).square()
         loss = MSE_WEIGHT * (error if weight is None else error * weight).mean()
         if self.structure:
-            loss = loss + self.structure * structural_error(decoded, source, weight)
+            # A variance is a small difference of large numbers: not in bfloat16.
+            with torch.autocast(decoded.device.type, enabled=False):
+                structure = structural_error(decoded, source, weight)
+            loss = loss + self.structure * structure
         return loss
 
 
