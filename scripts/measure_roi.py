@@ -12,19 +12,21 @@ the .npy of tools/saliency/teacher_maps.py, one map per picture in the order of 
 import argparse
 import csv
 import logging
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 import lrisc
-from lrisc.cli import parse_cbr
-from lrisc.evaluation.region import region_quality, region_symbols
 from lrisc.images import load_image
+from lrisc.link.budget import parse_cbr
+from lrisc.metrics.region import region_quality, region_symbols
 from lrisc.roi.fusion import STEERINGS
 from lrisc.roi.masks import region_mask
-from lrisc.system import DEFAULT_ROI_STRENGTH
+from lrisc.roi.region import DEFAULT_GAMMA, Region
 
 QUALITY = ("psnr_inside_db", "psnr_outside_db", "lpips_inside", "lpips_outside")
 SYMBOLS = ("symbols_inside", "symbols_outside")
@@ -45,13 +47,11 @@ def send(picture, mask, arguments, cbr, strength=1.0, steering="latent"):
         picture,
         snr_db=arguments.snr,
         cbr=cbr,
-        roi=None if strength == 1 else mask,
-        roi_strength=strength,
-        roi_steering=steering,
+        roi=None if strength == 1 else Region(mask, strength, steering),
         model=arguments.checkpoint,
         seed=arguments.seed,
     )
-    report = result.report
+    report = result.report.to_dict()
     if result.reconstruction is None:
         return None
     report |= region_quality(result.source, result.reconstruction, mask)
@@ -60,11 +60,11 @@ def send(picture, mask, arguments, cbr, strength=1.0, steering="latent"):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--roi", default="auto")
     parser.add_argument("--cbr", nargs="+", default=["0.017", "1/48"])
-    parser.add_argument("--strength", nargs="+", type=float, default=[DEFAULT_ROI_STRENGTH])
+    parser.add_argument("--strength", nargs="+", type=float, default=[DEFAULT_GAMMA])
     parser.add_argument("--steering", nargs="+", default=["power"], choices=STEERINGS)
     parser.add_argument("--snr", type=float, default=10.0)
     parser.add_argument("--model", default="compact")
@@ -116,10 +116,10 @@ def summarise(rows, without_region) -> None:
         chosen = [r for r in rows if (r["cbr"], r["steering"], r["strength"]) == key]
         chosen = [r for r in chosen if (r["image"], r["cbr"]) in base]
 
-        def mean(name, chosen=chosen, gain=False):
-            pairs = [(r[name], base[r["image"], r["cbr"]][name]) for r in chosen]
+        def mean(name: str, rows: list[dict[str, Any]] = chosen, gain: bool = False) -> float:
+            pairs = [(r[name], base[r["image"], r["cbr"]][name]) for r in rows]
             pairs = [(a, b) for a, b in pairs if a is not None and b is not None]
-            return np.mean([a - b if gain else a for a, b in pairs]) if pairs else np.nan
+            return float(np.mean([a - b if gain else a for a, b in pairs])) if pairs else math.nan
 
         psnr = "  ".join(
             f"{mean(n):.2f} ({mean(n, gain=True):+.2f})"

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from lrisc import cli
-from lrisc.errors import InputError
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -29,17 +28,6 @@ def photo(tmp_path: Path, portrait: Image.Image) -> Path:
     path = tmp_path / "photo.png"
     portrait.crop((100, 40, 356, 296)).save(path)
     return path
-
-
-@pytest.mark.parametrize(("text", "value"), [("1/48", 1 / 48), ("0.017", 0.017), ("1e-2", 0.01)])
-def test_cbr_as_fraction_or_number(text: str, value: float) -> None:
-    assert cli.parse_cbr(text) == value
-
-
-@pytest.mark.parametrize("text", ["", "a", "1/0", "0", "-1/48", "nan", "inf", "1/48/2"])
-def test_cbr_that_is_none(text: str) -> None:
-    with pytest.raises(InputError):
-        cli.parse_cbr(text)
 
 
 def test_transmit_writes_pictures_and_report(
@@ -138,7 +126,7 @@ def test_recordings_that_are_no_use(
         (["PHOTO", "--cbr", "1/100000"], "too small"),
         (["PHOTO", "--channel", "wire"], "unknown channel"),
         (["PHOTO", "--model", "nothing"], "no checkpoint"),
-        (["PHOTO", "--roi", "detector:nothing"], "no installed package offers"),
+        (["PHOTO", "--roi", "detector:nothing"], "unknown detector"),
         (["PHOTO", "--roi", "0,0,64,64", "--roi-steering", "hope"], "latent, rate, both, power"),
         (["PHOTO", "--roi", "0,0,9999,5"], "does not lie"),
         (["PHOTO", "--steps", "0"], "steps"),
@@ -185,8 +173,9 @@ def test_stale_pictures_never_pass_for_new_ones(
     assert run(monkeypatch, "encode", photo, "-o", meta, "--cbr", "1/24", *model) == 0
     assert run(monkeypatch, "decode", meta, "-o", picture, *model) == 0
     assert picture.exists()
-    data.write_bytes(data.read_bytes()[:4000])
-    assert run(monkeypatch, "decode", meta, "-o", picture, *model) == 2
+    noise = np.random.default_rng(0).normal(size=data.stat().st_size // 4)
+    data.write_bytes(noise.astype("<f4").tobytes())
+    assert run(monkeypatch, "decode", meta, "-o", picture, *model) == 3
     assert not picture.exists()
 
 

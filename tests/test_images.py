@@ -84,7 +84,7 @@ def test_broken_files(tmp_path: Path) -> None:
     (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match="broken"):
         load_image(tmp_path / "cut.jpg")
-    with pytest.raises(InputError, match="broken or unreadable"):
+    with pytest.raises(InputError, match="is a folder"):
         load_image(tmp_path)
 
 

@@ -1,15 +1,19 @@
-"""Writing files so that a crash, a kill or a full disk never leaves half of one."""
+"""The cache folder, and files written so that a crash or a full disk never leaves half of one."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
-from collections.abc import Callable, Generator
+import re
+import stat
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
 
-from lrisc.errors import LriscError
+from lrisc.errors import InputError, LriscError
 
 
 class UnwritableError(LriscError):
@@ -69,3 +73,111 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def _write_bytes(path: Path, data: bytes) -> None:
     path.write_bytes(data)
+
+
+def check_output(
+    path: Path, *, suffixes: Sequence[str] = (), inputs: Iterable[str | Path] = ()
+) -> None:
+    """Refuse, before any work, an output that cannot be written or would cost the user a file.
+
+    Nothing is made or removed.
+
+    Args:
+        path: of the file that will be written.
+        suffixes: one of which its name must have; none for any.
+        inputs: what is read; paths that do not exist are none.
+
+    Raises:
+        InputError: another suffix, one of the inputs, or there already and no regular file.
+        UnwritableError: its folder cannot be made or written to.
+    """
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise InputError(f"{path}: the name must end with {' or '.join(suffixes)}")
+    for source in inputs:
+        if _same_file(path, source):
+            raise InputError(f"{path} is an input of this command: choose another output")
+    if os.path.lexists(path) and os.path.exists(path) and not os.path.isfile(path):
+        kind = "a folder" if os.path.isdir(path) else "no regular file"
+        raise InputError(f"{path} is {kind}: choose another output")
+    _check_folder(path.parent, path)
+
+
+def check_regular(path: str | Path, what: str, limit: int) -> None:
+    """Refuse, before it is opened, what is no file of a sensible size.
+
+    Opening a FIFO waits for its other end, and a device may never end.
+
+    Args:
+        path: of a file to read.
+        what: what to call it in errors.
+        limit: bytes it may have.
+
+    Raises:
+        InputError: there is none, it is no regular file, larger, or cannot be looked at.
+    """
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"there is no {what} {path}") from error
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise InputError(f"cannot read {path}: {reason}") from error
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
+        raise InputError(f"{path} is {kind}, not a {what}")
+    if found.st_size > limit:
+        raise InputError(f"{path} has more than {limit // 2**20} MB, which no {what} needs")
+
+
+def remove_stale(path: Path) -> None:
+    """Remove what an earlier run left at an output, so that it does not pass for this one's.
+
+    Only a regular file, or a link to one, goes: never a device, a FIFO or a folder.
+
+    Raises:
+        UnwritableError: the folder is not writable.
+    """
+    with told(f"remove {path}"):
+        if os.path.isfile(path):
+            path.unlink()
+
+
+def _same_file(path: Path, source: str | Path) -> bool:
+    # A source may be no path at all, such as a box, or a name too long to be one.
+    try:
+        return os.path.samefile(path, source)
+    except (OSError, ValueError):
+        return False
+
+
+def _check_folder(folder: Path, path: Path) -> None:
+    """Raise UnwritableError unless the folder, or what it would be made in, takes new files."""
+    with told(f"write {path}"):
+        there = folder
+        while not os.path.lexists(there) and there != there.parent:
+            there = there.parent
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{there} is not a folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+            code = errno.EROFS if read_only else errno.EACCES
+            raise OSError(code, f"{there}: {os.strerror(code)}")
+
+
+def slug(name: str) -> str:
+    """A file name made of any text: one part, of plain letters, at most 200 of them.
+
+    What had to be replaced is told apart by a hash.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._+-]+", "_", name)
+    if plain == name and len(name) <= 200 and name.strip("."):
+        return name
+    stem, dot, suffix = plain.strip(".")[:180].rpartition(".")
+    mark = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{stem}-{mark}{dot}{suffix}" if dot else f"{suffix}-{mark}"
+
+
+def cache_folder() -> Path:
+    """The folder of LRISC's caches: ``$XDG_CACHE_HOME/lrisc``, or ``~/.cache/lrisc``."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "lrisc"

@@ -1,30 +1,56 @@
-"""Pictures in and out: whatever a user brings becomes RGB in [0, 1]."""
+"""Pictures in and out: whatever a user brings becomes RGB in [0, 1].
+
+Only what makes tensors imports torch: the page's reader process does without.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import mmap
+import os
+import re
+import struct
 import warnings
+from collections.abc import Generator
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from lrisc.errors import InputError
+from lrisc.files import check_regular
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MIN_SIDE, MAX_SIDE = 64, 4096
 """Pixels a side a picture may have."""
+MAX_FILE_BYTES = 256 * 2**20
+"""Size of a picture's file; the largest pictures take 200 MB without any compression."""
+MAX_SCANS = 64
+"""Scans a JPEG may have. Each costs the time of a whole picture and need only be 33 bytes long."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
 
-ImageLike = str | Path | Image.Image | Tensor
+ImageLike: TypeAlias = (
+    "str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | npt.NDArray[Any] | Tensor"
+)
+
+# A JPEG's next marker: neither a stuffed byte nor a fill byte nor a restart marker.
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
+_TEM, _SOI, _EOI, _SOS = 0x01, 0xD8, 0xD9, 0xDA
 
 
 def load_image(source: ImageLike) -> Tensor:
     """Read a picture: EXIF rotation applied, alpha laid over white, 16 bits scaled to 8.
 
     Args:
-        source: path, PIL image, or float tensor (3, H, W) or (1, 3, H, W) in [0, 1].
+        source: path; the bytes of a picture file, or a file open for reading them; PIL image;
+            uint8 array (H, W), (H, W, 3) or (H, W, 4); float array (H, W, 3) or (3, H, W), or
+            float tensor (3, H, W) or (1, 3, H, W), in [0, 1].
 
     Returns:
         (3, H, W) float32 in [0, 1], 64 to 4096 pixels a side.
@@ -32,11 +58,31 @@ def load_image(source: ImageLike) -> Tensor:
     Raises:
         InputError: missing, broken, too small or large, not finite, not a picture.
     """
-    if isinstance(source, Tensor):
+    import torch
+
+    if isinstance(source, torch.Tensor):
         return _from_tensor(source)
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
     if isinstance(source, Image.Image):
-        return _from_pil(source, "the picture")
-    return read_picture(Path(source), "picture")
+        with _told("the picture", "picture"):
+            return _to_tensor(_pixels(source, "the picture"))
+    if isinstance(source, str | os.PathLike):
+        return read_picture(Path(source), "picture")
+    if isinstance(source, bytes | bytearray | memoryview):
+        data = bytes(source)
+    elif hasattr(source, "read"):
+        data = source.read(MAX_FILE_BYTES + 1)
+    else:
+        data = None
+    if not isinstance(data, bytes) or len(data) > MAX_FILE_BYTES:
+        raise InputError(
+            "a picture is a path, its file's bytes or an open binary file of at most "
+            f"{MAX_FILE_BYTES // 2**20} MB, a PIL image, an array or a tensor, "
+            f"not {type(source).__name__}"
+        )
+    with _opened(data, "the picture", "picture") as image:
+        return _to_tensor(_pixels(image, "the picture"))
 
 
 def read_picture(path: Path, what: str, background: int = 255, smallest: int = MIN_SIDE) -> Tensor:
@@ -54,24 +100,98 @@ def read_picture(path: Path, what: str, background: int = 255, smallest: int = M
     Raises:
         InputError: as for :func:`load_image`.
     """
-    try:
-        with warnings.catch_warnings():
-            # Too many pixels are an error of ours, told in one line.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                return _from_pil(image, str(path), background, smallest)
-    except FileNotFoundError as error:
-        raise InputError(f"there is no {what} {path}") from error
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is not a {what} that can be read") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path} is broken or unreadable: {error}") from error
+    with _opened(path, str(path), what) as image:
+        return _to_tensor(_pixels(image, str(path), background, smallest))
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """A picture file as :func:`to_pil` would show it, 8-bit RGB, without torch.
+
+    Raises:
+        InputError: as for :func:`load_image`.
+    """
+    with _opened(path, str(path), "picture") as image:
+        pixels = _pixels(image, str(path))
+    if pixels.ndim == 3:
+        return Image.fromarray(pixels)
+    return Image.fromarray((pixels * 255).round().astype(np.uint8)).convert("RGB")
+
+
+def read_alpha(path: Path) -> Image.Image:
+    """How opaque a picture file is, 8-bit grey.
+
+    Raises:
+        InputError: as for :func:`load_image`.
+    """
+    with _opened(path, str(path), "picture") as image:
+        _check_size(*image.size, str(path), smallest=1)
+        return image.convert("RGBA").getchannel("A")
 
 
 def to_pil(image: Tensor) -> Image.Image:
     """(3, H, W) in [0, 1] to an 8-bit RGB picture."""
+    import torch
+
     pixels = (image.detach().clamp(0, 1) * 255).round().to(torch.uint8)
     return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
+
+
+def jpeg_scans(data: bytes | mmap.mmap) -> int:
+    """Scans of a JPEG file, counted up to one more than ``MAX_SCANS``."""
+    position, scans = 2, 0
+    while scans <= MAX_SCANS and (found := _MARKER.search(data, position)):
+        code, position = found[1][0], found.end()
+        if code == _EOI:
+            break
+        if code not in (_TEM, _SOI):
+            scans += code == _SOS
+            # What follows a marker counts its own two bytes of length.
+            position += max(int.from_bytes(data[position : position + 2], "big"), 2)
+    return scans
+
+
+@contextlib.contextmanager
+def _opened(source: Path | bytes, name: str, what: str) -> Generator[Image.Image]:
+    """The picture in a file or in its bytes, known to be safe to decode."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_told(name, what))
+        if isinstance(source, Path):
+            check_regular(source, what, MAX_FILE_BYTES)
+            file: IO[bytes] = stack.enter_context(source.open("rb"))
+        else:
+            file = io.BytesIO(source)
+        start = file.read(2)
+        file.seek(0)
+        if start == b"\xff\xd8" and _scans(file) > MAX_SCANS:
+            raise InputError(f"{name} is a JPEG of more than {MAX_SCANS} scans, which none needs")
+        # Too many pixels are an error of ours, told in one line.
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield stack.enter_context(Image.open(file, formats=FORMATS))
+
+
+def _scans(file: IO[bytes]) -> int:
+    if isinstance(file, io.BytesIO):
+        return jpeg_scans(file.getvalue())
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return jpeg_scans(mapped)
+
+
+@contextlib.contextmanager
+def _told(name: str, what: str) -> Generator[None]:
+    """Errors of decoding become one line."""
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise InputError(
+            f"{name} has too many pixels: {MIN_SIDE} to {MAX_SIDE} a side are possible"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name} is not a {what} that can be read") from error
+    # Pillow's readers raise whatever a broken file leads them to.
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name} is broken or unreadable: {reason}") from error
 
 
 def _check_size(width: int, height: int, name: str, smallest: int = MIN_SIDE) -> None:
@@ -81,38 +201,64 @@ def _check_size(width: int, height: int, name: str, smallest: int = MIN_SIDE) ->
         )
 
 
-def _from_pil(
+def _pixels(
     image: Image.Image, name: str, background: int = 255, smallest: int = MIN_SIDE
-) -> Tensor:
+) -> npt.NDArray[Any]:
+    """uint8 (H, W, 3), or float32 (H, W) in [0, 1] where the picture has more than 8 bits."""
     # Before any pixel is decoded: absurd sizes must cost nothing.
     _check_size(*image.size, name, smallest)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
-        pixels = _wide_grey(image, name)
-        return torch.from_numpy(pixels).expand(3, -1, -1).contiguous()
+        return _wide_grey(image, name)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         under = Image.new("RGBA", rgba.size, (background, background, background, 255))
         image = Image.alpha_composite(under, rgba)
-    pixels = np.asarray(image.convert("RGB"))
+    return np.asarray(image.convert("RGB"))
+
+
+def _to_tensor(pixels: npt.NDArray[Any]) -> Tensor:
+    import torch
+
+    if pixels.ndim == 2:
+        return torch.from_numpy(pixels).expand(3, -1, -1).contiguous()
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
 
 
-def _wide_grey(image: Image.Image, name: str) -> np.ndarray:
-    """16-bit (and 32-bit integer files holding 16 bits) grey, float32 (1, H, W) in [0, 1]."""
+def _wide_grey(image: Image.Image, name: str) -> npt.NDArray[np.float32]:
+    """16-bit (and 32-bit integer files holding 16 bits) grey, float32 (H, W) in [0, 1]."""
     values = np.asarray(image).astype(np.float32)
     if not np.isfinite(values).all():
         raise InputError(f"{name} holds values that are not finite")
     if image.mode == "F":
         if values.min() < 0 or values.max() > 1:
             raise InputError(f"{name} is a float picture with values outside [0, 1]")
-        return values[None]
+        return values
     if values.min() < 0 or values.max() > 65535:
         raise InputError(f"{name} holds values beyond 16 bits")
-    return values[None] / 65535
+    return values / np.float32(65535)
+
+
+def _from_array(array: npt.NDArray[Any]) -> Tensor:
+    import torch
+
+    if array.dtype == np.uint8 and (array.ndim == 2 or array.shape[2:] in ((3,), (4,))):
+        image = Image.fromarray(np.ascontiguousarray(array))
+        return _to_tensor(_pixels(image, "the picture"))
+    if array.dtype.kind == "f" and array.ndim == 3 and 3 in (array.shape[0], array.shape[2]):
+        planes = array if array.shape[0] == 3 else array.transpose(2, 0, 1)
+        return _from_tensor(torch.from_numpy(planes.astype(np.float32)))
+    raise InputError(
+        "an image array is uint8 (H, W), (H, W, 3) or (H, W, 4), or float (H, W, 3) or (3, H, W) "
+        f"in [0, 1], not {array.dtype} {array.shape}"
+    )
 
 
 def _from_tensor(image: Tensor) -> Tensor:
+    import torch
+
+    if image.layout is not torch.strided or image.is_meta:
+        raise InputError("an image tensor is dense and holds values")
     if image.dim() == 4 and image.shape[0] == 1:
         image = image[0]
     if image.dim() != 3 or image.shape[0] != 3 or not image.is_floating_point():

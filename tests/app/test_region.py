@@ -39,3 +39,12 @@ def test_found_and_boxes() -> None:
 def test_what_is_no_box_never_reaches_the_file_system(text: str) -> None:
     with pytest.raises(InputError, match="x,y,w,h"):
         parse_boxes(text)
+
+
+def test_boxes_are_few_and_their_text_is_short() -> None:
+    assert len(parse_boxes("1,1,9,9 " * 32)) == 32
+    for text in ("1,1,9,9 " * 33, "1,1,9,9 " * 200_000, "1,1," + "9" * 5000 + ",5"):
+        with pytest.raises(InputError):
+            parse_boxes(text)
+    with pytest.raises(InputError, match="x,y,w,h"):
+        parse_boxes("1,1," + "9" * 20 + ",5")

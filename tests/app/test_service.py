@@ -16,15 +16,18 @@ import pytest
 import torch
 from PIL import Image
 
-from lrisc import system
+from lrisc import transmission
 from lrisc.app import compare
 from lrisc.app import service as service_module
+from lrisc.app.recordings import zip_recording
 from lrisc.app.region import BOXES
 from lrisc.app.service import CHANNEL_CHOICES, SIZES, Request, Service, sentence
 from lrisc.app.workspace import Workspace
+from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError, OutageError
-from lrisc.evaluation.schemes import Condition, Delivery, Picture, Scheme, register
+from lrisc.evaluation.schemes import SCHEMES, Condition, Delivery, Picture, Scheme
 from lrisc.link.channels import Received
+from lrisc.link.frame import Header, build_frame
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +142,7 @@ def test_one_thread_runs_the_networks_whoever_asks(
     """Each thread that ever ran them keeps some 20 MB, and the page's server asks from many."""
     ran: set[int] = set()
 
-    def transmit(*args: Any, **options: Any) -> system.TransmitResult:
+    def transmit(*args: Any, **options: Any) -> transmission.TransmitResult:
         ran.add(threading.get_ident())
         return sent(*args, **options)
 
@@ -147,8 +150,8 @@ def test_one_thread_runs_the_networks_whoever_asks(
         ran.add(threading.get_ident())
         return estimated(*args)
 
-    sent, estimated = system.transmit, service_module.estimate_channel
-    monkeypatch.setattr(system, "transmit", transmit)
+    sent, estimated = transmission.transmit, service_module.estimate_channel
+    monkeypatch.setattr(transmission, "transmit", transmit)
     monkeypatch.setattr(service_module, "estimate_channel", estimate)
     recording = service.send(request_).files[-1]
     tasks: list[Callable[[], object]] = [
@@ -174,7 +177,7 @@ def test_gaps_in_memory_go_back_to_the_system(
 ) -> None:
     left: list[bytes] = []
 
-    def transmit(*args: Any, **options: Any) -> system.TransmitResult:
+    def transmit(*args: Any, **options: Any) -> transmission.TransmitResult:
         # 200 MB, and all but 20 of them freed again, but with something left above every gap.
         blocks = [b"x" * 100_000 for _ in range(2000)]
         left.extend(blocks[::10])
@@ -184,9 +187,9 @@ def test_gaps_in_memory_go_back_to_the_system(
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
-    sent = system.transmit
+    sent = transmission.transmit
     service.send(request_)
-    monkeypatch.setattr(system, "transmit", transmit)
+    monkeypatch.setattr(transmission, "transmit", transmit)
     before = resident()
     service.send(request_)
     assert resident() - before < 100
@@ -197,13 +200,13 @@ def test_a_service_that_stops_finishes_its_work_and_begins_no_other(
 ) -> None:
     working, go_on = threading.Event(), threading.Event()
 
-    def transmit(*args: Any, **options: Any) -> system.TransmitResult:
+    def transmit(*args: Any, **options: Any) -> transmission.TransmitResult:
         working.set()
         assert go_on.wait(60)
         return sent(*args, **options)
 
-    sent = system.transmit
-    monkeypatch.setattr(system, "transmit", transmit)
+    sent = transmission.transmit
+    monkeypatch.setattr(transmission, "transmit", transmit)
     workspace = Workspace()
     service = Service(tiny_folder, workspace)
     with ThreadPoolExecutor(3) as visitors:
@@ -222,14 +225,14 @@ def test_a_service_that_stops_finishes_its_work_and_begins_no_other(
     workspace.close()
 
 
-@register("test-grey")
+@SCHEMES.register("test-grey")
 class Grey(Scheme):
     def send(self, picture: Picture, condition: Condition) -> Delivery:
         grey = torch.full_like(picture.pixels, 0.5)
         return Delivery(grey, picture.budget(condition.cbr), "all the same")
 
 
-@register("test-lost")
+@SCHEMES.register("test-lost")
 class Lost(Scheme):
     def send(self, picture: Picture, condition: Condition) -> Delivery:
         return Delivery(None, picture.budget(condition.cbr), "nothing came through")
@@ -259,3 +262,50 @@ def test_the_real_others_deliver_and_fail(service: Service, request_: Request) -
     # DeepJSCC always delivers something.
     assert [name for _, name in noisy.pictures] == ["DeepJSCC"]
     assert "outage: no modulation and coding scheme decodes at -12 dB" in noisy.table
+
+
+def test_work_ends_when_its_visitor_leaves_or_its_time_is_up(
+    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = transmission.transmit
+
+    def transmit(*args: Any, **options: Any) -> transmission.TransmitResult:
+        service.visits.leave("gone")
+        return real(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transmission, "transmit", transmit)
+        with pytest.raises(InputError, match="left"):
+            service.send(request_, "gone")
+        assert not service.send(request_, "here").failed
+    with monkeypatch.context() as patch:
+        patch.setattr(service_module, "DEADLINE_SECONDS", 0.0)
+        with pytest.raises(InputError, match="longer than 0 s"):
+            service.send(request_)
+    assert not service.send(request_).failed
+
+
+def test_too_much_work_is_refused(service: Service, tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    Image.new("RGB", (4096, 4096)).save(path)
+    as_it_is = list(SIZES)[-1]
+    with pytest.raises(InputError, match="at most 1 steps at this size"):
+        service.send(Request(picture=path, size=as_it_is, steps=2))
+
+
+def test_a_recording_of_almost_nothing_paints_nothing_large(
+    service: Service, tiny: LoadedCheckpoint, tmp_path: Path
+) -> None:
+    """The largest picture of two symbols: valid, and so it may take one step and no more."""
+    levels = np.zeros((256, 256), dtype=np.int64)
+    levels[0, 0] = 1
+    bits = tiny.prior.encode(levels)
+    header = Header(4096, 4096, tiny.checkpoint_id, bits.size, 2, 0, 0)
+    symbols = build_frame(header, bits, torch.ones(2, dtype=torch.complex64))
+    with pytest.raises(InputError, match="too much work"):
+        service.decode([zip_recording(tmp_path, "small", symbols)], steps=2, seed=0)
+
+
+def test_a_region_of_many_boxes_is_refused(service: Service, request_: Request) -> None:
+    with pytest.raises(InputError, match="boxes"):
+        service.send(replace(request_, region=BOXES, boxes="1,1,9,9 " * 200_000))

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -29,3 +31,23 @@ def test_it_cleans_by_itself(tmp_path: Path) -> None:
     assert not copied.exists()
     assert workspace.root.exists()
     workspace.close()
+
+
+def test_what_a_killed_server_left_goes_and_a_living_one_s_stays() -> None:
+    code = (
+        "import os, signal; from lrisc.app.workspace import Workspace\n"
+        "w = Workspace(); (w.folder() / 'visitor.png').write_text('x'); print(w.root, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    left = Path(done.stdout.strip())
+    assert left.is_dir()
+    living, next_one = Workspace(), Workspace()
+    assert not left.exists()
+    assert living.root.exists()
+    living.clean()
+    another = Workspace()
+    assert living.root.exists()
+    for workspace in (living, next_one, another):
+        workspace.close()
+        assert not workspace.root.exists()

@@ -82,7 +82,7 @@ def test_rate_scale_index() -> None:
 
 @pytest.mark.parametrize(
     ("payload_symbols", "side_info_bits", "mcs"),
-    [(3000, 500, 5), (1, 40, 8), (0, 200, 7), (24000, 3500, 5), (100, 0, 0), (7, 40, 2)],
+    [(3000, 500, 5), (1, 40, 8), (2, 200, 7), (24000, 3500, 5), (100, 1, 0), (7, 40, 2)],
 )
 def test_frame_power_and_round_trip(payload_symbols: int, side_info_bits: int, mcs: int) -> None:
     header, bits, payload = make(payload_symbols, side_info_bits, mcs)
@@ -96,10 +96,21 @@ def test_frame_power_and_round_trip(payload_symbols: int, side_info_bits: int, m
     estimate, snr = body.equalised(), body.snr_linear()
     assert np.array_equal(got, bits)
     assert estimate.shape == snr.shape == (payload_symbols,)
-    if payload_symbols:
-        unit = payload / payload.abs().square().mean().sqrt()
-        assert float((estimate - unit).abs().square().mean()) < 2e-4
-        assert float(10 * torch.log10(snr.mean())) == pytest.approx(45, abs=0.5)
+    unit = payload / payload.abs().square().mean().sqrt()
+    assert float((estimate - unit).abs().square().mean()) < 2e-4
+    assert float(10 * torch.log10(snr.mean())) == pytest.approx(45, abs=0.5)
+
+
+@pytest.mark.parametrize("lengths", [(0, 40), (100, 0), (0, 0)])
+def test_a_frame_with_nothing_in_it_is_an_outage(lengths: tuple[int, int]) -> None:
+    """Its header may be valid, but nothing else in it is protected by a CRC."""
+    header, bits, payload = make(*lengths, mcs=0)
+    with pytest.raises(InputError, match="at least one bit"):
+        build_frame(header, bits, payload)
+    symbols = torch.cat([frame.preamble(header), torch.ones(header.counts.body)])
+    assert parse_header(clean(symbols)) == header
+    with pytest.raises(OutageError, match="carries no"):
+        parse_body(clean(symbols), header)
 
 
 def test_symbols_after_the_frame_are_ignored() -> None:
@@ -112,13 +123,11 @@ def test_symbols_after_the_frame_are_ignored() -> None:
 def test_frame_accounting() -> None:
     header, bits, payload = make()
     built = Frame.assemble(header, bits, payload, np.zeros((32, 48), int), 10.0)
-    parts = (
-        built.pilot_symbols + built.header_symbols + built.side_info_symbols + built.payload_symbols
-    )
+    parts = built.counts.total
     assert parts == built.symbols.numel()
     assert built.cbr_payload == pytest.approx(3000 / (3 * 512 * 768))
     assert built.cbr == pytest.approx(parts / (3 * 512 * 768))
-    assert built.pilot_symbols + built.header_symbols == OVERHEAD
+    assert built.counts.pilots + built.counts.header == OVERHEAD
 
 
 def test_fades_hit_payload_evenly() -> None:

@@ -70,6 +70,20 @@ def test_other_numbers_of_levels(levels: int) -> None:
     assert np.array_equal(prior.decode(prior.encode(rate_map), 9, 7), rate_map)
 
 
+def test_the_map_of_zeros_has_a_bit_to_protect() -> None:
+    prior = RateMapPrior.default(LEVELS)
+    zeros = prior.table.copy()
+    zeros[:, 1:], zeros[:, 0] = 1, TOTAL - LEVELS + 1
+    for table, size in ((prior.table, (1, 1)), (prior.table, (4, 4)), (zeros, (256, 256))):
+        prior = RateMapPrior(table)
+        bits = prior.encode(np.zeros(size, dtype=int))
+        assert bits.tolist() == [0]
+        assert not prior.decode(bits, *size).any()
+        for other in ([], [0, 0]):
+            with pytest.raises(OutageError):
+                prior.decode(np.array(other, dtype=np.uint8), *size)
+
+
 def test_golden_code() -> None:
     # Encoder and decoder may run on different machines and versions: the code must not drift.
     rate_map = np.add.outer(np.arange(5), np.arange(6)) % 9

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from lrisc.app import compare
-from lrisc.app.region import PAINTED, REGIONS
+from lrisc.app.editor import bound
+from lrisc.app.reader import read_upload_picture
+from lrisc.app.region import MAX_BOXES_TEXT, PAINTED, REGIONS
 from lrisc.app.service import CHANNEL_CHOICES, SIZES, Answer, Request, Service, sentence
-from lrisc.system import DEFAULT_ROI_STRENGTH
+from lrisc.roi.region import DEFAULT_GAMMA
 
 TITLE = "LRISC: a photograph over a noisy channel"
 _INTRO = (
@@ -68,6 +69,7 @@ def _send_tab(service: Service, sample: Path) -> None:
                 format="png",
                 elem_id="editor",
             )
+            bound(editor, service.workspace)
             with gr.Group():
                 snr = gr.Slider(
                     -6, 24, 10, step=0.5, label="SNR, dB", info="Es/N0 per symbol", elem_id="snr"
@@ -97,12 +99,13 @@ def _send_tab(service: Service, sample: Path) -> None:
                 boxes = gr.Textbox(
                     label="Boxes",
                     placeholder="x,y,w,h in pixels; several with spaces between",
+                    max_length=MAX_BOXES_TEXT,
                     elem_id="boxes",
                 )
                 strength = gr.Slider(
                     0.1,
                     1,
-                    DEFAULT_ROI_STRENGTH,
+                    DEFAULT_GAMMA,
                     step=0.05,
                     label="ROI strength (gamma)",
                     info="smaller favours the region more; 1: not at all",
@@ -193,12 +196,12 @@ def _send_tab(service: Service, sample: Path) -> None:
         empty = {"background": image, "layers": [], "composite": image}
         return empty, _status(f"Ready to send: {width}×{height} pixels.")
 
-    def answer(*values: Any) -> tuple[Any, ...]:
-        return _outputs(_attempt(lambda: service.send(_request(*values))))
+    def answer(visitor: gr.Request, *values: Any) -> tuple[Any, ...]:
+        return _outputs(_attempt(lambda: service.send(_request(*values), visitor.session_hash)))
 
-    def others_answer(*values: Any) -> tuple[Any, ...]:
+    def others_answer(visitor: gr.Request, *values: Any) -> tuple[Any, ...]:
         try:
-            done = service.compare(_request(*values))
+            done = service.compare(_request(*values), visitor.session_hash)
         except Exception as error:
             return _status(sentence(error), failed=True), gr.update(visible=False)
         pictures = [(str(path), name) for path, name in done.pictures]
@@ -241,10 +244,9 @@ def _decode_tab(service: Service) -> None:
             )
             files = gr.File(label="Download", file_count="multiple", interactive=False)
 
-    def answer(paths: list[str] | None, steps: float) -> tuple[Any, ...]:
-        done = _attempt(
-            lambda: service.decode([Path(path) for path in paths or []], int(steps), seed=0)
-        )
+    def answer(visitor: gr.Request, paths: list[str] | None, steps: float) -> tuple[Any, ...]:
+        files = [Path(path) for path in paths or []]
+        done = _attempt(lambda: service.decode(files, int(steps), 0, visitor.session_hash))
         return (
             _status(done.status, done.failed),
             done.picture,
@@ -268,7 +270,7 @@ def _request(
     size: str,
     seed: float | None,
 ) -> Request:
-    layers: list[Image.Image] = (editor or {}).get("layers", [])
+    layers = (editor or {}).get("layers", [])
     return Request(
         picture=None if photo is None else Path(photo),
         snr_db=float(snr),
@@ -277,7 +279,7 @@ def _request(
         steps=int(steps),
         roi_strength=float(strength),
         region=region,
-        layers=layers,
+        layers=[read_upload_picture(path, "alpha") for path in layers] if region == PAINTED else [],
         boxes=boxes,
         seed=int(seed or 0),
         size=size,

@@ -9,10 +9,11 @@ from pathlib import Path
 from torch import Tensor
 
 from lrisc.errors import InputError
-from lrisc.link.iq import DATA_SUFFIX, META_SUFFIX, read_recording, write_recording
+from lrisc.link.iq import read_recording, write_recording
+from lrisc.link.recording import DATA_SUFFIX, META_SUFFIX
 
-MAX_BYTES = 128 * 2**20
-"""Unpacked size of a recording; the largest frame takes about half of it."""
+MAX_UPLOAD_BYTES = 128 * 2**20
+"""Of what is unpacked; the largest frame at one sample a symbol takes about half of it."""
 
 
 def zip_recording(folder: Path, name: str, symbols: Tensor) -> Path:
@@ -41,16 +42,21 @@ def read_upload(files: Sequence[Path], folder: Path) -> Tensor:
     """
     if not files:
         raise InputError("no recording is chosen: upload a .zip, or .sigmf-meta and .sigmf-data")
-    contents = _unzip(files[0]) if len(files) == 1 and files[0].suffix == ".zip" else None
-    if contents is None:
-        contents = {path.suffix: path.read_bytes() for path in files}
+    if len(files) > 2:
+        raise InputError(f"a recording is one .zip or two files, not {len(files)}")
+    if len(files) == 1 and files[0].suffix == ".zip":
+        for suffix, content in _unzip(files[0]).items():
+            (folder / f"recording{suffix}").write_bytes(content)
+    else:
+        for suffix, path in {path.suffix: path for path in files}.items():
+            if suffix in (META_SUFFIX, DATA_SUFFIX):
+                (folder / f"recording{suffix}").symlink_to(path.resolve())
     for suffix in (META_SUFFIX, DATA_SUFFIX):
-        if suffix not in contents:
+        if not (folder / f"recording{suffix}").exists():
             raise InputError(
                 f"the recording's {suffix} file is missing: upload both files of the pair, "
                 "or a .zip that holds them"
             )
-        (folder / f"recording{suffix}").write_bytes(contents[suffix])
     try:
         return read_recording(folder / "recording")
     except InputError as error:
@@ -66,10 +72,9 @@ def _unzip(path: Path) -> dict[str, bytes]:
                 for member in packed.infolist()
                 if member.filename.endswith((META_SUFFIX, DATA_SUFFIX))
             }
-            if sum(member.file_size for member in members.values()) > MAX_BYTES:
-                raise InputError(
-                    f"{path.name} holds more than {MAX_BYTES // 2**20} MB, which no frame fills"
-                )
+            if sum(member.file_size for member in members.values()) > MAX_UPLOAD_BYTES:
+                limit = MAX_UPLOAD_BYTES // 2**20
+                raise InputError(f"{path.name} holds more than {limit} MB, which no frame fills")
             return {suffix: packed.read(member) for suffix, member in members.items()}
     # Encrypted members are a RuntimeError, unknown compression is not implemented.
     except (zipfile.BadZipFile, OSError, RuntimeError, EOFError, NotImplementedError) as error:

@@ -1,7 +1,7 @@
 """Serving the page on this machine.
 
 Gradio is told to stay at home: no analytics, no fonts or scripts from elsewhere, and a content
-security policy under which a browser refuses whatever would still leave.
+security policy (in :mod:`lrisc.app.gate`) under which a browser refuses whatever would still leave.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
 MAX_UPLOAD_MB = 32
 MAX_WAITING = 8
 """Requests that may wait; whoever comes then is told that the server is busy."""
-
-_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-    "worker-src 'self' blob:; connect-src 'self' data: blob:; frame-ancestors 'self'"
-)
 
 
 @dataclass
@@ -66,17 +60,26 @@ class RunningPage:
             self.close()
 
 
-def start(host: str = "127.0.0.1", port: int = 7860, model: str | Path = "compact") -> RunningPage:
+def start(
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    model: str | Path = "compact",
+    password: str | None = None,
+    names: Sequence[str] = (),
+) -> RunningPage:
     """Load the model, warm it up and serve the page from threads of this process.
 
     Args:
         host: address to listen on.
         port: to listen on; 0 for any that is free.
         model: name, folder or Hugging Face id of a checkpoint.
+        password: ``user:password``, or a file with that in its first line; default: none.
+        names: host names the page may be asked for by, besides the machine's own and addresses.
 
     Raises:
-        InputError: gradio is not installed, the port is taken, no such checkpoint.
+        InputError: gradio is not installed, the port is taken, no such checkpoint, no password.
     """
+    password = None if password is None else _password(password)
     port = _free_port(host, port)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -85,7 +88,7 @@ def start(host: str = "127.0.0.1", port: int = 7860, model: str | Path = "compac
     os.environ["GRADIO_TEMP_DIR"] = str(workspace.root)
     tempfile.tempdir = str(workspace.root)
     try:
-        service, page, url = _launch(host, port, model, workspace)
+        service, page, url = _launch(host, port, model, workspace, password, names)
     except BaseException:
         _forget(workspace)
         raise
@@ -99,7 +102,12 @@ def start(host: str = "127.0.0.1", port: int = 7860, model: str | Path = "compac
 
 
 def _launch(
-    host: str, port: int, model: str | Path, workspace: Workspace
+    host: str,
+    port: int,
+    model: str | Path,
+    workspace: Workspace,
+    password: str | None,
+    names: Sequence[str],
 ) -> tuple[Service, gr.Blocks, str]:
     try:
         import gradio as gr
@@ -107,6 +115,7 @@ def _launch(
         raise InputError("the page needs gradio: pip install 'lrisc[app]'") from error
     from starlette.middleware import Middleware
 
+    from lrisc.app.gate import Gate
     from lrisc.app.page import build_page
     from lrisc.app.service import Service
 
@@ -114,6 +123,16 @@ def _launch(
     service.warm_up()
     page = build_page(service, _sample())
     page.queue(max_size=MAX_WAITING, default_concurrency_limit=1, api_open=False)
+    gate = Middleware(
+        Gate,
+        workspace=workspace,
+        visits=service.visits,
+        host=host,
+        names=names,
+        password=password,
+        # Two files and what is written around them.
+        max_upload_bytes=(2 * MAX_UPLOAD_MB + 1) * 2**20,
+    )
     _, url, _ = page.launch(
         server_name=host,
         server_port=port,
@@ -129,25 +148,9 @@ def _launch(
         state_session_capacity=100,
         theme=_theme(gr),
         css_paths=Path(__file__).with_name("style.css"),
-        app_kwargs={"middleware": [Middleware(_StayHome)]},
+        app_kwargs={"middleware": [gate]},
     )
     return service, page, url
-
-
-class _StayHome:
-    """ASGI middleware: tells browsers to ask nobody but this server for anything."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def with_policy(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                policy = (b"content-security-policy", _POLICY.encode())
-                message["headers"] = [*message.get("headers", []), policy]
-            await send(message)
-
-        await self.app(scope, receive, with_policy)
 
 
 def _theme(gr: Any) -> Any:
@@ -181,6 +184,20 @@ def _free_port(host: str, port: int) -> int:
         raise InputError(
             f"cannot listen on {host}:{port} ({error}): choose another with --host and --port"
         ) from error
+
+
+def _password(text: str) -> str:
+    """``user:password`` itself, or the first line of the file that it names."""
+    if os.path.exists(text):
+        try:
+            with open(text, encoding="utf-8") as file:
+                text = file.readline(1000).strip()
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read the password in {text}: {error}") from error
+    user, colon, password = text.partition(":")
+    if not (user and colon and password):
+        raise InputError("--auth is user:password, or a file with that in its first line")
+    return text
 
 
 def _forget(workspace: Workspace) -> None:

@@ -18,25 +18,34 @@ from typing import TypeVar
 
 import torch
 from PIL import Image
+from torch import nn
 
-from lrisc import system
+from lrisc import system, transmission
 from lrisc.app import compare, pictures
+from lrisc.app.reader import read_upload_picture
 from lrisc.app.recordings import read_upload, zip_recording
 from lrisc.app.region import PAINTED, chosen_region
+from lrisc.app.visits import Visit, Visits
 from lrisc.app.workspace import Workspace
 from lrisc.checkpoint import load_checkpoint
-from lrisc.cli import parse_cbr
 from lrisc.errors import InputError, OutageError
 from lrisc.evaluation.schemes import Condition
-from lrisc.images import MIN_SIDE, load_image, to_pil
-from lrisc.link.channels import CHANNELS, DEFAULT_BLOCK_LENGTH, FADING
+from lrisc.images import MIN_SIDE
+from lrisc.link.budget import parse_cbr
+from lrisc.link.channels import CHANNELS, DEFAULT_BLOCK_LENGTH
+from lrisc.link.frame import parse_header
 from lrisc.link.iq import estimate_channel
+from lrisc.roi.region import DEFAULT_GAMMA, Region
 
 _log = logging.getLogger(__name__)
 
 SIZES = {"at most 768 pixels": 768, "at most 1536 pixels": 1536, "as it is": 0}
 """What the longer side of a picture is scaled down to before it is sent."""
 PREVIEW_SIDE = 800
+MAX_PIXEL_STEPS = 2**24
+"""Pixels times diffusion steps of one answer: the largest picture in one step."""
+DEADLINE_SECONDS = 300.0
+"""What an answer may take from its turn on; the largest takes some 50 s of two cores."""
 _STOPPING = "the server is stopping"
 
 T = TypeVar("T")
@@ -44,8 +53,8 @@ T = TypeVar("T")
 
 def _channel_choices() -> dict[str, tuple[str, int | None]]:
     choices: dict[str, tuple[str, int | None]] = {}
-    for name in CHANNELS:
-        if name in FADING:
+    for name, model in CHANNELS.items():
+        if model.fades:
             choices[f"{name}, a fade every {DEFAULT_BLOCK_LENGTH} symbols"] = (name, None)
             choices[f"{name}, one fade"] = (name, 0)
         else:
@@ -66,7 +75,7 @@ class Request:
     cbr: str = "1/48"
     channel: str = "awgn"
     steps: int = 1
-    roi_strength: float = system.DEFAULT_ROI_STRENGTH
+    roi_strength: float = DEFAULT_GAMMA
     region: str = PAINTED
     layers: list[Image.Image] = field(default_factory=list[Image.Image])
     boxes: str = ""
@@ -133,11 +142,20 @@ class Service:
         # Whatever thread runs the networks keeps buffers of the maths library and of the
         # allocator for itself, and the page's server has dozens of threads.
         self._worker = ThreadPoolExecutor(1, "networks")
+        self.visits = Visits()
+        self._visit = Visit(DEADLINE_SECONDS)
+        # Between two networks, and between two steps of one, is where work can end early.
+        for module in self.checkpoint.model.children():
+            for part in (module, *module.children()):
+                part.register_forward_pre_hook(self._check_visit)
+
+    def _check_visit(self, module: nn.Module, inputs: object) -> None:
+        self._visit.check()
 
     def warm_up(self) -> None:
         """Send a small grey picture, so that the first visitor does not wait for imports."""
         grey = torch.full((3, 256, 384), 0.5)
-        self._in_turn(lambda: system.transmit(grey, model=self.checkpoint))
+        self._in_turn(lambda: transmission.transmit(grey, model=self.checkpoint))
 
     def drain(self) -> None:
         """Wait for the request under way and begin no other.
@@ -152,20 +170,24 @@ class Service:
         Raises:
             InputError: it is no picture that can be sent.
         """
-        image = self._load(picture)
+        image = read_upload_picture(picture)
         size = image.size
         image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
         return image, size
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request, session: str | None = None) -> Answer:
         """Send a picture and describe what arrives.
+
+        Args:
+            request: what to send, and how.
+            session: of the visitor; when it leaves, the work ends. The same in all that follow.
 
         Raises:
             InputError: anything the user can mend, in a sentence.
         """
-        return self._in_turn(lambda: self._send(request))
+        return self._in_turn(lambda: self._send(request), session)
 
-    def compare(self, request: Request) -> Comparison:
+    def compare(self, request: Request, session: str | None = None) -> Comparison:
         """Send the same picture with this and the other schemes.
 
         Regions of interest are left out: the others have none.
@@ -173,22 +195,24 @@ class Service:
         Raises:
             InputError: anything the user can mend, in a sentence.
         """
-        return self._in_turn(lambda: self._compare(request))
+        return self._in_turn(lambda: self._compare(request), session)
 
-    def decode(self, files: list[Path], steps: int, seed: int) -> Answer:
+    def decode(
+        self, files: list[Path], steps: int, seed: int, session: str | None = None
+    ) -> Answer:
         """Paint the picture of an uploaded recording.
 
         Raises:
             InputError: not a recording of a frame for this checkpoint.
             OutageError: the frame is lost.
         """
-        return self._in_turn(lambda: self._decode(files, steps, seed))
+        return self._in_turn(lambda: self._decode(files, steps, seed), session)
 
     def source(self, request: Request) -> tuple[Image.Image, tuple[int, int]]:
         """The picture as it is sent, and the size it was uploaded with."""
         if request.picture is None:
             raise InputError("there is no picture yet: choose a photograph or take the sample")
-        image = self._load(request.picture)
+        image = read_upload_picture(request.picture)
         original = image.size
         if (longest := SIZES.get(request.size, 0)) and longest < max(original):
             # A narrow strip is scaled less: neither side may fall below what can be sent.
@@ -197,41 +221,52 @@ class Service:
             image = image.resize((wide, high), Image.Resampling.LANCZOS)
         return image, original
 
-    def _in_turn(self, work: Callable[[], T]) -> T:
+    def _in_turn(self, work: Callable[[], T], session: str | None = None) -> T:
         """What the work returns or raises, done by the one thread for that."""
-        try:
-            done = self._worker.submit(_and_tidy, work)
-        except RuntimeError:
-            raise InputError(_STOPPING) from None
-        try:
-            return done.result()
-        except CancelledError:
-            raise InputError(_STOPPING) from None
+        with self.visits.open(session, DEADLINE_SECONDS) as visit:
+
+            def begin() -> T:
+                self._visit = visit
+                visit.check()
+                visit.begin()
+                return work()
+
+            try:
+                done = self._worker.submit(_and_tidy, begin)
+            except RuntimeError:
+                raise InputError(_STOPPING) from None
+            try:
+                return done.result()
+            except CancelledError:
+                raise InputError(_STOPPING) from None
 
     def _send(self, request: Request) -> Answer:
         image, original = self.source(request)
+        _check_work(*image.size, request.steps)
         channel, block_length = CHANNEL_CHOICES[request.channel]
-        result = system.transmit(
+        result = transmission.transmit(
             image,
             snr_db=request.snr_db,
             cbr=parse_cbr(request.cbr),
             channel=channel,
             block_length=block_length,
-            roi=chosen_region(request.region, request.layers, request.boxes, image.size),
+            roi=Region(
+                chosen_region(request.region, request.layers, request.boxes, image.size),
+                gamma=request.roi_strength,
+            ),
             steps=request.steps,
             model=self.checkpoint,
             seed=request.seed,
-            roi_strength=request.roi_strength,
         )
         report = result.report
         files = self._write(result)
         sent = f"{image.width}×{image.height}"
         if original != image.size:
             sent += f" (scaled from {original[0]}×{original[1]})"
-        if result.reconstruction is None:
-            status = f"{report['outage_reason'][0].upper()}{report['outage_reason'][1:]}."
+        if report.outage_reason is not None:
+            status = sentence(OutageError(report.outage_reason))
         else:
-            seconds = sum(report["seconds"].values())
+            seconds = sum(report.seconds.values())
             status = f"Sent {sent} over {channel} at {request.snr_db:g} dB; {seconds:.1f} s."
         return Answer(
             status=status,
@@ -241,12 +276,13 @@ class Service:
             region=pictures.region_overlay(result.source, result.roi_mask),
             rates=pictures.rate_overlay(result.source, result.rate_map),
             constellation=pictures.constellation(result.received.equalised()),
-            symbols=pictures.symbol_table(report),
+            symbols=pictures.symbol_table(report.counts, report.height, report.width),
             files=files,
         )
 
     def _compare(self, request: Request) -> Comparison:
         image, _ = self.source(request)
+        _check_work(*image.size, request.steps)
         channel, block_length = CHANNEL_CHOICES[request.channel]
         cbr = parse_cbr(request.cbr)
         if block_length is not None:
@@ -255,7 +291,7 @@ class Service:
                 "choose another channel"
             )
         condition = Condition(channel, request.snr_db, cbr, request.seed)
-        result = system.transmit(
+        result = transmission.transmit(
             image,
             snr_db=request.snr_db,
             cbr=cbr,
@@ -278,7 +314,9 @@ class Service:
     def _decode(self, files: list[Path], steps: int, seed: int) -> Answer:
         samples = read_upload(files, self.workspace.folder())
         received = estimate_channel(samples)
-        picture = system.Receiver(self.checkpoint).decode(received, steps, seed)
+        header = parse_header(received)
+        _check_work(header.width, header.height, steps)
+        picture = system.Receiver(self.checkpoint).decode(received, steps=steps, seed=seed)
         path = self.workspace.folder() / "received.png"
         _save(picture, path)
         return Answer(
@@ -291,24 +329,26 @@ class Service:
             files=[path],
         )
 
-    def _load(self, path: Path) -> Image.Image:
-        try:
-            return to_pil(load_image(path))
-        except InputError as error:
-            # A visitor knows the file by its name, not by where the server put it.
-            raise InputError(str(error).replace(str(path), path.name)) from error
-
-    def _write(self, result: system.TransmitResult) -> list[Path]:
+    def _write(self, result: transmission.TransmitResult) -> list[Path]:
         folder = self.workspace.folder()
         files = [folder / "source.png", folder / "report.json"]
         _save(result.source, files[0])
-        files[1].write_text(json.dumps(result.report, indent=2) + "\n")
+        files[1].write_text(json.dumps(result.report.to_dict(), indent=2) + "\n")
         if result.reconstruction is not None:
             files.insert(1, folder / "reconstruction.png")
             _save(result.reconstruction, files[1])
         files.append(zip_recording(folder, "sent", result.frame.symbols))
         files.append(zip_recording(folder, "received", result.received.symbols))
         return files
+
+
+def _check_work(width: int, height: int, steps: int) -> None:
+    """Raise InputError for an answer that would hold up everybody else."""
+    if width * height * steps > MAX_PIXEL_STEPS:
+        raise InputError(
+            f"{width}×{height} pixels in {steps} steps are too much work here: "
+            f"at most {MAX_PIXEL_STEPS // (width * height)} steps at this size"
+        )
 
 
 def sentence(error: Exception) -> str:
@@ -340,14 +380,14 @@ def _save(picture: Image.Image, path: Path) -> None:
     picture.save(path, compress_level=1)
 
 
-def _figures(result: system.TransmitResult) -> str:
+def _figures(result: transmission.TransmitResult) -> str:
     report = result.report
     values: dict[str, str] = {}
     if result.reconstruction is not None:
-        psnr = report["psnr_db"]
+        psnr = report.psnr_db
         values["PSNR"] = "identical" if psnr is None else f"{psnr:.2f} dB"
-        values["MS-SSIM"] = f"{report['ms_ssim']:.4f}"
-        values["LPIPS"] = "not available" if report["lpips"] is None else f"{report['lpips']:.4f}"
-    values["CBR"] = f"1/{1 / report['cbr']:.1f}"
+        values["MS-SSIM"] = f"{report.ms_ssim:.4f}"
+        values["LPIPS"] = "not available" if report.lpips is None else f"{report.lpips:.4f}"
+    values["CBR"] = f"1/{1 / report.cbr:.1f}"
     values["symbols"] = f"{result.frame.symbols.numel():,}"
     return pictures.figures(values)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from lrisc.errors import InputError
-from lrisc.evaluation.lpips import Backbone
 from lrisc.evaluation.results import Key, key
 from lrisc.evaluation.schemes import Options
 from lrisc.images import load_image, to_pil
+from lrisc.metrics.lpips import Backbone
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".jp2"}
 
@@ -86,7 +87,7 @@ def find_pictures(folder: Path, limit: int | None, keep: int) -> tuple[list[Sour
         raise InputError(f"{folder} is not a folder of pictures")
     found: list[Source] = []
     skipped: list[str] = []
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES):
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()):
         if limit is not None and len(found) >= limit:
             break
         try:
@@ -105,4 +106,4 @@ def find_pictures(folder: Path, limit: int | None, keep: int) -> tuple[list[Sour
 def seed_of(seed: int, row_key: Key) -> int:
     """The seed of one row: a function of the sweep's and of what the row is, the scheme aside."""
     text = "|".join([str(seed), *row_key[1:]])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
+    return int.from_bytes(hashlib.sha256(os.fsencode(text)).digest()[:7])

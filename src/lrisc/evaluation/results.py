@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import hashlib
 import io
 import json
+import math
 import os
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, get_args
 
 from lrisc._version import __version__
-from lrisc.errors import InputError
-from lrisc.files import told, write_atomically
+from lrisc.errors import InputError, shown
+from lrisc.files import slug, told, write_atomically
 
 FORMAT = 2
 ROWS_FILE = "results.csv"
@@ -32,6 +32,9 @@ INFO_FILE = "sweep.json"
 _LOCK_FILE = ".lock"
 
 Status = Literal["sent", "outage", "impossible"]
+_CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_MEASURED = ("psnr_db", "ms_ssim", "cbr")
+_MAX_SNR_DB = 1000.0
 Key = tuple[str, str, str, str, str]
 
 
@@ -83,10 +86,12 @@ class Row:
 
     def cells(self) -> list[str]:
         """The row as text, in the order of ``COLUMNS``."""
-        return [_cell(name, value) for name, value in asdict(self).items()]
+        cells = {name: _cell(name, value) for name, value in asdict(self).items()}
+        return [text_cell(cell) if name in _TEXTS else cell for name, cell in cells.items()]
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
+_TEXTS = ("scheme", "image", "channel", "note")
 REGION_COLUMNS = COLUMNS[COLUMNS.index("note") + 1 :]
 _DIGITS = {"psnr_db": 4, "ms_ssim": 6, "lpips": 6, "cbr": 8, "seconds": 3} | {
     name: 6 if name.startswith("lpips") else 4 for name in REGION_COLUMNS
@@ -152,15 +157,19 @@ class ResultsFolder:
                 f"{self.path} is no results folder: {INFO_FILE} is missing; "
                 "lrisc evaluate makes one in a new or empty folder"
             ) from error
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot read {self.path / INFO_FILE}: {error}") from error
+        except (OSError, ValueError, RecursionError) as error:
+            reason = shown(str(error))
+            raise InputError(f"cannot read {self.path / INFO_FILE}: {reason}") from error
         if not isinstance(info, dict) or info.get("format") != FORMAT:
             found: Any = info
             version = found.get("lrisc_version", "?") if isinstance(info, dict) else "?"
             raise InputError(
-                f"{self.path} holds results of another version (LRISC {version}); "
+                f"{self.path} holds results of another version (LRISC {shown(version)}); "
                 "choose another folder"
             )
+        for part in ("settings", "images", "schemes"):
+            if not isinstance(info.get(part), dict):
+                raise InputError(f"{self.path / INFO_FILE} is damaged: its {part} are missing")
         return info
 
     def rows(self) -> list[Row]:
@@ -170,13 +179,16 @@ class ResultsFolder:
             InputError: the file is not one of ours.
         """
         try:
-            text = (self.path / ROWS_FILE).read_bytes().decode()
+            text = os.fsdecode((self.path / ROWS_FILE).read_bytes())
         except FileNotFoundError:
             return []
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise InputError(f"cannot read {self.path / ROWS_FILE}: {error}") from error
         complete = text[: text.rfind("\n") + 1]
-        lines = list(csv.reader(io.StringIO(complete)))
+        try:
+            lines = list(csv.reader(io.StringIO(complete)))
+        except csv.Error as error:
+            raise InputError(f"cannot read {self.path / ROWS_FILE}: {error}") from error
         if not lines or tuple(lines[0]) != COLUMNS:
             raise InputError(
                 f"{self.path / ROWS_FILE} has other columns: results of another version; "
@@ -225,11 +237,11 @@ class ResultsFolder:
         """Where something drawn for a row is kept."""
         scheme, image, channel, snr_db, cbr = row_key
         name = f"{image}_{channel}_{snr_db}dB_{float(cbr):.6f}{suffix}"
-        return self.path / "pictures" / _slug(scheme) / _slug(name)
+        return self.path / "pictures" / slug(scheme) / slug(name)
 
     def source_path(self, image: str) -> Path:
         """Where a source picture is kept."""
-        return self.path / "pictures" / "source" / _slug(f"{image}.png")
+        return self.path / "pictures" / "source" / slug(f"{image}.png")
 
     def _begun(self) -> bool:
         return any((self.path / name).exists() for name in (INFO_FILE, ROWS_FILE))
@@ -270,21 +282,50 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _parse(cells: list[str]) -> Row:
+    """A row of the file; raises ValueError, in one line, for one that we never write."""
     if len(cells) != len(COLUMNS):
         raise ValueError(f"{len(cells)} cells instead of {len(COLUMNS)}")
     values: dict[str, Any] = dict(zip(COLUMNS, cells, strict=True))
-    for name in ("snr_db", "cbr_target", "seconds"):
-        values[name] = float(values[name])
-    for name in ("psnr_db", "ms_ssim", "lpips", "cbr", *REGION_COLUMNS):
-        values[name] = float(values[name]) if values[name] else None
+    for name in _TEXTS:
+        # What text_cell put before it.
+        values[name] = values[name].removeprefix("'")
+    if not _CHANNEL.fullmatch(values["channel"]):
+        raise ValueError(f"{shown(values['channel'])} is no name of a channel")
+    if values["status"] not in get_args(Status):
+        raise ValueError(f"the status {shown(values['status'])} is unknown")
+    if values["outage"] != ("true" if values["status"] == "outage" else "false"):
+        raise ValueError(f"{values['status']} and outage {shown(values['outage'])}")
     values["outage"] = values["outage"] == "true"
+    for name in ("snr_db", "cbr_target", "seconds"):
+        values[name] = _number(name, values[name])
+    if not (abs(values["snr_db"]) <= _MAX_SNR_DB and 0 < values["cbr_target"] <= 1):
+        raise ValueError(f"no sweep has {values['snr_db']:g} dB and CBR {values['cbr_target']:g}")
+    for name in ("psnr_db", "ms_ssim", "lpips", "cbr", *REGION_COLUMNS):
+        values[name] = _number(name, values[name]) if values[name] else None
+    measured = [name for name in _MEASURED if values[name] is not None]
+    if measured != ([] if values["status"] == "impossible" else list(_MEASURED)):
+        raise ValueError(f"{values['status']}, but measured is {', '.join(measured) or 'nothing'}")
     return Row(**values)
+
+
+def _number(name: str, text: str) -> float:
+    value = float(text[:100])
+    # The PSNR of a picture that arrived as it was is infinite.
+    if not math.isfinite(value) and not (name.startswith("psnr") and value == math.inf):
+        raise ValueError(f"{name} is {value}")
+    return value
+
+
+def text_cell(text: str) -> str:
+    """Text that a spreadsheet takes for text: never for a formula, which could run programs."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "'")) else text
 
 
 def _line(cells: Any) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode()
+    # A file's name need not be text: what is not comes back as it was.
+    return os.fsencode(text.getvalue())
 
 
 def _seek_past_last_row(file: BinaryIO) -> None:
@@ -296,13 +337,3 @@ def _seek_past_last_row(file: BinaryIO) -> None:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)
         file.seek(0, os.SEEK_END)
-
-
-def _slug(name: str) -> str:
-    """A file name; what had to be replaced is told apart by a hash."""
-    plain = re.sub(r"[^A-Za-z0-9._+-]+", "_", name)
-    if plain == name:
-        return name
-    stem, dot, suffix = plain.rpartition(".")
-    mark = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{stem}-{mark}{dot}{suffix}" if dot else f"{plain}-{mark}"

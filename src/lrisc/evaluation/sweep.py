@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from lrisc.evaluation.measuring import OnRow, measure_picture, scheme_of
+from lrisc.evaluation.measure_row import OnRow, measure_picture, scheme_of
 from lrisc.evaluation.plan import Source, Sweep
 from lrisc.evaluation.results import ResultsFolder, Row
-from lrisc.evaluation.schemes import import_plugins
 from lrisc.evaluation.workers import in_processes
+from lrisc.registry import import_plugins
 
 
 def run(

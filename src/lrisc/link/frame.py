@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lrisc.errors import InputError, OutageError
 from lrisc.link import fec
+from lrisc.link.budget import SymbolCounts
 from lrisc.link.channels import Received
 from lrisc.link.header import (
     HEADER_BITS,
@@ -33,10 +34,12 @@ __all__ = [
     "HEADER_BITS",
     "HEADER_SYMBOLS",
     "PILOT_SYMBOLS",
+    "START_SYMBOLS",
     "VERSION",
     "Frame",
     "Header",
     "build_frame",
+    "decode_header",
     "index_to_rate_scale",
     "known_symbols",
     "parse_body",
@@ -48,6 +51,9 @@ __all__ = [
 
 Bits = npt.NDArray[np.uint8]
 
+START_SYMBOLS = PILOT_SYMBOLS + HEADER_SYMBOLS
+"""Symbols from the start of a frame to the end of its header."""
+
 # The first 64 fractional bits of pi, two to a QPSK symbol: nothing up the sleeve.
 _PILOT_BITS = 0x243F6A8885A308D3
 
@@ -58,17 +64,14 @@ class Frame:
 
     Attributes:
         symbols: complex64 (n,), mean power 1.
-        header_symbols, side_info_symbols, pilot_symbols, payload_symbols: they add up to n.
+        counts: what the n symbols are for.
         height, width: of the picture in pixels, without padding.
         rate_map: integer (h, w), complex symbols per embedding.
         snr_db: the SNR the transmitter designed for.
     """
 
     symbols: Tensor
-    header_symbols: int
-    side_info_symbols: int
-    pilot_symbols: int
-    payload_symbols: int
+    counts: SymbolCounts
     height: int
     width: int
     rate_map: npt.NDArray[Any]
@@ -77,7 +80,7 @@ class Frame:
     @property
     def cbr_payload(self) -> float:
         """Payload symbols / (3 H W): what the papers call CBR."""
-        return self.payload_symbols / (3 * self.height * self.width)
+        return self.counts.payload / (3 * self.height * self.width)
 
     @property
     def cbr(self) -> float:
@@ -96,10 +99,7 @@ class Frame:
         """``build_frame`` with its accounting."""
         return cls(
             symbols=build_frame(header, side_info_bits, payload),
-            header_symbols=HEADER_SYMBOLS,
-            side_info_symbols=header.side_info_symbols,
-            pilot_symbols=PILOT_SYMBOLS,
-            payload_symbols=header.payload_symbols,
+            counts=header.counts,
             height=header.height,
             width=header.width,
             rate_map=rate_map,
@@ -123,7 +123,7 @@ def build_frame(header: Header, side_info_bits: Bits, payload: Tensor) -> Tensor
     """Put a frame together.
 
     Args:
-        header: must announce exactly what follows.
+        header: must announce exactly what follows, at least one bit and one symbol.
         side_info_bits: uint8 (header.side_info_bits,).
         payload: complex64 (header.payload_symbols,), of any power but 0.
 
@@ -132,12 +132,13 @@ def build_frame(header: Header, side_info_bits: Bits, payload: Tensor) -> Tensor
     """
     if side_info_bits.size != header.side_info_bits or payload.shape != (header.payload_symbols,):
         raise InputError("the header announces another length than the frame's body has")
+    if not (header.side_info_bits and header.payload_symbols):
+        raise InputError("a frame carries at least one bit of rate map and one payload symbol")
     payload = payload.detach().to("cpu", torch.complex64)
-    if payload.numel():
-        power = float(payload.abs().to(torch.float64).square().mean())
-        if not (math.isfinite(power) and power > 0):
-            raise InputError("the payload has no finite, positive power")
-        payload = payload / math.sqrt(power)
+    power = float(payload.abs().to(torch.float64).square().mean())
+    if not (math.isfinite(power) and power > 0):
+        raise InputError("the payload has no finite, positive power")
+    payload = payload / math.sqrt(power)
     return _arrange(header, fec.encode(side_info_bits, header.mcs), payload)
 
 
@@ -148,23 +149,42 @@ def known_symbols(header: Header, side_info_bits: Bits) -> Tensor:
 
 
 def parse_header(received: Received) -> Header:
-    """Decode the header.
+    """Decode the header of a whole frame.
 
     Raises:
         InputError: no or too few symbols, samples not finite, or not our format.
         OutageError: the header fails its CRC.
     """
-    start = PILOT_SYMBOLS + HEADER_SYMBOLS
+    header = decode_header(received)
+    n = received.symbols.numel()
+    if n < header.frame_symbols:
+        raise InputError(
+            f"the recording is cut short: {n} symbols of the frame's {header.frame_symbols}"
+        )
+    return header
+
+
+def decode_header(received: Received) -> Header:
+    """Decode the header from a frame's first symbols; it says how many more there are.
+
+    Args:
+        received: at least the first START_SYMBOLS symbols; only those are used.
+
+    Raises:
+        InputError: too few symbols, samples not finite, or not our format.
+        OutageError: the header fails its CRC.
+    """
     n = received.symbols.numel()
     if n == 0:
         raise InputError("the recording is empty and holds no frame")
-    if n < start:
+    if n < START_SYMBOLS:
         raise InputError(
-            f"the recording is cut short: {n} symbols, but pilots and header alone take {start}"
+            f"the recording is cut short: {n} symbols, "
+            f"but pilots and header alone take {START_SYMBOLS}"
         )
     if not bool(torch.isfinite(torch.view_as_real(received.symbols)).all()):
         raise InputError("the recording holds samples that are not finite numbers")
-    part = slice(PILOT_SYMBOLS, start)
+    part = slice(PILOT_SYMBOLS, START_SYMBOLS)
     try:
         bits = fec.decode(
             received.symbols[part],
@@ -177,12 +197,7 @@ def parse_header(received: Received) -> Header:
         raise OutageError(
             "outage: the header fails its CRC; the channel is too noisy, or this is not a frame"
         ) from error
-    header = Header.unpack(bits)
-    if n < header.frame_symbols:
-        raise InputError(
-            f"the recording is cut short: {n} symbols of the frame's {header.frame_symbols}"
-        )
-    return header
+    return Header.unpack(bits)
 
 
 def parse_body(received: Received, header: Header) -> tuple[Bits, Received]:
@@ -197,12 +212,16 @@ def parse_body(received: Received, header: Header) -> tuple[Bits, Received]:
         gains from unit power, so that equalised it is on the JSCC encoder's scale.
 
     Raises:
-        OutageError: the side information fails its CRC.
+        OutageError: the side information fails its CRC, or there is none, or no payload.
     """
-    body = slice(PILOT_SYMBOLS + HEADER_SYMBOLS, header.frame_symbols)
-    inverse = torch.argsort(interleaver(header.body_symbols))
+    if not (header.side_info_bits and header.payload_symbols):
+        # Without a rate map there is no CRC either, and a picture of any size would be invented.
+        missing = "payload" if header.side_info_bits else "rate map"
+        raise OutageError(f"outage: the frame carries no {missing}, so there is no picture in it")
+    body = slice(START_SYMBOLS, header.frame_symbols)
+    inverse = torch.argsort(interleaver(header.counts.body))
     symbols, gains = received.symbols[body][inverse], received.gains[body][inverse]
-    side = header.side_info_symbols
+    side = header.counts.side_info
     n0 = received.noise_variance
     try:
         bits = fec.decode(symbols[:side], gains[:side], n0, header.side_info_bits, header.mcs)
@@ -217,7 +236,7 @@ def parse_body(received: Received, header: Header) -> tuple[Bits, Received]:
 
 def _arrange(header: Header, side_info: Tensor, payload: Tensor) -> Tensor:
     """The frame of coded side information and unit-power payload."""
-    body = torch.cat([side_info, payload])[interleaver(header.body_symbols)]
+    body = torch.cat([side_info, payload])[interleaver(header.counts.body)]
     return torch.cat([preamble(header), body]) * _scale(header, side_info)
 
 
@@ -229,7 +248,7 @@ def _scale(header: Header, side_info: Tensor) -> float:
     """
     energy = float(side_info.abs().to(torch.float64).square().sum())
     total = header.frame_symbols
-    return math.sqrt(total / (total - header.side_info_symbols + energy))
+    return math.sqrt(total / (total - header.counts.side_info + energy))
 
 
 def interleaver(length: int) -> Tensor:

@@ -105,7 +105,11 @@ class RateMapPrior:
         return float(self._cost[contexts, flat].sum())
 
     def encode(self, rate_map: npt.NDArray[Any]) -> Bits:
-        """Code a map (h, w) of integer levels; returns its bits as uint8 (n,) of 0 and 1."""
+        """Code a map (h, w) of integer levels; returns its bits as uint8 (n,) of 0 and 1, n > 0.
+
+        The map of nothing but level 0 would need no bits; it gets one, so that there is always
+        something for a CRC to protect.
+        """
         flat = _checked(rate_map, self.levels).reshape(-1)
         order = _wavefronts(rate_map.shape[0], rate_map.shape[1])[0]
         contexts = _context_of(flat, rate_map.shape, self.levels)[order]
@@ -117,7 +121,8 @@ class RateMapPrior:
 
         # The coder ends on a whole 32-bit word. Any number inside its final interval decodes to
         # the same map, so send the one with the fewest bits; the decoder appends zeros.
-        value, length = int.from_bytes(words.astype(">u4").tobytes(), "big"), 32 * len(words)
+        value = int.from_bytes(words.astype(">u4").tobytes(), "big")
+        length = 32 * max(len(words), 1)
 
         def shortened(cut: int) -> int | None:
             for candidate in (value >> cut, (value >> cut) + 1):
@@ -134,7 +139,7 @@ class RateMapPrior:
 
         # A number with c trailing zeros has c - 1 as well, so the largest cut is found by
         # bisection. The final interval is wider than 2^-64 of the last two words.
-        low, high = 0, min(length, 96)
+        low, high = 0, min(length - 1, 96)
         while low < high:
             middle = (low + high + 1) // 2
             if shortened(middle) is None:
@@ -152,6 +157,8 @@ class RateMapPrior:
             OutageError: these bits are not the code of any map of this size. Most wrong bits of a
                 likely length are the code of some other map; catching those is the CRC's task.
         """
+        if not bits.size:
+            raise OutageError("outage: the frame carries no rate map")
         length = -(-bits.size // 32) * 32
         value = int.from_bytes(np.packbits(bits).tobytes(), "big") << (
             length - -(-bits.size // 8) * 8

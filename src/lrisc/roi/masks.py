@@ -18,7 +18,8 @@ RoiLike = str | Path | Tensor | Detector | Sequence[str | Path | Detector]
 
 SALIENT = 0.5
 """A detector that is nowhere surer than this has found nothing."""
-_BOX = re.compile(r"\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(-?\d+)\s*")
+# Nine digits: more than any picture has pixels a side, and few enough to be a number at once.
+_BOX = re.compile(r"\s*,\s*".join([r"(-?[0-9]{1,9})"] * 4))
 _NUMBERS = re.compile(r"[\s\d.,+-]+")
 
 
@@ -46,11 +47,14 @@ def region_mask(roi: RoiLike | None, picture: Tensor) -> Tensor | None:
         mask = _from_tensor(roi, height, width, "the mask")
     else:
         parts = [roi] if isinstance(roi, str | Path) or callable(roi) else roi
-        masks = [_one(part, picture) for part in parts]
-        found = [mask for mask in masks if mask is not None]
-        if not found:
+        mask = None
+        # One at a time: as many masks as there are parts would not fit into memory.
+        for part in parts:
+            found = _one(part, picture)
+            if found is not None:
+                mask = found if mask is None else torch.maximum(mask, found)
+        if mask is None:
             return None
-        mask = torch.stack(found).amax(0)
     # Everything or nothing favoured is nothing favoured.
     if float(mask.max() - mask.min()) < 1e-6:
         return None
@@ -66,7 +70,7 @@ def _one(roi: str | Path | Detector, picture: Tensor) -> Tensor | None:
             return None
         if is_detector(roi):
             return _from_detector(find_detector(roi), picture)
-        box = _BOX.fullmatch(roi)
+        box = _BOX.fullmatch(roi.strip())
         if box:
             return _from_box(*(int(v) for v in box.groups()), height=height, width=width)
         if _NUMBERS.fullmatch(roi) and not os.path.exists(roi):
@@ -76,7 +80,7 @@ def _one(roi: str | Path | Detector, picture: Tensor) -> Tensor | None:
 
 def is_box(roi: str) -> bool:
     """Whether a region's text is a box."""
-    return bool(_BOX.fullmatch(roi))
+    return bool(_BOX.fullmatch(roi.strip()))
 
 
 def _from_detector(detect: Detector, picture: Tensor) -> Tensor | None:

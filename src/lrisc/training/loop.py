@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import math
@@ -22,10 +21,10 @@ from torch import Tensor
 
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
+from lrisc.link.draws import Draws
+from lrisc.training.agreement import Agreement, agree
 from lrisc.training.config.schema import StageConfig, flatten
-from lrisc.training.data.crops import centre_crops, crop_batch
-from lrisc.training.data.squares import MIN_PICTURES, Pictures, Squares, open_pictures
-from lrisc.training.draws import Draws
+from lrisc.training.ema import Ema
 from lrisc.training.export import hardware, stage_record
 from lrisc.training.muon import Muon
 from lrisc.training.reporting import Reporter
@@ -38,12 +37,15 @@ from lrisc.training.state import (
     save_state,
 )
 from lrisc.training.tasks import make_task
+from lrisc.training.tasks.base import Data
 from lrisc.training.validation import better, save_sheet
 
 logger = logging.getLogger(__name__)
 
 Outcome = Literal["finished", "out of time", "interrupted"]
 _MAX_SKIPPED = 10
+_NAMES = ("pictures", "targets")
+_HALF_MAX = torch.finfo(torch.float16).max
 
 
 class DivergedError(LriscError):
@@ -95,6 +97,7 @@ def make_accelerator(config: StageConfig) -> Accelerator:
 def deterministic(accelerator: Accelerator) -> Generator[None]:
     """Bit-exact kernels on CPUs while training; on GPUs they would cost speed."""
     before = torch.are_deterministic_algorithms_enabled()
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
     # A module whose property pyright does not see.
     module: Any = torch.utils.deterministic
     fill = module.fill_uninitialized_memory
@@ -104,26 +107,27 @@ def deterministic(accelerator: Accelerator) -> Generator[None]:
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=True)
+        torch.use_deterministic_algorithms(before, warn_only=lenient)
         module.fill_uninitialized_memory = fill
+
+
+Batch = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
 class _Batches:
-    """Crops of this process, a pure function of the step; the next step's are made meanwhile."""
+    """What this process learns from, a pure function of the step; the next is made meanwhile."""
 
-    squares: Squares
-    config: StageConfig
+    data: Data
     samples: range
     pool: ThreadPoolExecutor
 
-    def make(self, step: int) -> Tensor:
-        draws = Draws(self.config.draw_seed, step, self.samples)
-        batch = crop_batch(self.squares, draws, self.config.crops)
-        return batch.pin_memory() if torch.cuda.is_available() else batch
+    def make(self, step: int, fraction: float = 0.0) -> Batch:
+        batch = self.data.batch(step, self.samples, fraction)
+        return tuple(t.pin_memory() for t in batch) if torch.cuda.is_available() else batch
 
-    def start(self, step: int) -> Future[Tensor]:
-        return self.pool.submit(self.make, step)
+    def start(self, step: int, fraction: float) -> Future[Batch]:
+        return self.pool.submit(self.make, step, fraction)
 
 
 class Trainer:
@@ -147,46 +151,25 @@ class Trainer:
         self.config = config
         self.accelerator = accelerator
         self.folder = Path(config.output)
-        self.pictures, self.squares, self.held_out = self._open_data()
-        samples = self._samples()
         self.task = make_task(config)
+        # One process per machine decodes pictures; the others find the finished cache.
+        with accelerator.local_main_process_first():
+            self.data = self.task.data
+        samples = self._samples()
         if not (self.folder / STATE_FILE).is_file():
-            self.task.start(self.squares)
+            self.task.start()
         model, device = self.task.model, accelerator.device
-        self.ema = copy.deepcopy(model).eval().requires_grad_(False)
-        self.ema.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.step = self.task.step.to(device)
         self.model = model
+        self.ema = Ema(model, config.optimiser.ema)
         self.optimiser = self._make_optimiser()
         self.progress = self._resume()
         self.compiled = config.compile and self.task.compile(device)
         self.wrapped: Any = accelerator.prepare_model(self.step)
         self.pool = ThreadPoolExecutor(1)
-        self.batches = _Batches(self.squares, config, samples, self.pool)
-        self.total_steps = config.steps
-        if config.epochs > 0:
-            self.total_steps = math.ceil(config.epochs * len(self.squares) / config.batch_size)
-        pairs = zip(model.parameters(), self.ema.parameters(), strict=True)
-        self._averaged = [(p, e) for p, e in pairs if p.requires_grad]
+        self.batches = _Batches(self.data, samples, self.pool)
+        self.total_steps = config.steps_on(len(self.data))
         self._save_seconds = 0.0
-
-    def _open_data(self) -> tuple[Pictures, Squares, Squares]:
-        """All squares, those to train on, and those to validate with."""
-        config = self.config
-        least = max(MIN_PICTURES, config.batch_size)
-        # One process per machine decodes; the others find the finished cache.
-        with self.accelerator.local_main_process_first():
-            pictures = open_pictures(config.data, config.crops, least)
-        side = config.validate.side
-        if config.validation:
-            held = centre_crops((config.validation,), config.validate.pictures, side)
-            return pictures, pictures.squares, held
-        count = min(config.crops.held_out, len(pictures) // 4)
-        train, held = pictures.squares[: len(pictures) - count], pictures.squares[-count:]
-        multiple = config.crops.crop if held.shape[1] < side else side
-        edge = (held.shape[1] - multiple) // 2
-        inner = slice(edge, edge + multiple)
-        return pictures, train, held[: config.validate.pictures, inner, inner]
 
     def _samples(self) -> range:
         """This process's share of the joint batch."""
@@ -213,22 +196,18 @@ class Trainer:
         path = self.folder / STATE_FILE
         here = hardware(self.accelerator.device, self.accelerator.num_processes)
         if not path.is_file():
-            progress = Progress(data_key=self.pictures.key)
+            progress = Progress(data_key=self.data.key)
         else:
             progress = read_progress(path)
-            for change in changes_since(path, progress, self.config, self.pictures.key):
+            for change in changes_since(path, progress, self.config, self.data.key):
                 logger.warning("resuming with a changed config: %s", change)
-            load_state(path, self.model, self.ema, self.optimiser)
+            load_state(path, self.model, self.ema.model, self.optimiser)
             logger.info("resuming %s at step %d", self.config.name, progress.step)
-        progress.config, progress.data_key = flatten(self.config), self.pictures.key
+        progress.config, progress.data_key = flatten(self.config), self.data.key
+        progress.finished = False
         if here not in progress.hardware:
             progress.hardware.append(here)
         return progress
-
-    @property
-    def finished(self) -> bool:
-        """Whether the schedule has ended."""
-        return self.fraction >= 1
 
     @property
     def fraction(self) -> float:
@@ -260,7 +239,10 @@ class Trainer:
                 return outcome
             self._validate(reporter)
             self._save()
-            self._export(self.folder / "final", fit=True)
+            self._export(self.folder / "final", final=True)
+            # Only now: a run that is killed in its export goes on with the export.
+            self.progress.finished = True
+            self._save()
         self.accelerator.wait_for_everyone()
         return "finished"
 
@@ -277,107 +259,96 @@ class Trainer:
         saved = validated = logged = time.monotonic()
         waiting = 0.0
         before, start = progress.seconds, time.monotonic()
-        upcoming = self.batches.start(progress.step)
-        while not self.finished:
+        upcoming = self.batches.start(progress.step, self.fraction)
+        while self.fraction < 1:
             asked = time.monotonic()
-            pictures = upcoming.result()
-            upcoming = self.batches.start(progress.step + 1)
+            batch = upcoming.result()
+            upcoming = self.batches.start(progress.step + 1, self.fraction)
             waiting += time.monotonic() - asked
             now = time.monotonic()
-            # Only the first process's clock counts, or the processes would part ways.
-            flags = (
-                slot.left() < self._save_seconds,
-                now - saved >= 60 * config.save_minutes,
-                0 < 60 * config.validate.minutes <= now - validated,
-                slot.interrupted,
+            wish = Agreement(
+                over=slot.left() < self._save_seconds,
+                save=now - saved >= 60 * config.save_minutes,
+                validate=0 < 60 * config.validate.minutes <= now - validated,
+                interrupted=slot.interrupted,
+                seconds=before + now - start,
             )
-            over, save, check, interrupted = self.update(pictures, flags, before + now - start)
+            agreed = self.update(batch, wish)
 
             if progress.step % config.log_every == 0:
+                self._check_range()
                 line = self._log_line(time.monotonic() - logged, waiting)
                 logged, waiting = time.monotonic(), 0.0
                 if reporter is not None:
                     reporter.log(progress.step, line)
             if reporter is not None:
                 reporter.advance(self.fraction)
-            if check and not self.finished:
+            if agreed.validate and self.fraction < 1:
                 self._validate(reporter)
                 validated = time.monotonic()
-            if interrupted or over:
-                return "interrupted" if interrupted else "out of time"
-            if save:
+            if agreed.interrupted or agreed.over:
+                return "interrupted" if agreed.interrupted else "out of time"
+            if agreed.save:
                 self._save()
                 saved = time.monotonic()
         return "finished"
 
-    def update(self, pictures: Tensor, flags: tuple[bool, ...], seconds: float) -> tuple[bool, ...]:
+    def update(self, batch: Batch, wish: Agreement) -> Agreement:
         """Forward, backward, update.
 
         Args:
-            pictures: (B, 3, crop, crop) uint8.
-            flags: what this process's clock and signals ask for.
-            seconds: wall time of the run.
+            batch: what the data made for this step.
+            wish: what this process's clock and signals ask for.
 
         Returns:
-            ``flags`` as all processes agree on them.
+            What all processes agree on.
         """
-        config, progress, device = self.config, self.progress, self.accelerator.device
-        rate = self.learning_rate()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        draws = Draws(config.draw_seed, progress.step, self.batches.samples, device)
-        pictures = pictures.to(device, non_blocking=True)
-        half = config.precision == "bf16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            loss, terms = self.wrapped(pictures, draws, progress.step)
-        self.accelerator.backward(loss)
+        batch = tuple(t.to(self.accelerator.device, non_blocking=True) for t in batch)
+        loss, terms = self._backward(batch)
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        norm = torch.nn.utils.clip_grad_norm_(trained, config.optimiser.clip, foreach=True)
-
-        # One small sum over the processes carries the figures, the flags and the clock.
-        first = self.accelerator.is_main_process
-        figures = torch.stack([loss.detach(), norm, *terms.values()]).double()
-        clock = [float(f) for f in flags[:-1]] + [seconds] if first else [0.0] * len(flags)
-        clock.append(float(flags[-1]))
-        joint: Any = torch.cat([figures, figures.new_tensor(clock)])
-        summed: Any = self.accelerator.reduce(joint, "sum")
-        values: list[float] = summed.tolist()
-        processes = self.accelerator.num_processes
-        total, gradient = values[0] / processes, values[1] / processes
-        if not math.isfinite(total):
-            self._stop_diverged(pictures, bool(torch.isfinite(loss)), f"the loss is {total}")
-        if math.isfinite(gradient):
+        norm = torch.nn.utils.clip_grad_norm_(trained, self.config.optimiser.clip, foreach=True)
+        figures = {"loss": loss, "norm": norm, **terms}
+        agreed, sums = agree(self.accelerator, wish, figures)
+        for name in ("loss", "norm"):
+            sums[name] /= self.accelerator.num_processes
+        if not math.isfinite(sums["loss"]):
+            reason = f"the loss is {sums['loss']}"
+            self._stop_diverged(batch, bool(torch.isfinite(loss)), reason)
+        if math.isfinite(sums["norm"]):
             self.apply_gradient()
-            progress.skipped_in_row = 0
+            self.progress.skipped_in_row = 0
         else:
-            progress.skipped += 1
-            progress.skipped_in_row += 1
-            logger.warning("step %d: the gradient is not finite, update skipped", progress.step)
-            if progress.skipped_in_row >= _MAX_SKIPPED:
-                reason = f"{_MAX_SKIPPED} gradients in a row are not finite"
-                self._stop_diverged(pictures, False, reason)
-            self.optimiser.zero_grad(set_to_none=True)
+            self._skip_gradient(batch)
+        self.progress.count(self.config.batch_size, agreed.seconds, sums)
+        return agreed
 
-        progress.step += 1
-        progress.samples += config.batch_size
-        progress.seconds = values[-2]
-        names = ["loss", "norm", *terms]
-        for name, value in zip(names, [total, gradient, *values[2:]], strict=False):
-            progress.sums[name] = progress.sums.get(name, 0.0) + value
-        progress.sums["steps"] = progress.sums.get("steps", 0.0) + 1
-        agreed = values[len(names) :]
-        return (*(v > 0 for v in agreed[: len(flags) - 1]), agreed[-1] > 0)
+    def _backward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Detached loss and terms of this process's crops; the gradients are in the parameters."""
+        config, step, device = self.config, self.progress.step, self.accelerator.device
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate()
+        draws = Draws(config.draw_seed, step, self.batches.samples, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            loss, terms = self.wrapped(*batch, draws, step)
+        self.accelerator.backward(loss)
+        return loss.detach(), terms
 
     def apply_gradient(self) -> None:
-        """Move the weights, and their exponential moving average, which is faster at first."""
+        """Move the weights, and their average."""
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        step = self.progress.step
-        decay = min(self.config.optimiser.ema, (step + 1) / (step + 20))
-        with torch.no_grad():
-            weights, averages = (list(x) for x in zip(*self._averaged, strict=True))
-            lerp: Any = torch._foreach_lerp_  # pyright: ignore
-            lerp(averages, weights, 1 - decay)
+        self.ema.update(self.progress.step)
+
+    def _skip_gradient(self, batch: Batch) -> None:
+        """Leave the weights as they are; too many of these in a row end the run."""
+        progress = self.progress
+        progress.skipped += 1
+        progress.skipped_in_row += 1
+        logger.warning("step %d: the gradient is not finite, update skipped", progress.step)
+        if progress.skipped_in_row >= _MAX_SKIPPED:
+            reason = f"{_MAX_SKIPPED} gradients in a row are not finite"
+            self._stop_diverged(batch, False, reason)
+        self.optimiser.zero_grad(set_to_none=True)
 
     def _log_line(self, seconds: float, waiting: float) -> dict[str, float]:
         """Means since the last line; what no picture was in is left out."""
@@ -399,7 +370,24 @@ class Trainer:
             "data_share": waiting / seconds,
         }
 
-    def _stop_diverged(self, pictures: Tensor, harmless: bool, reason: str) -> NoReturn:
+    def _check_range(self) -> None:
+        """Stop as soon as a weight leaves float16, in which checkpoints are shipped.
+
+        Raises:
+            DivergedError: which one.
+        """
+        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+        norms: Any = torch._foreach_norm([p.detach() for _, p in named], math.inf)  # pyright: ignore
+        largest = torch.stack(list(norms)).tolist()
+        for (name, _), value in zip(named, largest, strict=True):
+            if not value <= _HALF_MAX:
+                raise DivergedError(
+                    f"{self.config.name}: at step {self.progress.step} a weight of {name} is "
+                    f"{value:.4g}, beyond the {_HALF_MAX:g} of float16, in which checkpoints are "
+                    f"shipped; the last state is in {self.folder / STATE_FILE}"
+                )
+
+    def _stop_diverged(self, batch: Batch, harmless: bool, reason: str) -> NoReturn:
         """Save this process's batch and stop."""
         step, samples = self.progress.step, self.batches.samples
         where = "another process's batch"
@@ -408,7 +396,7 @@ class Trainer:
             path = path.with_suffix(".safetensors")
             facts = {"seed": self.config.draw_seed, "step": step, "first_sample": samples.start}
             meta = {"draws": json.dumps(facts), "reason": reason}
-            tensors = {"pictures": pictures.cpu().contiguous()}
+            tensors = {name: t.cpu().contiguous() for name, t in zip(_NAMES, batch, strict=False)}
             replace_atomically(path, lambda to: save_file(tensors, to, meta))
             where = str(path)
         raise DivergedError(
@@ -420,14 +408,14 @@ class Trainer:
         if self.accelerator.is_main_process:
             start = time.monotonic()
             path = self.folder / STATE_FILE
-            save_state(path, self.model, self.ema, self.optimiser, self.progress)
+            save_state(path, self.model, self.ema.model, self.optimiser, self.progress)
             self._save_seconds = 2 * (time.monotonic() - start)
 
     def _validate(self, reporter: Reporter | None) -> None:
         """Figures, sheet, and ``best`` if the metric says so."""
         if reporter is None:
             return
-        found = self.task.validate(self.ema, self.held_out)
+        found = self.task.validate(self.ema.model)
         progress, metric = self.progress, self.config.validate.metric
         progress.validation = found.figures
         reporter.log(progress.step, found.figures, "validation")
@@ -436,12 +424,12 @@ class Trainer:
         metric = metric if metric in found.figures else "psnr"
         if better(metric, found.figures[metric], progress.best):
             progress.best = found.figures[metric]
-            self._export(self.folder / "best", fit=False)
+            self._export(self.folder / "best", final=False)
 
-    def _export(self, folder: Path, fit: bool) -> None:
+    def _export(self, folder: Path, final: bool) -> None:
         """Write the averaged weights as a checkpoint folder."""
         if not self.accelerator.is_main_process:
             return
-        record = stage_record(self.config, self.progress, self.pictures)
+        record = stage_record(self.config, self.progress, self.data.facts())
         records = [*self.task.records, record]
-        self.task.export(folder, self.ema, records, self.squares if fit else None)
+        self.task.export(folder, self.ema.model, records, final)

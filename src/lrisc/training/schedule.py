@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import filecmp
+import json
 import logging
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from lrisc.checkpoint import FORMAT
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
+from lrisc.stored import CONFIG_FILE
 from lrisc.training.config.read import apply_overrides, build, merge, read_yaml
 from lrisc.training.config.schema import Plan, StageConfig, flatten
-from lrisc.training.data.squares import pictures_key
+from lrisc.training.export import ship
 from lrisc.training.loop import Outcome, Slot, Trainer, deterministic, make_accelerator
-from lrisc.training.state import STATE_FILE, changes_since, read_progress
+from lrisc.training.state import STATE_FILE, changes_since, locked, read_progress
+from lrisc.training.tasks import data_key, stage_class
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +57,7 @@ def read_schedule(path: Path, overrides: list[str]) -> Schedule:
     """
     values = read_yaml(path)
     if "stages" not in values:
-        stage = build(StageConfig, apply_overrides(values, overrides))
+        stage = _stage(apply_overrides(values, overrides))
         return Schedule((stage,), Path(stage.output), stage.max_minutes)
 
     own = ("output", "parent", "max_minutes")
@@ -64,11 +72,15 @@ def read_schedule(path: Path, overrides: list[str]) -> Schedule:
         special = [o.partition(".")[2] for o in overrides if _stage_of(o, names) == name]
         stage["output"] = str(Path(plan.output) / name)
         stage["parent"] = parent or (stage.get("parent", "") if not stages else "")
-        stages.append(build(StageConfig, apply_overrides(stage, shared + special)))
+        stages.append(_stage(apply_overrides(stage, shared + special)))
         parent = str(Path(plan.output) / name / "final")
     if not stages:
         raise InputError(f"{path}: stages is empty")
     return Schedule(tuple(stages), Path(plan.output), plan.max_minutes)
+
+
+def _stage(values: dict[str, Any]) -> StageConfig:
+    return build(stage_class(values.get("preset", StageConfig.preset)), values)
 
 
 def _stage_of(override: str, names: list[str]) -> str | None:
@@ -92,8 +104,10 @@ def run(config_path: Path, overrides: list[str]) -> Outcome:
     schedule = read_schedule(config_path, overrides)
     slot = Slot(schedule.max_minutes)
     accelerator = make_accelerator(schedule.stages[0])
-    with slot.signals(), deterministic(accelerator):
+    with slot.signals(), deterministic(accelerator), ExitStack() as locks:
         for config in schedule.stages:
+            if accelerator.is_main_process:
+                locks.enter_context(locked(Path(config.output)))
             if _is_done(config):
                 logger.info("%s is finished: %s/final", config.name, config.output)
                 continue
@@ -108,39 +122,44 @@ def run(config_path: Path, overrides: list[str]) -> Outcome:
                 )
                 return outcome
         if accelerator.is_main_process and len(schedule.stages) > 1:
-            _copy(Path(schedule.stages[-1].output) / "final", schedule.output / "final")
+            _finish(Path(schedule.stages[-1].output) / "final", schedule.output / "final")
     accelerator.wait_for_everyone()
     logger.info("finished: the checkpoint is in %s", schedule.output / "final")
     return "finished"
 
 
 def _is_done(config: StageConfig) -> bool:
-    """Whether a stage has its final checkpoint for the length the config asks for.
+    """Whether a stage was trained to the end that the config asks for.
 
     Raises:
-        InputError: it has, but with another config or other pictures.
+        InputError: it was, but with another config or other pictures.
     """
     folder = Path(config.output)
     if not (folder / "final" / "config.json").is_file() or not (folder / STATE_FILE).is_file():
         return False
     progress, now = read_progress(folder / STATE_FILE), flatten(config)
     lengths = ("steps", "epochs", "schedule", "total_minutes")
-    if any(progress.config.get(key) != now[key] for key in lengths):
+    if not progress.finished or any(progress.config.get(key) != now[key] for key in lengths):
         return False
-    # A run made longer and stopped on the way still has the final checkpoint of the shorter one.
-    if config.schedule == "time" and progress.seconds < 60 * config.total_minutes:
-        return False
-    if config.schedule == "steps" and config.epochs == 0 and progress.step < config.steps:
-        return False
-    key = pictures_key(config.data, config.crops) if config.data else None
-    for change in changes_since(folder / STATE_FILE, progress, config, key):
+    for change in changes_since(folder / STATE_FILE, progress, config, data_key(config)):
         logger.warning("%s is finished and stays as it was: %s", config.name, change)
     return True
 
 
+def _finish(source: Path, target: Path) -> None:
+    """The checkpoint of a whole schedule: that of its last stage, in float16."""
+    if json.loads((source / CONFIG_FILE).read_text()).get("format") != FORMAT:
+        _copy(source, target)  # a baseline's, which is in float16 already
+        return
+    with tempfile.TemporaryDirectory() as halved:
+        ship(source, Path(halved))
+        _copy(Path(halved), target)
+
+
 def _copy(source: Path, target: Path) -> None:
     for file in sorted(source.iterdir()):
-        replace_atomically(target / file.name, partial(_copy_file, file))
+        if not (target / file.name).is_file() or not filecmp.cmp(file, target / file.name, False):
+            replace_atomically(target / file.name, partial(_copy_file, file))
 
 
 def _copy_file(source: Path, target: Path) -> None:

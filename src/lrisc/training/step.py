@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from lrisc.checkpoint import load_checkpoint
 from lrisc.errors import InputError
-from lrisc.evaluation.lpips import Lpips
-from lrisc.models.config import PRESETS
+from lrisc.link.draws import Draws
+from lrisc.metrics.lpips import Lpips
+from lrisc.models.config import PRESETS, ModelConfig, Steering
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import draw_link, draw_regions
-from lrisc.training.config.schema import PARTS, StageConfig
+from lrisc.training.config.schema import PARTS, LriscStage
 from lrisc.training.data.crops import to_signal
-from lrisc.training.draws import Draws
 from lrisc.training.objective import Terms, training_loss
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class TrainingStep(nn.Module):
         config: of the stage.
     """
 
-    def __init__(self, model: Lrisc, config: StageConfig) -> None:
+    def __init__(self, model: Lrisc, config: LriscStage) -> None:
         super().__init__()
         self.model = model
         self.config = config
@@ -53,7 +54,7 @@ class TrainingStep(nn.Module):
         """Loss of a batch.
 
         Args:
-            pictures: (B, 3, H, W) uint8.
+            pictures: (B, 3, H, W) uint8; a fourth channel is the mask of the region of interest.
             draws: of these samples.
             step: counted from 0; warm-ups and curricula follow it.
 
@@ -61,6 +62,8 @@ class TrainingStep(nn.Module):
             See :func:`lrisc.training.objective.training_loss`.
         """
         config = self.config
+        masks = pictures[:, 3:] if pictures.shape[1] > 3 else None
+        pictures = pictures[:, :3]
         return training_loss(
             self.model,
             self.lpips,
@@ -69,7 +72,7 @@ class TrainingStep(nn.Module):
             config.loss,
             rate=config.loss.rate_at(step),
             conditions=draw_link(draws, config.link, step) if config.link.enabled else None,
-            regions=draw_regions(draws, config.roi, pictures),
+            regions=draw_regions(draws, config.roi, pictures, masks),
             adapt=config.link.adapt,
         )
 
@@ -114,7 +117,13 @@ def _cannot_compile(device: torch.device) -> str:
     return ""
 
 
-def build_model(config: StageConfig) -> tuple[Lrisc, list[dict[str, Any]]]:
+def _model_config(config: LriscStage, steering: Steering | Literal[""]) -> ModelConfig:
+    """The preset's numbers, and the steering that the stage, or else its parent, trains."""
+    preset = PRESETS[config.preset]
+    return replace(preset, roi_steering=config.roi.steering if config.roi.fraction else steering)
+
+
+def build_model(config: LriscStage) -> tuple[Lrisc, list[dict[str, Any]]]:
     """The stage's networks: from its parent, or anew from the seed.
 
     Returns:
@@ -125,14 +134,15 @@ def build_model(config: StageConfig) -> tuple[Lrisc, list[dict[str, Any]]]:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = Lrisc(PRESETS[config.preset])
+        model = Lrisc(_model_config(config, ""))
     if not config.parent:
         return model, []
     if not Path(config.parent).is_dir():
         raise InputError(f"parent: {config.parent} is no checkpoint folder; train it first")
     loaded = load_checkpoint(config.parent)
-    if loaded.model.config != model.config:
+    if not loaded.model.config.same_networks(model.config):
         raise InputError(f"parent: {config.parent} is not of preset {config.preset}")
+    model.config = _model_config(config, loaded.model.config.roi_steering)
     for part in PARTS:
         if part not in config.fresh:
             source = loaded.model.get_submodule(part).state_dict()

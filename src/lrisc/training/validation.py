@@ -10,15 +10,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lrisc.evaluation.metrics import psnr, round_to_8_bit
 from lrisc.files import replace_atomically
+from lrisc.link.draws import Draws
+from lrisc.metrics.distortion import psnr, round_to_8_bit
 from lrisc.models.entropy import bits
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import fixed_link
-from lrisc.training.config.schema import StageConfig
+from lrisc.training.config.schema import LriscStage
 from lrisc.training.data.crops import to_signal
 from lrisc.training.data.squares import Squares
-from lrisc.training.draws import Draws
 from lrisc.training.objective import send
 
 _SHEET_ROWS = 6
@@ -41,7 +41,7 @@ class Validation:
 
 
 def validate(
-    model: Lrisc, lpips: nn.Module | None, pictures: Squares, config: StageConfig
+    model: Lrisc, lpips: nn.Module | None, pictures: Squares, config: LriscStage
 ) -> Validation:
     """Decode held-out pictures at every SNR and CBR, or from z in stage 1.
 
@@ -115,4 +115,4 @@ def save_sheet(path: Path, sheet: Squares) -> None:
 
 def better(metric: str, now: float, best: float | None) -> bool:
     """Whether a metric beats the best so far."""
-    return best is None or (now > best if metric == "psnr" else now < best)
+    return best is None or (now < best if metric == "lpips" else now > best)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from lrisc.errors import InputError
@@ -41,8 +42,18 @@ def draw_all(results: Path, output: Path, reference: bool = False) -> Iterator[P
         raise InputError(f"{results} holds no finished rows yet; run lrisc evaluate again")
     points = means(rows, len(info["images"]))
     published = load_curves() if reference else []
-    yield from draw_versus_snr(points, published, output)
-    yield from draw_versus_cbr(points, published, output)
-    yield from draw_grids(folder, rows, output)
-    yield from draw_rate_maps(folder, rows, output)
-    yield from draw_regions(folder, rows, output)
+    drawn = 0
+    for path in chain(
+        draw_versus_snr(points, published, output),
+        draw_versus_cbr(points, published, output),
+        draw_grids(folder, rows, output),
+        draw_rate_maps(folder, rows, output),
+        draw_regions(folder, rows, output),
+    ):
+        drawn += 1
+        yield path
+    if not drawn:
+        raise InputError(
+            f"{results} holds nothing to draw: a curve needs two SNRs or two CBRs with a picture "
+            "sent, a sheet needs kept pictures (--keep)"
+        )

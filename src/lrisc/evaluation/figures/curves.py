@@ -34,8 +34,8 @@ def draw_versus_snr(
         chosen = [p for p in points if (p.channel, p.cbr_target) == (channel, cbr)]
         if len({p.snr_db for p in chosen}) > 1:
             title = f"{_channel_name(channel)}, CBR {fraction(cbr)}"
-            stem = output / f"quality-vs-snr_{channel}_cbr-{file_part(cbr)}"
-            yield from _draw(chosen, published, looks_of(points), "snr_db", title, stem)
+            name = f"quality-vs-snr_{channel}_cbr-{file_part(cbr)}"
+            yield from _draw(chosen, published, looks_of(points), "snr_db", title, output, name)
 
 
 def draw_versus_cbr(
@@ -46,8 +46,8 @@ def draw_versus_cbr(
         chosen = [p for p in points if (p.channel, p.snr_db) == (channel, snr_db)]
         if len({p.cbr_target for p in chosen}) > 1:
             title = f"{_channel_name(channel)}, SNR {snr_db:g} dB"
-            stem = output / f"quality-vs-cbr_{channel}_snr-{snr_db:g}"
-            yield from _draw(chosen, published, looks_of(points), "cbr", title, stem)
+            name = f"quality-vs-cbr_{channel}_snr-{snr_db:g}"
+            yield from _draw(chosen, published, looks_of(points), "cbr", title, output, name)
 
 
 def looks_of(points: Sequence[Point]) -> dict[str, Look]:
@@ -61,7 +61,8 @@ def _draw(
     look: dict[str, Look],
     axis: str,
     title: str,
-    stem: Path,
+    output: Path,
+    name: str,
 ) -> list[Path]:
     from matplotlib.ticker import MaxNLocator
 
@@ -97,7 +98,7 @@ def _draw(
         )
         count = max(p.pictures for p in points)
         figure.suptitle(f"{title}, mean of {count} picture{'s' * (count > 1)}", fontsize=9)
-        return save(figure, stem, _COLUMNS, table)
+        return save(figure, output, name, _COLUMNS, table)
 
 
 def _draw_schemes(

@@ -12,14 +12,18 @@ import numpy as np
 import torch
 from PIL import Image
 
+from lrisc.errors import InputError
 from lrisc.evaluation.figures.style import display_name, file_part, fraction, new_figure, save
-from lrisc.evaluation.lpips import Backbone
-from lrisc.evaluation.region import region_quality, region_symbols
 from lrisc.evaluation.results import REGION_COLUMNS, ResultsFolder, Row
+from lrisc.files import check_regular
+from lrisc.images import read_rgb
+from lrisc.metrics.lpips import Backbone
+from lrisc.metrics.region import region_quality, region_symbols
 
 _PREFERRED_SNRS = (0.0, 5.0, 10.0, 15.0)
 _COLUMNS = ("scheme", "image", "channel", "snr_db", "cbr_target", "cbr", "psnr_db", "lpips")
 _PATCH = 16
+_MAX_MAP_BYTES = 2**20
 _PANEL = 2.4
 
 
@@ -42,8 +46,8 @@ def draw_grids(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> Iter
                 used.append(row)
                 _show(panel, _picture(folder.picture_path(row.key, ".png")), _caption(row))
         figure.suptitle(_title(image, channel, cbr), fontsize=9)
-        stem = output / f"grid_{stems[image]}_{channel}_cbr-{file_part(cbr)}"
-        yield from save(figure, stem, _COLUMNS, map(_cells, used))
+        name = f"grid_{stems[image]}_{channel}_cbr-{file_part(cbr)}"
+        yield from save(figure, output, name, _COLUMNS, map(_cells, used))
 
 
 def draw_rate_maps(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> Iterator[Path]:
@@ -71,10 +75,10 @@ def draw_rate_maps(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> 
             shown, ax=axes, orientation="horizontal", shrink=0.6, aspect=50,
         ).set_label("complex symbols per 16×16 patch", fontsize=7.5)  # fmt: skip
         figure.suptitle(_title(image, channel, cbr), fontsize=9)
-        stem = output / f"rate-map_{stems[image]}_{channel}_cbr-{file_part(cbr)}"
+        name = f"rate-map_{stems[image]}_{channel}_cbr-{file_part(cbr)}"
         table = [(*_cells(row), float(maps[row.key].mean()), int(maps[row.key].max()))
                  for row in used]  # fmt: skip
-        yield from save(figure, stem, (*_COLUMNS, "mean_symbols", "most_symbols"), table)
+        yield from save(figure, output, name, (*_COLUMNS, "mean_symbols", "most_symbols"), table)
 
 
 def draw_regions(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> Iterator[Path]:
@@ -93,6 +97,8 @@ def draw_regions(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> It
             figure, axes = _panels(folder, image, 1, 4 if plain is None else 5)
             panels = list(axes[0])
             region = _picture(folder.picture_path(row.key, ".roi.png"))
+            if region.size != _picture(folder.source_path(image)).size:
+                raise InputError(f"the region of {image} has another size than the picture")
             mask = torch.from_numpy(np.asarray(region.convert("L"), np.float32) / 255)
             _show(panels[0], _picture(folder.source_path(image)), "(a) source")
             _show(panels[1], region, "(b) region of interest")
@@ -111,11 +117,11 @@ def draw_regions(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> It
                 _show(panel, picture, "\n".join((name, _caption(one), *_inside_outside(found))))
                 table.append((*_cells(one), *(found[column] for column in REGION_COLUMNS)))
             figure.suptitle(_title(image, channel, cbr), fontsize=9)
-            stem = (
-                output / f"roi_{stems[image]}_{channel}_{row.snr_db:g}dB_cbr-{file_part(cbr)}"
+            name = (
+                f"roi_{stems[image]}_{channel}_{row.snr_db:g}dB_cbr-{file_part(cbr)}"
                 f"{_variant(row.scheme)}"
             )
-            yield from save(figure, stem, (*_COLUMNS, *REGION_COLUMNS), table)
+            yield from save(figure, output, name, (*_COLUMNS, *REGION_COLUMNS), table)
 
 
 def _inside_outside(found: dict[str, float | None]) -> list[str]:
@@ -194,12 +200,20 @@ def _overlay(panel: Any, folder: ResultsFolder, image: str, rate_map: Any, top: 
 
 
 def _picture(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")
+    return read_rgb(path)
 
 
 def _rate_map(folder: ResultsFolder, row: Row) -> Any:
-    return np.load(folder.picture_path(row.key, ".rate.npy"), allow_pickle=False)
+    path = folder.picture_path(row.key, ".rate.npy")
+    check_regular(path, "rate map", _MAX_MAP_BYTES)
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise InputError(f"the rate map {path} is damaged") from error
+    plain = isinstance(found, np.ndarray) and found.ndim == 2 and found.dtype.kind in "iuf"
+    if not plain or not found.size or not np.isfinite(found).all():
+        raise InputError(f"the rate map {path} is damaged")
+    return found
 
 
 def _caption(row: Row) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,7 +12,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 
-from lrisc.files import replace_atomically, write_atomically
+from lrisc.evaluation.results import text_cell
+from lrisc.files import replace_atomically, slug, write_atomically
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow.
 _VERMILION, _BLUE, _GREEN, _BLACK = "#d55e00", "#0072b2", "#009e73", "#000000"
@@ -124,21 +126,36 @@ def styled() -> Any:
     return matplotlib.rc_context(_RC)
 
 
+def plain_text(figure: Any) -> None:
+    """Show every text of a figure as it is: a ``$`` in a name is no formula.
+
+    What is no text in the name of a file becomes a question mark.
+    """
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(text.get_text().encode(errors="replace").decode())
+
+
 def save(
-    figure: Any, stem: Path, columns: Sequence[str], table: Iterable[Sequence[Any]]
+    figure: Any, folder: Path, name: str, columns: Sequence[str], table: Iterable[Sequence[Any]]
 ) -> list[Path]:
-    """Write ``stem``.png, .pdf and .csv.
+    """Write ``name``.png, .pdf and .csv.
 
     Args:
         figure: matplotlib's.
-        stem: path without suffix.
+        folder: where to; nothing is written anywhere else, whatever the name.
+        name: without suffix; it may hold names of a user's.
         columns: names of the data's columns.
         table: the data that is drawn.
 
     Returns:
         The three paths.
     """
-    png, pdf, data = (stem.with_name(f"{stem.name}{end}") for end in (".png", ".pdf", ".csv"))
+    stem = slug(name)
+    png, pdf, data = (folder / f"{stem}{end}" for end in (".png", ".pdf", ".csv"))
+    plain_text(figure)
     replace_atomically(png, lambda path: figure.savefig(path, format="png", dpi=160))
     # The panels have their places now; finding them takes as long as drawing.
     figure.set_layout_engine("none")
@@ -150,6 +167,9 @@ def save(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(["" if v is None else v for v in row] for row in table)
-    write_atomically(data, text.getvalue().encode())
+    writer.writerows(
+        ["" if v is None else text_cell(v) if isinstance(v, str) else v for v in row]
+        for row in table
+    )
+    write_atomically(data, os.fsencode(text.getvalue()))
     return [png, pdf, data]

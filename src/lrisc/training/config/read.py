@@ -8,20 +8,32 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import yaml
 
-from lrisc.errors import InputError
-from lrisc.training.config.schema import StageConfig, flatten, plain
+from lrisc.errors import InputError, shown
+from lrisc.files import check_regular
+from lrisc.training.config.schema import Range, Rising, Some, StageConfig, flatten, plain
 
+_MAX_YAML_BYTES = 2**18
 _HARMLESS = frozenset(
     (
         *("output", "data", "validation", "parent", "crops.cache", "loss.lpips_weights"),
+        *("crops.workers", "roi.masks"),
         *("steps", "epochs", "max_minutes", "save_minutes", "log_every", "resume_anyway"),
-        "prior_pictures",
+        *("prior_pictures", "masks", "maps"),
     )
 )
 """Keys that may change on resuming: places, lengths and logs. Other pictures are noticed by
@@ -50,16 +62,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         InputError: no such file, no YAML, or no mapping.
     """
+    check_regular(path, "config", _MAX_YAML_BYTES)
     try:
-        values = yaml.safe_load(path.read_text())
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise InputError(f"cannot read the config {path}: {reason}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    values = _parsed(text, str(path))
     if not isinstance(values, dict):
         raise InputError(f"{path} must be a mapping of keys to values")
     return cast(dict[str, Any], values)
+
+
+def _parsed(text: str, name: str) -> Any:
+    """The values of some YAML; raises InputError for what is none, or is no value at all."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{name} is not YAML: {' '.join(str(error).split())[:300]}") from error
+    # Numbers of thousands of digits, dates that there are not; brackets nested too deeply.
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name} is no YAML that can be used: {shown(str(error))}") from error
 
 
 def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
@@ -72,17 +95,14 @@ def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, A
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
-            raise InputError(f"{override!r} is not of the form key=value")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"{override!r}: the value is not YAML") from error
+            raise InputError(f"{shown(override)} is not of the form key=value")
+        value = _parsed(text, shown(override))
         *groups, last = key.split(".")
         at = result
         for group in groups:
             inner = at.setdefault(group, {})
             if not isinstance(inner, dict):
-                raise InputError(f"unknown key {key!r}: {group} has no keys of its own")
+                raise InputError(f"unknown key {shown(key)}: {group} has no keys of its own")
             at = cast(dict[str, Any], inner)
         at[last] = value
     return result
@@ -107,11 +127,11 @@ def build(kind: type[_T], values: Mapping[str, Any], where: str = "") -> _T:
     Raises:
         InputError: a key is unknown or missing, or a value has the wrong type.
     """
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     known = [f.name for f in fields(cast(Any, kind))]
     for key in values:
         if key not in known:
-            raise InputError(f"unknown key {where + str(key)!r}; known: {', '.join(known)}")
+            raise InputError(f"unknown key {shown(where + str(key))}; known: {', '.join(known)}")
     made = {k: _convert(v, hints[k], where + k) for k, v in values.items()}
     try:
         return kind(**made)
@@ -123,13 +143,19 @@ def build(kind: type[_T], values: Mapping[str, Any], where: str = "") -> _T:
 
 def _convert(value: Any, kind: Any, key: str) -> Any:
     origin = get_origin(kind)
+    if origin is Annotated:
+        kind, rule = cast(tuple[Any, Range | Rising | Some], get_args(kind))
+        made = _convert(value, kind, key)
+        if not rule.holds(made):
+            raise InputError(f"{key}: must be {rule.text}, not {shown(plain(made))}")
+        return made
     if is_dataclass(kind):
         if not isinstance(value, dict):
-            raise InputError(f"{key}: needs keys of its own, not {value!r}")
+            raise InputError(f"{key}: needs keys of its own, not {shown(value)}")
         return build(cast(type[Any], kind), cast(dict[str, Any], value), f"{key}.")
     if origin is Literal:
         if value not in get_args(kind):
-            raise InputError(f"{key}: {value!r} is none of {', '.join(get_args(kind))}")
+            raise InputError(f"{key}: {shown(value)} is none of {', '.join(get_args(kind))}")
         return value
     if origin is tuple:
         items = list(cast(list[Any], value)) if isinstance(value, list | tuple) else [value]
@@ -139,20 +165,24 @@ def _convert(value: Any, kind: Any, key: str) -> Any:
         if len(items) != len(kinds):
             raise InputError(f"{key}: needs {len(kinds)} values, not {len(items)}")
         return tuple(_convert(v, k, key) for v, k in zip(items, kinds, strict=True))
-    if origin in (Union, types.UnionType) or origin is dict or kind is Any:
+    if origin in (Union, types.UnionType):
+        others = [k for k in get_args(kind) if k is not types.NoneType]
+        return None if value is None else _convert(value, others[0], key)
+    if origin is dict or kind is Any:
         return value
     try:
         # YAML reads 1e-4 as a string, and a CBR is most readable as 1/48.
         if kind is float and isinstance(value, str):
-            return float(Fraction(value))
+            numerator, slash, denominator = value.partition("/")
+            return float(numerator) / float(denominator) if slash else float(numerator)
         if kind is float and not isinstance(value, bool):
             return float(value)
         if kind is str and value is None:
             return ""
         if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
-    except (TypeError, ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{key}: {value!r} is not a number") from error
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError) as error:
+        raise InputError(f"{key}: {shown(value)} is not a number") from error
     if type(value) is not kind:
-        raise InputError(f"{key}: {value!r} is not of type {kind.__name__}")
+        raise InputError(f"{key}: {shown(value)} is not of type {kind.__name__}")
     return value

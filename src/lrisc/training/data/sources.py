@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lrisc.errors import InputError
+from lrisc.files import check_regular
+from lrisc.images import MAX_FILE_BYTES
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"))
 _COCO_TRAIN = ("train2017", "train2014", "images/train2017", "images/train2014")
@@ -61,9 +63,9 @@ def list_pictures(paths: tuple[str, ...]) -> Listing:
                 continue
             (shards if path.suffix == ".tar" else files).append(path)
             stat = path.stat()
-            digest.update(
-                f"{path.relative_to(base)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode()
-            )
+            # A name need not be text: what is not stays as it is on disk.
+            digest.update(os.fsencode(path.relative_to(base)))
+            digest.update(f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return Listing(tuple(files), tuple(shards), digest.hexdigest())
 
 
@@ -71,16 +73,20 @@ def read_pictures(listing: Listing) -> Iterator[tuple[str, bytes | None]]:
     """Names and undecoded bytes, in a fixed order; ``None`` for what cannot even be read."""
     for path in listing.files:
         try:
-            yield path.name, path.read_bytes()
-        except OSError:
-            yield path.name, None
+            check_regular(path, "picture", MAX_FILE_BYTES)
+            raw = path.read_bytes()
+        except (OSError, InputError):
+            raw = None
+        yield path.name, raw
     for shard in listing.shards:
         # A truncated shard gives the pictures before the break and counts as one corrupt picture.
         try:
             with shard.open("rb") as raw, tarfile.open(fileobj=raw, mode="r|") as tar:
                 for member in tar:
                     if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-                        file = tar.extractfile(member)
-                        yield member.name, (file or io.BytesIO()).read()
+                        # The holes of a sparse member cost nothing until they are read.
+                        fits = member.size <= MAX_FILE_BYTES
+                        file = tar.extractfile(member) if fits else None
+                        yield member.name, None if file is None else file.read()
         except (OSError, tarfile.TarError, EOFError):
             yield shard.name, None

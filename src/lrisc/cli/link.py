@@ -1,0 +1,345 @@
+"""``lrisc transmit``, and its parts: ``encode``, ``channel``, ``decode``."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lrisc.cli.options import (
+    BlockOption,
+    CarrierOption,
+    CbrOption,
+    ChannelOption,
+    DelaySpreadOption,
+    ImageArgument,
+    ModelOption,
+    PluginOption,
+    RoiOption,
+    SeedOption,
+    SnrOption,
+    SpeedOption,
+    SteeringOption,
+    StepsOption,
+    StrengthOption,
+    WaveformOption,
+    WrittenDatatypeOption,
+    mobility,
+    number,
+    region_of,
+)
+from lrisc.cli.output import terminal
+from lrisc.errors import InputError, OutageError
+from lrisc.link.budget import parse_cbr
+
+if TYPE_CHECKING:
+    from lrisc.transmission import RegionReport, TransmitResult
+
+_PICTURES = ("reconstruction.png", "overview.png")
+_REPORT = "report.json"
+
+
+def transmit(
+    image: ImageArgument,
+    snr: SnrOption = 10.0,
+    cbr: CbrOption = "1/48",
+    channel: ChannelOption = "awgn",
+    roi: RoiOption = None,
+    steps: StepsOption = 1,
+    model: ModelOption = "compact",
+    seed: SeedOption = 0,
+    roi_strength: StrengthOption = None,
+    roi_steering: SteeringOption = None,
+    block_length: BlockOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for pictures and report.json.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    plugin: PluginOption = None,
+) -> None:
+    """Send a photograph over a simulated channel and show what arrives."""
+    from lrisc import transmission
+    from lrisc.files import check_output
+
+    if out is not None:
+        for name in (*_PICTURES, _REPORT):
+            check_output(out / name, inputs=(image, *(roi or ())))
+    console = terminal()
+    with console.status(f"sending {image.name} at {snr:g} dB"):
+        result = transmission.transmit(
+            image,
+            snr_db=snr,
+            cbr=parse_cbr(cbr),
+            channel=channel,
+            roi=region_of(roi, roi_strength, roi_steering),
+            steps=steps,
+            model=model,
+            seed=seed,
+            block_length=block_length,
+        )
+        if out is not None:
+            _write_result(result, out)
+    if as_json:
+        print(json.dumps(result.report.to_dict(), indent=2))
+    elif result.reconstruction is not None:
+        _show(result, out)
+    if result.reconstruction is None:
+        raise OutageError(result.report.outage_reason)
+
+
+def encode(
+    image: ImageArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="NAME.sigmf-meta.")],
+    snr: SnrOption = 10.0,
+    cbr: CbrOption = "1/48",
+    roi: RoiOption = None,
+    roi_strength: StrengthOption = None,
+    roi_steering: SteeringOption = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            "--margin",
+            help="Protect the rate map for an SNR this much lower, dB. Default: 12 for OFDM, whose "
+            "channels fade, else 0.",
+        ),
+    ] = None,
+    waveform: WaveformOption = "symbols",
+    clip: Annotated[
+        float, typer.Option("--clip", help="OFDM: peaks over the mean power, dB; inf: all.")
+    ] = 6.0,
+    datatype: WrittenDatatypeOption = "cf32_le",
+    model: ModelOption = "compact",
+    plugin: PluginOption = None,
+) -> None:
+    """Write the frame of a photograph as IQ samples (SigMF): the frame and nothing else."""
+    from lrisc.files import check_output
+    from lrisc.link.iq import write_recording
+    from lrisc.link.recording import Annotation, check_datatype, recording_paths, write_samples
+    from lrisc.link.waveform.modulator import check_clip, modulate
+    from lrisc.link.waveform.numerology import SYMBOLS, numerology
+    from lrisc.system import FADING_MARGIN_DB, Transmitter
+
+    check_datatype(datatype)
+    ofdm = None if waveform == SYMBOLS else numerology(waveform)
+    clip_db = None if clip == math.inf else clip
+    check_clip(clip_db)
+    for path in recording_paths(output):
+        check_output(path, inputs=(image, *(roi or ())))
+    if margin is None:
+        margin = 0.0 if ofdm is None else FADING_MARGIN_DB
+    frame = Transmitter.from_pretrained(model).encode(
+        image,
+        snr_db=snr,
+        cbr=parse_cbr(cbr),
+        roi=region_of(roi, roi_strength, roi_steering),
+        margin_db=margin,
+    )
+    counts = frame.counts
+    told = (
+        f"{counts.total:,} symbols, CBR {frame.cbr:.5f} "
+        f"(payload {counts.payload:,}, rate map {counts.side_info:,}, "
+        f"header {counts.header:,}, pilots {counts.pilots:,})"
+    )
+    if ofdm is None:
+        meta = write_recording(output, frame.symbols, datatype)
+    else:
+        samples = modulate(frame.symbols.numpy(), ofdm, clip_db)
+        meta = write_samples(
+            output,
+            samples,
+            ofdm.sample_rate,
+            f"LRISC frame, waveform {ofdm.name}",
+            annotations=[Annotation(0, samples.size, ofdm.name)],
+            datatype=datatype,
+        )
+        values = 3 * frame.height * frame.width
+        grid = ofdm.elements(frame.symbols.numel())
+        told += (
+            f"; {grid:,} elements, CBR on the grid {grid / values:.5f}; {samples.size:,} samples, "
+            f"{1e3 * samples.size / ofdm.sample_rate:.1f} ms, on air {samples.size / values:.5f}"
+        )
+    terminal().print(f"{meta}: {told}")
+
+
+def channel(
+    recording: Annotated[Path, typer.Argument(help="IN.sigmf-meta.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="OUT.sigmf-meta.")],
+    snr: SnrOption,
+    channel: ChannelOption = "awgn",
+    block_length: BlockOption = None,
+    delay_spread: DelaySpreadOption = None,
+    speed: SpeedOption = None,
+    carrier_frequency: CarrierOption = None,
+    cfo: Annotated[float, typer.Option("--cfo", help="Carrier frequency offset, Hz.")] = 0.0,
+    timing: Annotated[float, typer.Option("--timing", help="Delay, samples and fractions.")] = 0.0,
+    sro: Annotated[
+        float, typer.Option("--sro", help="The receiver's clock is faster by this, ppm.")
+    ] = 0.0,
+    phase_noise: Annotated[
+        float, typer.Option("--phase-noise", help="Linewidth of the oscillators, Hz.")
+    ] = 0.0,
+    iq_imbalance: Annotated[
+        str, typer.Option("--iq-imbalance", help="Gain in dB and phase in degrees: 1,5.")
+    ] = "0,0",
+    dc: Annotated[
+        float | None, typer.Option("--dc", help="DC offset over the signal's power, dB.")
+    ] = None,
+    adc_bits: Annotated[
+        int | None, typer.Option("--adc-bits", help="Bits of the receiver's converters.")
+    ] = None,
+    pa: Annotated[
+        float | None, typer.Option("--pa", help="Back-off of a Rapp amplifier, dB.")
+    ] = None,
+    datatype: WrittenDatatypeOption = "cf32_le",
+    seed: SeedOption = 0,
+    plugin: PluginOption = None,
+) -> None:
+    """Send a recording over a simulated channel and through imperfect radios.
+
+    The SNR is Es/N0 per symbol or resource element: relative to the power of the annotated frames
+    of an OFDM waveform, else to the mean power of all samples. A recording carries no channel
+    state, so at one sample a symbol the default of rayleigh is one fade for all of it.
+    """
+    from lrisc.files import check_output
+    from lrisc.link.impairments import Impairments
+    from lrisc.link.over_the_air import over_the_air
+    from lrisc.link.recording import check_datatype, open_recording, recording_paths, write_samples
+
+    check_datatype(datatype)
+    parts = [number(part, "--iq-imbalance") for part in iq_imbalance.split(",")]
+    if len(parts) != 2:
+        raise InputError(f"--iq-imbalance is a gain and a phase such as 1,5, not {iq_imbalance}")
+    impairments = Impairments(
+        pa=pa,
+        timing=timing,
+        sro=sro,
+        cfo=cfo,
+        phase_noise=phase_noise,
+        iq_imbalance=(parts[0], parts[1]),
+        dc=dc,
+        adc_bits=adc_bits,
+    )
+    for path in recording_paths(output):
+        check_output(path, inputs=recording_paths(recording))
+    source = open_recording(recording)
+    samples, annotations = over_the_air(
+        source,
+        channel,
+        snr,
+        block_length=block_length or 0,
+        mobility=mobility(delay_spread, speed, carrier_frequency),
+        impairments=impairments,
+        seed=seed,
+    )
+    meta = write_samples(
+        output,
+        samples,
+        source.sample_rate,
+        "LRISC recording behind a simulated channel",
+        annotations=annotations,
+        datatype=datatype,
+        full_scale=bool(annotations),
+    )
+    terminal().print(f"{meta}: {channel}, {snr:g} dB")
+
+
+def decode(
+    recording: Annotated[
+        Path, typer.Argument(help="IN.sigmf-meta; a bare file with --datatype and --rate.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="OUT.png.")],
+    steps: StepsOption = 1,
+    model: ModelOption = "compact",
+    every: Annotated[
+        bool, typer.Option("--all", help="Paint every frame: OUT-1.png, OUT-2.png, …")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw spectrogram, constellation and channel: PLOT.png."),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="Samples per second of a bare file.")
+    ] = None,
+    datatype: Annotated[
+        str | None, typer.Option("--datatype", help="Of a bare file: cf32_le, ci16_le, ci8, cu8.")
+    ] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Paint the photograph a recording holds, wherever it is and by whatever waveform.
+
+    SNR, gain, phase, timing and frequency come from the samples.
+    """
+    from lrisc.cli.decoding import paint
+    from lrisc.files import check_output
+    from lrisc.link.recording import open_recording, recording_paths
+
+    inputs = (recording,) if datatype is not None else recording_paths(recording)
+    for path in (output, plot):
+        if path is not None:
+            check_output(path, suffixes=(".png",), inputs=inputs)
+    if plot is not None and plot == output:
+        raise InputError(f"{plot} cannot be both picture and plot")
+    opened = open_recording(recording, rate, datatype)
+    paint(opened, output, every=every, plot=plot, model=model, steps=steps, seed=seed)
+
+
+def _write_result(result: TransmitResult, folder: Path) -> None:
+    from lrisc.evaluation.figures.overview import draw_overview
+    from lrisc.files import remove_stale, replace_atomically, write_atomically
+
+    reconstruction, overview = (folder / name for name in _PICTURES)
+    picture = result.reconstruction
+    if picture is None:
+        # What an earlier run left must not pass for this one's result.
+        remove_stale(reconstruction)
+        remove_stale(overview)
+    else:
+        replace_atomically(reconstruction, lambda path: picture.save(path, format="png"))
+        replace_atomically(overview, lambda path: draw_overview(result, path))
+    report = json.dumps(result.report.to_dict(), indent=2) + "\n"
+    write_atomically(folder / _REPORT, report.encode())
+
+
+def _region(region: RegionReport) -> str:
+    """One line on what the region of interest got."""
+    if region.roi_strength is None:
+        return "region: nothing stands out, or everything does; all is treated alike"
+    parts = [f"region: {region.roi_area:.0%} of the picture"]
+    for name, psnr, symbols in (
+        ("inside", region.psnr_inside_db, region.symbols_inside),
+        ("outside", region.psnr_outside_db, region.symbols_outside),
+    ):
+        if psnr is not None and symbols is not None:
+            parts.append(f"{name} {psnr:.2f} dB with {symbols:.1f} symbols a patch")
+    return ", ".join(parts)
+
+
+def _show(result: TransmitResult, out: Path | None) -> None:
+    from rich.table import Table
+
+    r = result.report
+    console = terminal(stderr=False)
+    sent = Table("sent", "symbols", "CBR", box=None)
+    pixels = 3 * r.height * r.width
+    for label, count in r.counts.by_name().items():
+        sent.add_row(label, f"{count:,}", f"{count / pixels:.5f}")
+    sent.add_row("total", f"{r.counts.total:,}", f"{r.cbr:.5f}  = 1/{1 / r.cbr:.1f}")
+    for column in sent.columns[1:]:
+        column.justify = "right"
+    console.print(
+        f"{r.width}×{r.height} pixels, {r.channel} at {r.snr_db:g} dB, "
+        f"{r.steps} step{'s' if r.steps > 1 else ''}, model {r.model}\n"
+    )
+    console.print(sent)
+    psnr = "identical" if r.psnr_db is None else f"{r.psnr_db:.2f} dB"
+    lpips = f"{r.lpips:.4f}" if r.lpips is not None else f"– ({r.lpips_reason})"
+    console.print(f"\nPSNR {psnr}   MS-SSIM {r.ms_ssim:.4f}   LPIPS {lpips}")
+    if r.region is not None:
+        console.print(_region(r.region))
+    parts = "   ".join(f"{name} {seconds:.2f}" for name, seconds in r.seconds.items())
+    console.print(f"seconds: {parts}")
+    if out is not None:
+        console.print(f"written: {out / 'overview.png'}, reconstruction.png, report.json")

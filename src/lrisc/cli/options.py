@@ -1,0 +1,137 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from lrisc.errors import InputError
+from lrisc.registry import import_plugins
+
+if TYPE_CHECKING:
+    from lrisc.link.multipath import Mobility
+    from lrisc.roi.region import Region
+
+CHANNEL_HELP = "CHANNELS"
+
+
+class CommandWithChannels(TyperCommand):
+    """A command whose help lists the channels that there are."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Read the registry only where somebody asks: it takes torch."""
+        from lrisc.link.channels import CHANNELS
+
+        known = "; ".join(f"{name}: {model.about}" for name, model in CHANNELS.items())
+        for parameter in self.params:
+            if getattr(parameter, "help", None) == CHANNEL_HELP:
+                parameter.help = f"{known}."  # pyright: ignore[reportAttributeAccessIssue]
+        return super().get_help(ctx)
+
+
+def _import_plugins(modules: list[str] | None) -> list[str]:
+    import_plugins(modules or ())
+    return modules or []
+
+
+ImageArgument = Annotated[Path, typer.Argument(help="Photograph, 64 to 4096 pixels a side.")]
+SnrOption = Annotated[float, typer.Option("--snr", help="Es/N0 per complex symbol, dB.")]
+CbrOption = Annotated[
+    str, typer.Option("--cbr", help="Ceiling on all symbols per 3·H·W: 1/48 or 0.0208.")
+]
+ChannelOption = Annotated[str, typer.Option("--channel", help=CHANNEL_HELP)]
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        help="Python module, installed or here, that adds a channel, scheme, detector or preset; "
+        "may be repeated.",
+        callback=_import_plugins,
+        is_eager=True,
+    ),
+]
+DelaySpreadOption = Annotated[
+    float | None, typer.Option("--delay-spread", help="RMS, ns; tdl and cdl. Default: 100.")
+]
+SpeedOption = Annotated[
+    float | None, typer.Option("--speed", help="Of the receiver, m/s. Default: 1.4.")
+]
+CarrierOption = Annotated[
+    float | None, typer.Option("--carrier-frequency", help="Hz. Default: 3.5e9.")
+]
+WaveformOption = Annotated[
+    str,
+    typer.Option("--waveform", help="symbols (one sample each), ofdm, ofdm-long or ofdm-narrow."),
+]
+WrittenDatatypeOption = Annotated[
+    str, typer.Option("--datatype", help="Of the file: cf32_le, ci16_le, ci8 or cu8.")
+]
+BlockOption = Annotated[
+    int | None,
+    typer.Option(
+        "--block-length", help="Symbols per fade, where the channel fades; 0: one for all."
+    ),
+]
+RoiOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--roi",
+        help="none, auto, a mask file, x,y,w,h, or another detector such as rembg:u2net; may be "
+        "repeated.",
+    ),
+]
+StrengthOption = Annotated[
+    float | None,
+    typer.Option("--roi-strength", help="gamma in (0, 1]: smaller favours the region more."),
+]
+SteeringOption = Annotated[
+    str | None,
+    typer.Option("--roi-steering", help="What gamma weights: latent, rate, both or power."),
+]
+StepsOption = Annotated[int, typer.Option("--steps", help="Diffusion steps.")]
+ModelOption = Annotated[str, typer.Option("--model", help="Name, folder or Hugging Face id.")]
+SeedOption = Annotated[
+    int,
+    typer.Option("--seed", help="Seed of the channel, and of diffusion that starts from noise."),
+]
+
+
+def split(text: str, option: str) -> list[str]:
+    """The parts between commas, each once."""
+    parts = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not parts:
+        raise InputError(f"{option} names nothing")
+    return parts
+
+
+def number(text: str, option: str) -> float:
+    """A number in an option's text."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InputError(f"{option}: '{text}' is not a number") from error
+
+
+def mobility(
+    delay_spread_ns: float | None, speed: float | None, carrier_frequency: float | None
+) -> Mobility:
+    """What was given; the rest keeps its defaults."""
+    from lrisc.link.multipath import Mobility
+
+    given = {
+        "delay_spread": None if delay_spread_ns is None else delay_spread_ns * 1e-9,
+        "speed": speed,
+        "carrier_frequency": carrier_frequency,
+    }
+    return Mobility(**{name: value for name, value in given.items() if value is not None})
+
+
+def region_of(roi: list[str] | None, strength: float | None, steering: str | None) -> Region:
+    """The region of interest that the options say; what is not given keeps its default."""
+    from lrisc.roi.region import Region
+
+    given: dict[str, Any] = {"gamma": strength, "steering": steering}
+    return Region(roi or None, **{name: v for name, v in given.items() if v is not None})

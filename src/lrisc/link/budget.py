@@ -1,0 +1,71 @@
+"""What may be sent: bandwidth ratios and the symbols they allow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lrisc.errors import InputError
+
+
+def parse_cbr(text: str) -> float:
+    """``1/48`` or ``0.0208`` to a number.
+
+    Raises:
+        InputError: it is neither, or not positive and finite.
+    """
+    numerator, slash, denominator = text.partition("/")
+    try:
+        value = float(numerator) / float(denominator) if slash else float(numerator)
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"cbr '{text}' is neither a fraction such as 1/48 nor a number") from error
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"cbr must be positive, not '{text}'")
+    return value
+
+
+def check_cbr(cbr: float) -> None:
+    """Raise InputError unless the bandwidth ratio lies in (0, 1]."""
+    if not 0 < cbr <= 1:
+        raise InputError(f"cbr must lie in (0, 1], such as 1/48, not {cbr:g}")
+
+
+def symbol_budget(cbr: float, height: int, width: int) -> int:
+    """Complex symbols that a bandwidth ratio allows for a picture, floor(cbr · 3·H·W)."""
+    return math.floor(cbr * (3 * height * width) + 1e-9)
+
+
+@dataclass(frozen=True)
+class SymbolCounts:
+    """Complex symbols of one frame, by what they are for; nothing else is sent.
+
+    Attributes:
+        pilots: known to the receiver.
+        header: size of the picture, lengths, checkpoint.
+        side_info: the coded rate map.
+        payload: what f_e made of the picture.
+    """
+
+    pilots: int
+    header: int
+    side_info: int
+    payload: int
+
+    @property
+    def total(self) -> int:
+        """Everything that goes over the air."""
+        return self.pilots + self.header + self.side_info + self.payload
+
+    @property
+    def body(self) -> int:
+        """What follows the header."""
+        return self.side_info + self.payload
+
+    def by_name(self) -> dict[str, int]:
+        """The four kinds by what people call them, the payload first."""
+        return {
+            "payload": self.payload,
+            "rate map": self.side_info,
+            "header": self.header,
+            "pilots": self.pilots,
+        }

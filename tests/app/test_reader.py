@@ -1,0 +1,63 @@
+"""Uploaded pictures are decoded elsewhere, within limits."""
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lrisc.app import reader
+from lrisc.app.reader import read_upload_picture
+from lrisc.errors import InputError
+from lrisc.images import load_image, to_pil
+
+
+def test_it_reads_what_load_image_reads(portrait: Image.Image, tmp_path: Path) -> None:
+    small = portrait.crop((0, 0, 200, 100))
+    grey = np.arange(100 * 200, dtype=np.uint16).reshape(100, 200) * 3
+    clear = small.copy()
+    clear.putalpha(Image.linear_gradient("L").resize((200, 100)))
+    for name, picture in {
+        "a.jpg": small, "b.png": Image.fromarray(grey), "c.png": clear, "d.webp": small,
+    }.items():  # fmt: skip
+        picture.save(tmp_path / name)
+        expected = to_pil(load_image(tmp_path / name))
+        assert np.array_equal(read_upload_picture(tmp_path / name), expected)
+    alpha = read_upload_picture(tmp_path / "c.png", "alpha")
+    assert np.array_equal(alpha, clear.getchannel("A"))
+
+
+def test_errors_are_sentences_without_the_server_s_folders(tmp_path: Path) -> None:
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"^broken\.png is not a picture") as told:
+        read_upload_picture(path)
+    assert str(tmp_path) not in str(told.value)
+
+
+@pytest.mark.parametrize("limit", ["CPU_SECONDS = 0", "MEMORY_BYTES = 2**26"])
+def test_time_and_memory_are_bounded(
+    limit: str, portrait: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "photo.png"
+    portrait.save(path)
+    script = f"from lrisc.app import reader; reader.{limit}; raise SystemExit(reader.main())"
+    real = subprocess.run
+
+    def run(command: list[str], **options: Any) -> Any:
+        return real([command[0], "-c", script, *command[4:]], **options)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(InputError, match="too much time or memory"):
+        read_upload_picture(path)
+
+
+def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "WALL_SECONDS", 0.05)
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r"photo\.png takes too much time"):
+        read_upload_picture(tmp_path / "photo.png")
+    assert time.monotonic() - start < 10

@@ -1,0 +1,151 @@
+"""A results folder that somebody else made: nothing outside it is written, and errors are lines."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lrisc.errors import InputError
+from lrisc.evaluation.figures import draw_all
+from lrisc.evaluation.results import COLUMNS, INFO_FILE, ROWS_FILE, ResultsFolder, Row
+
+ROW = Row("mine", "a.png", "awgn", 10.0, 1 / 48, "sent", False, 30.0, 0.95, 0.1, 0.02, 1.5)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ResultsFolder:
+    folder = ResultsFolder(tmp_path / "in" / "results")
+    folder.prepare({"seed": 0}, {"a.png": "1"}, {"mine": "x"})
+    for snr_db in (0.0, 10.0):
+        folder.append(replace(ROW, snr_db=snr_db))
+    return folder
+
+
+def files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+def rewrite(folder: ResultsFolder, **values: str) -> None:
+    """Put cells into every row, whatever they are."""
+    path = folder.path / ROWS_FILE
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, **values} for row in rows)
+
+
+@pytest.mark.parametrize("name", ["/../../../x/awgn", "..", "a/b", "", "x" * 5000, "a\0b", "a b"])
+def test_a_channel_is_no_path(folder: ResultsFolder, tmp_path: Path, name: str) -> None:
+    rewrite(folder, channel=name)
+    before = files(tmp_path)
+    with pytest.raises(InputError, match="name of a channel"):
+        list(draw_all(folder.path, folder.path / "figures"))
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("image", ["/../../../x/a.png", "..", "../../a.png", "x" * 5000, "a\0b"])
+@pytest.mark.parametrize("scheme", ["mine", "..", "lrisc-roi:../../x"])
+def test_pictures_and_schemes_are_no_paths(
+    folder: ResultsFolder, tmp_path: Path, image: str, scheme: str
+) -> None:
+    rewrite(folder, image=image, scheme=scheme)
+    before = files(tmp_path)
+    for path in draw_all(folder.path, folder.path / "figures"):
+        assert path.resolve().parent == folder.path / "figures"
+    key = replace(ROW, image=image, scheme=scheme).key
+    for path in (folder.picture_path(key, ".png"), folder.source_path(image)):
+        assert (folder.path / "pictures") in path.resolve().parents
+    assert {path for path in files(tmp_path) - before if path.parent.name != "figures"} == set()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"psnr_db": ""}, {"ms_ssim": ""}, {"cbr": ""}, {"status": "impossible"}, {"status": "x"},
+        {"outage": "true"}, {"outage": "yes"}, {"status": "outage"}, {"snr_db": "1e308"},
+        {"snr_db": "nan"}, {"psnr_db": "nan"}, {"ms_ssim": "inf"}, {"cbr_target": "0"},
+        {"cbr_target": "1e-400"}, {"cbr_target": "7"}, {"seconds": "-inf"}, {"lpips": "nan"},
+        {"snr_db": "1" * 5000}, {"note": "x" * 140_000}, {"seconds": "x"},
+    ],
+    ids=lambda cells: str(cells)[:30],
+)  # fmt: skip
+def test_rows_that_we_never_write_are_one_line(
+    folder: ResultsFolder, cells: dict[str, str]
+) -> None:
+    rewrite(folder, **cells)
+    with pytest.raises(InputError) as told:
+        list(draw_all(folder.path, folder.path / "figures"))
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"format": 2}', "[]", "[" * 100_000, "1" * 5000, '{"format": 2, "images": []}', "null", "{"],
+)
+def test_a_sweep_file_that_we_never_write_is_one_line(folder: ResultsFolder, text: str) -> None:
+    (folder.path / INFO_FILE).write_text(text)
+    with pytest.raises(InputError) as told:
+        list(draw_all(folder.path, folder.path / "figures"))
+    assert len(str(told.value)) < 500
+
+
+def test_dollars_are_no_formulas(folder: ResultsFolder) -> None:
+    rewrite(folder, scheme="$\\frac{1$", image="$x_{$.png")
+    assert list(draw_all(folder.path, folder.path / "figures"))
+
+
+def test_cells_are_no_formulas(folder: ResultsFolder, tmp_path: Path) -> None:
+    evil = replace(ROW, image="=cmd|' 'C'!A0.png", scheme="-mine", note="@SUM(A1)")
+    folder.append(evil)
+    folder.append(replace(evil, snr_db=0.0))
+    assert evil.key in {row.key for row in folder.rows()}
+    assert {row.note for row in folder.rows()} == {"", "@SUM(A1)"}
+    list(draw_all(folder.path, tmp_path / "figures"))
+    for path in [folder.path / ROWS_FILE, *(tmp_path / "figures").glob("*.csv")]:
+        with path.open(newline="") as file:
+            for line in csv.reader(file):
+                assert not any(
+                    cell.startswith(("=", "+", "@", "-mine", "\t", "\r")) for cell in line
+                )
+    # A name that begins with the very mark comes back, too.
+    quoted = replace(ROW, image="'=x.png")
+    folder.append(quoted)
+    assert quoted.key in {row.key for row in folder.rows()}
+
+
+def test_too_little_to_draw_is_told(folder: ResultsFolder) -> None:
+    path = folder.path / ROWS_FILE
+    path.write_text("\n".join(path.read_text().splitlines()[:2]) + "\n")
+    with pytest.raises(InputError, match="nothing to draw"):
+        list(draw_all(folder.path, folder.path / "figures"))
+
+
+@pytest.mark.parametrize("what", ["picture", "source", "rate", "rate-shape", "rate-object"])
+def test_a_damaged_kept_file_is_one_line(folder: ResultsFolder, what: str) -> None:
+    row = replace(ROW, snr_db=0.0)
+    kept = {
+        "picture": folder.picture_path(row.key, ".png"),
+        "source": folder.source_path(row.image),
+    }
+    for path in kept.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 64)).save(path)
+    rate = folder.picture_path(row.key, ".rate.npy")
+    np.save(rate, np.ones((4, 4), np.int32))
+    assert list(draw_all(folder.path, folder.path / "figures"))
+    if what == "rate-shape":
+        np.save(rate, np.ones(7))
+    elif what == "rate-object":
+        np.save(rate, np.array([{}, 1], dtype=object), allow_pickle=True)
+    else:
+        kept.get(what, rate).write_bytes(b"\x93NUMPY\x01\x00v\x00broken")
+    with pytest.raises(InputError):
+        list(draw_all(folder.path, folder.path / "figures"))
+    assert json.loads((folder.path / INFO_FILE).read_text())

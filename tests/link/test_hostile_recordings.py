@@ -1,0 +1,50 @@
+"""Recordings made to hang or crash a receiver."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from lrisc.errors import InputError
+from lrisc.link.iq import read_recording, write_recording
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    return write_recording(tmp_path / "a", torch.ones(40, dtype=torch.complex64))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000, '{"global":' * 50_000, "9" * 5000, '{"global": ' + "9" * 5000 + "}",
+        "null", "[]", '{"global": [], "captures": [], "annotations": []}', "\ud800", "x" * 2**21,
+    ],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+def test_metadata_that_nobody_writes_is_one_line(recording: Path, text: str) -> None:
+    recording.write_text(text, errors="surrogatepass")
+    with pytest.raises(InputError) as told:
+        read_recording(recording)
+    assert "\n" not in str(told.value)
+
+
+def test_samples_come_from_regular_files_of_sensible_size(recording: Path) -> None:
+    data = recording.with_suffix(".sigmf-data")
+    data.unlink()
+    with data.open("wb") as file:
+        file.truncate(1 << 33)
+    with pytest.raises(InputError, match="more than"):
+        read_recording(recording)
+    data.unlink()
+    os.mkfifo(data)
+    signal.alarm(60)  # whoever opens it waits for ever
+    with pytest.raises(InputError, match="no regular file"):
+        read_recording(recording)
+    signal.alarm(0)
+    data.unlink()
+    data.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="no regular file"):
+        read_recording(recording)

@@ -1,0 +1,53 @@
+"""Configs and command lines made to hang or crash a program."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from lrisc.errors import InputError
+from lrisc.training.schedule import read_schedule
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(12)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 5000, "{a: " * 5000, "- " * 5000, "steps: " + "9" * 5000, "name: 2026-99-99",
+        LAUGHS, LAUGHS + "optimiser: *m\n", LAUGHS + "name: *m\n", LAUGHS + "steps: *m\n",
+        LAUGHS + "data: *m\n", "loss: {mse: '1e999999999'}", "loss: {mse: '1/1e999999999'}",
+        "&a [*a]", "name: &a [*a]", "!!python/object/apply:os.system [x]", "\0",
+        "a: " + "b" * 300_000,
+        "? [a, b]\n: c", "1: 2", "name: .nan",
+    ],
+    ids=lambda text: text[:30],
+)  # fmt: skip
+def test_a_hostile_config_is_one_short_line_at_once(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    start = time.process_time()
+    with pytest.raises(InputError) as told:
+        read_schedule(path, [])
+    assert time.process_time() - start < 5
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 1200
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "steps=" + "9" * 5000, "steps=" + "[" * 5000, "x" * 5000, "steps=[1,2]",
+        "loss.mse=1e999999999", "preset=[a,b]", "preset=", "preset={a: 1}",
+    ],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+def test_a_hostile_override_is_one_short_line(override: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("name: x\noutput: y\n")
+    with pytest.raises(InputError) as told:
+        read_schedule(path, [override])
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 1200
