@@ -21,6 +21,9 @@ from lrisc.link.frame import VERSION as FRAME_VERSION
 from lrisc.link.frame import Frame
 from lrisc.metrics.quality import quality
 from lrisc.metrics.region import region_quality, region_symbols
+from lrisc.refinement.objective import ObjectiveName
+from lrisc.refinement.objective import objective as refinement_objective
+from lrisc.refinement.search import OnProgress, Progress
 from lrisc.roi.masks import RoiLike
 from lrisc.roi.region import Region
 from lrisc.stopwatch import Stopwatch, part
@@ -78,7 +81,9 @@ class Report:
         lrisc_version: of this package.
         frame_version: of the frame's format.
         steps: of the diffusion.
-        seed: of channel and diffusion.
+        effort: finished iterations that improved the payload.
+        objective: what they improved; ``None`` without effort.
+        seed: of channel, diffusion and effort.
         seconds: by part.
         outage_reason: ``None`` unless the frame was lost.
         region: ``None`` where nobody asked for one.
@@ -102,6 +107,8 @@ class Report:
     lrisc_version: str
     frame_version: int
     steps: int
+    effort: int
+    objective: str | None
     seed: int
     seconds: dict[str, float]
     outage_reason: str | None = None
@@ -158,8 +165,11 @@ def transmit(
     roi: Region | RoiLike | None = None,
     steps: int = 1,
     model: str | Path | LoadedCheckpoint = "compact",
+    effort: int = 0,
+    objective: ObjectiveName = "perception",
     seed: int = 0,
     measure: bool = True,
+    progress: OnProgress | None = None,
 ) -> TransmitResult:
     """Send one picture and measure what arrives.
 
@@ -173,8 +183,11 @@ def transmit(
             with the default strength.
         steps: DDIM steps.
         model: checkpoint, or its name.
-        seed: of the channel and of the diffusion's starting noise.
+        effort: iterations that improve the payload for this picture, 0 to 1000.
+        objective: what effort improves, ``perception`` or ``distortion``.
+        seed: of the channel, of the diffusion's starting noise and of effort.
         measure: whether to measure PSNR, MS-SSIM and LPIPS.
+        progress: called after every iteration of effort.
 
     Returns:
         Pictures and report; in an outage ``reconstruction`` is ``None`` and the report says why.
@@ -188,6 +201,14 @@ def transmit(
     fades = channels.CHANNELS[channel].fades
     margin_db = FADING_MARGIN_DB if fades else 0.0
     region = Region.of(roi)
+    finished = 0
+
+    def count(done: Progress) -> None:
+        nonlocal finished
+        finished = done.iteration
+        if progress is not None:
+            progress(done)
+
     with Stopwatch() as watch:
         with part("load"):
             checkpoint = model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model)
@@ -195,7 +216,17 @@ def transmit(
         with part("region"):
             mask = region.mask_on(pixels)
         frame = Transmitter(checkpoint).encode(
-            pixels, snr_db=snr_db, cbr=cbr, roi=replace(region, mask=mask), margin_db=margin_db
+            pixels,
+            snr_db=snr_db,
+            cbr=cbr,
+            roi=replace(region, mask=mask),
+            margin_db=margin_db,
+            effort=effort,
+            objective=objective,
+            channel=channel,
+            block_length=block_length,
+            seed=seed,
+            progress=count,
         )
         with part("channel"):
             received = link(frame)
@@ -212,6 +243,7 @@ def transmit(
                 figures = quality(source, reconstruction)
                 if mask is not None:
                     inside = region_quality(source, reconstruction, mask)
+    device = next(checkpoint.model.parameters()).device
     report = Report(
         psnr_db=figures.get("psnr_db"),
         ms_ssim=figures.get("ms_ssim"),
@@ -231,6 +263,8 @@ def transmit(
         lrisc_version=__version__,
         frame_version=FRAME_VERSION,
         steps=steps,
+        effort=finished,
+        objective=refinement_objective(objective, device).name if effort else None,
         seed=seed,
         seconds={name: round(value, 4) for name, value in watch.seconds.items()},
         outage_reason=outage,

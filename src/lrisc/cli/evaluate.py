@@ -9,11 +9,13 @@ import typer
 
 from lrisc.cli.options import (
     ChannelOption,
+    ObjectiveOption,
     PluginOption,
     SeedOption,
     StepsOption,
     StrengthOption,
     number,
+    objective_name,
     split,
 )
 from lrisc.cli.output import terminal
@@ -38,6 +40,10 @@ def evaluate(
     ] = None,
     roi_strength: StrengthOption = None,
     steps: StepsOption = 1,
+    effort: Annotated[
+        int, typer.Option("--effort", help="For lrisc-effort: iterations for every picture.")
+    ] = 0,
+    objective: ObjectiveOption = "perception",
     seed: SeedOption = 0,
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", help="Processes; default: one per core.")
@@ -56,13 +62,22 @@ def evaluate(
     from lrisc.evaluation.plan import Sweep
     from lrisc.evaluation.schemes import Options
 
+    names = tuple(split(schemes, "--schemes"))
+    if effort and not any(name.startswith("lrisc-effort") for name in names):
+        raise InputError("--effort is for the scheme lrisc-effort: name it in --schemes")
     sweep = Sweep(
-        schemes=tuple(split(schemes, "--schemes")),
+        schemes=names,
         snrs_db=tuple(number(text, "--snr") for text in split(snr, "--snr")),
         cbrs=tuple(parse_cbr(text) for text in split(cbr, "--cbr")),
         channel=channel,
         seed=seed,
-        options=Options(roi=roi, roi_strength=roi_strength, steps=steps),
+        options=Options(
+            roi=roi,
+            roi_strength=roi_strength,
+            steps=steps,
+            effort=effort,
+            objective=objective_name(objective),
+        ),
         plugins=tuple(plugin or ()),
         lpips="vgg" if lpips == "vgg" else "alex",
         keep=keep,

@@ -15,8 +15,10 @@ from lrisc.cli.options import (
     CbrOption,
     ChannelOption,
     DelaySpreadOption,
+    EffortOption,
     ImageArgument,
     ModelOption,
+    ObjectiveOption,
     PluginOption,
     RoiOption,
     SeedOption,
@@ -29,9 +31,10 @@ from lrisc.cli.options import (
     WrittenDatatypeOption,
     mobility,
     number,
+    objective_name,
     region_of,
 )
-from lrisc.cli.output import terminal
+from lrisc.cli.output import effort_progress, terminal
 from lrisc.errors import InputError, OutageError
 from lrisc.link.budget import parse_cbr
 
@@ -50,6 +53,8 @@ def transmit(
     roi: RoiOption = None,
     steps: StepsOption = 1,
     model: ModelOption = "compact",
+    effort: EffortOption = 0,
+    objective: ObjectiveOption = "perception",
     seed: SeedOption = 0,
     roi_strength: StrengthOption = None,
     roi_steering: SteeringOption = None,
@@ -68,7 +73,7 @@ def transmit(
         for name in (*_PICTURES, _REPORT):
             check_output(out / name, inputs=(image, *(roi or ())))
     console = terminal()
-    with console.status(f"sending {image.name} at {snr:g} dB"):
+    with effort_progress(console, f"sending {image.name} at {snr:g} dB") as progress:
         result = transmission.transmit(
             image,
             snr_db=snr,
@@ -77,8 +82,11 @@ def transmit(
             roi=region_of(roi, roi_strength, roi_steering),
             steps=steps,
             model=model,
+            effort=effort,
+            objective=objective_name(objective),
             seed=seed,
             block_length=block_length,
+            progress=progress,
         )
         if out is not None:
             _write_result(result, out)
@@ -107,6 +115,8 @@ def encode(
         ),
     ] = None,
     waveform: WaveformOption = "symbols",
+    effort: EffortOption = 0,
+    objective: ObjectiveOption = "perception",
     clip: Annotated[
         float, typer.Option("--clip", help="OFDM: peaks over the mean power, dB; inf: all.")
     ] = 6.0,
@@ -130,13 +140,17 @@ def encode(
         check_output(path, inputs=(image, *(roi or ())))
     if margin is None:
         margin = 0.0 if ofdm is None else FADING_MARGIN_DB
-    frame = Transmitter.from_pretrained(model).encode(
-        image,
-        snr_db=snr,
-        cbr=parse_cbr(cbr),
-        roi=region_of(roi, roi_strength, roi_steering),
-        margin_db=margin,
-    )
+    with effort_progress(terminal(), f"encoding {image.name}") as progress:
+        frame = Transmitter.from_pretrained(model).encode(
+            image,
+            snr_db=snr,
+            cbr=parse_cbr(cbr),
+            roi=region_of(roi, roi_strength, roi_steering),
+            margin_db=margin,
+            effort=effort,
+            objective=objective_name(objective),
+            progress=progress,
+        )
     counts = frame.counts
     told = (
         f"{counts.total:,} symbols, CBR {frame.cbr:.5f} "
@@ -331,7 +345,9 @@ def _show(result: TransmitResult, out: Path | None) -> None:
         column.justify = "right"
     console.print(
         f"{r.width}×{r.height} pixels, {r.channel} at {r.snr_db:g} dB, "
-        f"{r.steps} step{'s' if r.steps > 1 else ''}, model {r.model}\n"
+        f"{r.steps} step{'s' if r.steps > 1 else ''}, "
+        + (f"effort {r.effort} ({r.objective}), " if r.objective else "")
+        + f"model {r.model}\n"
     )
     console.print(sent)
     psnr = "identical" if r.psnr_db is None else f"{r.psnr_db:.2f} dB"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from typing import Literal, get_args
 
 import torch
@@ -11,15 +13,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lrisc.errors import InputError
-from lrisc.evaluation.lpips import Lpips
-from lrisc.evaluation.metrics import (
+from lrisc.link.draws import Draws
+from lrisc.metrics.distortion import (
     CONTRAST_CONSTANT,
     LUMINANCE_CONSTANT,
     MS_SSIM_WEIGHTS,
     WINDOW_SIGMA,
     WINDOW_TAPS,
 )
-from lrisc.training.draws import Draws
+from lrisc.metrics.lpips import Lpips
+from lrisc.metrics.lpips_weights import LpipsUnavailableError, resolve_weights
+
+logger = logging.getLogger(__name__)
 
 ObjectiveName = Literal["perception", "distortion"]
 OBJECTIVES: tuple[str, ...] = get_args(ObjectiveName)
@@ -31,8 +36,37 @@ def check_objective(name: str) -> None:
         raise InputError(f"the objective is {' or '.join(OBJECTIVES)}, not {name!r}")
 
 
+@lru_cache(maxsize=2)
+def objective(name: ObjectiveName, device: torch.device) -> Objective:
+    """What a name means on this machine.
+
+    Without LPIPS weights *perception* is *distortion* with MS-SSIM, and a line of the log says so.
+
+    Raises:
+        InputError: no such name.
+    """
+    check_objective(name)
+    if name == "distortion":
+        return Distortion()
+    lpips = Lpips("alex")
+    try:
+        lpips.load_state_dict(resolve_weights("alex", download=False))
+    except LpipsUnavailableError as error:
+        logger.warning("effort: squared error and MS-SSIM instead of perception: %s", error)
+        return Distortion(STRUCTURE_WEIGHT)
+    # nn.Module.to takes a memory format, its type stub does not know.
+    lpips.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return Perception(lpips)
+
+
 class Objective(ABC):
-    """A loss of a decoded picture against its source."""
+    """A loss of a decoded picture against its source.
+
+    Attributes:
+        name: what it is called in reports.
+    """
+
+    name: ObjectiveName = "distortion"
 
     @abstractmethod
     def __call__(
@@ -85,6 +119,8 @@ class Perception(Distortion):
     Args:
         lpips: LPIPS with AlexNet, on the pictures' device.
     """
+
+    name: ObjectiveName = "perception"
 
     def __init__(self, lpips: Lpips) -> None:
         super().__init__(STRUCTURE_WEIGHT)
@@ -157,7 +193,7 @@ def structural_error(decoded: Tensor, source: Tensor, weight: Tensor | None) -> 
         weight: (1, 1, H, W), or ``None``.
 
     Returns:
-        A scalar: 1 - :func:`lrisc.evaluation.metrics.ms_ssim`, up to the type and to a mean that
+        A scalar: 1 - :func:`lrisc.metrics.distortion.ms_ssim`, up to the type and to a mean that
         is not positive, which counts as 0.01 here.
     """
     first, second = decoded / 2 + 0.5, source / 2 + 0.5
@@ -210,7 +246,7 @@ STRUCTURE_WEIGHT = 0.5
 """Of 1 - MS-SSIM."""
 LPIPS_WEIGHT = 0.2
 """Of LPIPS (AlexNet) of the pictures as they are."""
-VIEW_WEIGHT = 0.6
+VIEW_WEIGHT = 0.3
 """Of LPIPS (AlexNet) of a random view. All four are measured in docs/effort.md."""
 VIEW_SCALES = (0.6, 1.5)
 """Range of a view's scale, log-uniform."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lrisc.link.channels import effective_snr_db, noise_variance
-from lrisc.link.power import embedding_power
+from lrisc.link import packing
+from lrisc.link.channels import CHANNELS, Channel, mmse, noise_variance
+from lrisc.link.draws import Draws
+from lrisc.link.frame import interleaver
+from lrisc.link.header import HEADER_SYMBOLS, PILOT_SYMBOLS
+from lrisc.link.rate_control import RateDecision
 from lrisc.models.config import LATENT_STRIDE
 from lrisc.models.jscc import symbol_mask
 from lrisc.models.lrisc import Lrisc
 from lrisc.refinement.tiles import Tile
-from lrisc.training.draws import Draws
 
 Fades = Callable[[int], Tensor]
 """Number of a draw -> gains of the payload's symbols, complex64 (n,)."""
@@ -46,7 +50,6 @@ class PayloadLink:
         snr_db: mean Es/N0 that the frame is designed for, dB.
         uneven: whether power follows the rate map.
         fades: gains of the payload's symbols by number of the draw; ``None`` without fading.
-        snr_limits: range that SNR_i is clamped to, dB.
     """
 
     def __init__(
@@ -57,16 +60,14 @@ class PayloadLink:
         *,
         uneven: bool,
         fades: Fades | None,
-        snr_limits: tuple[float, float],
     ) -> None:
         self.model, self.levels, self.fades = model, levels, fades
         self.noise_variance = noise_variance(snr_db)
-        self.snr_limits = snr_limits
         self.sent = symbol_mask(levels, model.config.rate_values)
         self.counts = self.sent.sum(-1)
-        amplitude = embedding_power(self.counts.flatten()).sqrt() if uneven else None
         counts = self.counts.flatten()
-        self.amplitudes = None if amplitude is None else amplitude.repeat_interleave(counts)
+        root = packing.amplitudes(counts[None], torch.tensor([uneven], device=counts.device))[0]
+        self.amplitudes = root.repeat_interleave(counts)
 
     @property
     def device(self) -> torch.device:
@@ -91,13 +92,11 @@ class PayloadLink:
         noise = torch.view_as_complex(noise * (self.noise_variance / 2) ** 0.5)
         gains = torch.ones_like(noise) if self.fades is None else self.fades(draw).to(noise.device)
         received = gains * torch.view_as_complex(payload) + noise
-        if self.amplitudes is not None:
-            gains = gains * self.amplitudes
-        estimate = gains.conj() * received / (gains.abs().square() + self.noise_variance)
-        slots = torch.zeros(*self.sent.shape, 2, device=self.device)
-        slots = slots.masked_scatter(self.sent.unsqueeze(-1), torch.view_as_real(estimate))
-        snr = effective_snr_db(gains.abs().square() / self.noise_variance, self.counts.flatten())
-        return Arrival(slots, snr.clamp(*self.snr_limits).view(self.counts.shape))
+        gains = gains * self.amplitudes
+        slots = packing.unpack(mmse(received, gains, self.noise_variance), self.sent)
+        snr = gains.abs().square() / self.noise_variance
+        snr_db = packing.effective_snr_db(snr, self.counts.flatten())
+        return Arrival(slots, snr_db.view(self.counts.shape))
 
     def paint(self, arrival: Arrival, tile: Tile, seed: int, draw: int) -> Tensor:
         """The picture of a tile's core, (1, 3, 16·rows, 16·columns) in [-1, 1].
@@ -121,3 +120,25 @@ class PayloadLink:
         rows = slice((top - tile.top) * LATENT_STRIDE, (bottom - tile.top) * LATENT_STRIDE)
         columns = slice((left - tile.left) * LATENT_STRIDE, (right - tile.left) * LATENT_STRIDE)
         return picture[..., rows, columns].float()
+
+
+def payload_fades(channel: Channel, decision: RateDecision, seed: int) -> Fades:
+    """What fading does to a frame's payload, where the interleaver puts its symbols.
+
+    Args:
+        channel: that fades.
+        decision: lengths of the frame's parts.
+        seed: of all draws; each is a function of the seed and its number.
+    """
+    total = decision.frame_symbols
+    start = PILOT_SYMBOLS + HEADER_SYMBOLS
+    side_info = total - start - decision.payload_symbols
+    position = torch.argsort(interleaver(total - start))[side_info:] + start
+
+    def draw(number: int) -> Tensor:
+        state = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(state[0]) >> 1)
+        gains = CHANNELS[channel.name].gains(total, channel.block_length, generator)
+        return gains[position]
+
+    return draw

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from lrisc.errors import InputError
+from lrisc.link.draws import Draws
 from lrisc.models.config import LATENT_STRIDE
 from lrisc.refinement.objective import Objective
 from lrisc.refinement.payload import Arrival, PayloadLink
 from lrisc.refinement.tiles import Tile, tiles
-from lrisc.training.draws import Draws
 
 logger = logging.getLogger(__name__)
 
 MAX_EFFORT = 1000
 """More iterations than that is a slip of the keyboard; 100 gain most of what there is."""
-STEP_SIZE = 0.05
+STEP_SIZE = 0.07
 """First step of a symbol's real or imaginary part, whose root mean square is 0.7."""
 MOMENTUM = (0.8, 0.95)
 """Decay of Adam's two means, chosen for few iterations."""
@@ -103,11 +103,11 @@ def refine(
     Args:
         link: what happens to a payload until it is a picture.
         payload: where to begin, complex64 (n,), any power but 0.
-        source: x, padded, (1, 3, 16h, 16w) in [-1, 1].
+        source: x, (1, 3, H, W) in [-1, 1], without its padding.
         objective: d.
         iterations: at least 1.
         seed: of every random number; the same seed gives the same payload.
-        weight: of every pixel, (1, 1, 16h, 16w), mean 1; ``None``: all alike.
+        weight: of every pixel, (1, 1, H, W), mean 1; ``None``: all alike.
         progress: called after every iteration.
 
     Returns:
@@ -178,7 +178,6 @@ class _Search:
         self.source = source.to(link.device)
         self.weight = None if weight is None else weight.to(link.device)
         self.tiles = tiles(*link.levels.shape, link.model.config.jscc_window)
-        self.area = sum(tile.share for tile in self.tiles)
         self.bfloat16 = _bfloat16_pays(link.device)
 
     def project(self, payload: Tensor) -> Tensor:
@@ -221,8 +220,10 @@ class _Search:
         weight = None if self.weight is None else self.weight[..., top:bottom, left:right]
         with torch.autocast(self.link.device.type, torch.bfloat16, enabled=self.bfloat16):
             decoded = self.link.paint(arrival, tile, seed, draw)
+            # Padding is decoded and never seen.
+            decoded = decoded[..., : source.shape[-2], : source.shape[-1]]
             loss = self.objective(decoded, source, weight, views)
-        return loss * (tile.share / self.area)
+        return loss * (source.numel() / self.source.numel())
 
 
 class _Adam:

@@ -26,12 +26,6 @@ class Tile:
     right: int
     core: tuple[int, int, int, int]
 
-    @property
-    def share(self) -> int:
-        """Embeddings of the core."""
-        top, bottom, left, right = self.core
-        return (bottom - top) * (right - left)
-
 
 def tiles(height: int, width: int, window: int) -> list[Tile]:
     """Share out a latent grid.

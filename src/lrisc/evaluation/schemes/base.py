@@ -25,6 +25,7 @@ from torch import Tensor
 
 from lrisc.errors import InputError
 from lrisc.link.budget import symbol_budget
+from lrisc.refinement.objective import ObjectiveName
 from lrisc.registry import Registry
 
 
@@ -37,11 +38,15 @@ class Options:
             masks named as the pictures.
         roi_strength: gamma in (0, 1]; ``None`` for the scheme's own default.
         steps: diffusion steps.
+        effort: iterations of the scheme that has them.
+        objective: what these improve.
     """
 
     roi: str | None = None
     roi_strength: float | None = None
     steps: int = 1
+    effort: int = 0
+    objective: ObjectiveName = "perception"
 
 
 @dataclass(frozen=True, eq=False)
