@@ -20,7 +20,7 @@ from lrisc.errors import InputError, OutageError
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels, packing
 from lrisc.link.budget import check_cbr, symbol_budget
-from lrisc.link.channels import Received
+from lrisc.link.channels import DEFAULT_BLOCK_LENGTH, Received
 from lrisc.link.frame import Bits, Frame, Header, parse_body, parse_header, rate_scale_to_index
 from lrisc.link.rate_control import BudgetError, RateController, RateDecision, smooth_bits
 from lrisc.models.config import LATENT_STRIDE
@@ -108,7 +108,9 @@ class Transmitter:
         check_objective(objective)
         channels.check_seed(seed)
         link = channels.channel(
-            channel, snr_db, **({} if block_length is None else {"block_length": block_length})
+            channel,
+            snr_db,
+            block_length=DEFAULT_BLOCK_LENGTH if block_length is None else block_length,
         )
         region = Region.of(roi)
         pixels = load_image(image)

@@ -50,7 +50,7 @@ def objective(name: ObjectiveName, device: torch.device) -> Objective:
         return Distortion()
     lpips = Lpips("alex")
     try:
-        lpips.load_state_dict(resolve_weights("alex", download=False))
+        lpips.load_state_dict(resolve_weights("alex"))
     except LpipsUnavailableError as error:
         logger.warning("effort: squared error and MS-SSIM instead of perception: %s", error)
         return Distortion(STRUCTURE_WEIGHT)

@@ -177,7 +177,8 @@ class _Search:
         self.link, self.objective, self.seed = link, objective, seed
         self.source = source.to(link.device)
         self.weight = None if weight is None else weight.to(link.device)
-        self.tiles = tiles(*link.levels.shape, link.model.config.jscc_window)
+        height, width = link.levels.shape
+        self.tiles = tiles(height, width, link.model.config.jscc_window)
         self.bfloat16 = _bfloat16_pays(link.device)
 
     def project(self, payload: Tensor) -> Tensor:
