@@ -244,7 +244,7 @@ MSE_WEIGHT = 6.0
 """Of the squared error of pictures in [-1, 1]."""
 STRUCTURE_WEIGHT = 0.5
 """Of 1 - MS-SSIM."""
-LPIPS_WEIGHT = 0.2
+LPIPS_WEIGHT = 0.15
 """Of LPIPS (AlexNet) of the pictures as they are."""
 VIEW_WEIGHT = 0.3
 """Of LPIPS (AlexNet) of a random view. All four are measured in docs/effort.md."""

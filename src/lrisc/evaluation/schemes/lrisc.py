@@ -12,7 +12,6 @@ from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Options,
 from lrisc.images import load_image
 from lrisc.link.header import VERSION as FRAME_VERSION
 from lrisc.link.waveform.numerology import SYMBOLS
-from lrisc.refinement.objective import ObjectiveName
 from lrisc.roi.region import Region
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ class Generative(Scheme):
         check_steps(options.steps)
         self.steps = options.steps
         self.effort = 0
-        self.objective: ObjectiveName = options.objective
+        self.objective = options.objective
         self.checkpoint = load_checkpoint(variant or "compact")
 
     @property
