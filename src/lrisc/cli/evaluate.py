@@ -11,6 +11,7 @@ from lrisc.cli.options import (
     CarrierOption,
     ChannelOption,
     DelaySpreadOption,
+    DeviceOption,
     ObjectiveOption,
     PluginOption,
     SeedOption,
@@ -64,6 +65,7 @@ def evaluate(
         int, typer.Option("--keep", help="Keep the pictures of the first so many sources.")
     ] = 4,
     lpips: Annotated[str, typer.Option("--lpips", help="Backbone: alex or vgg.")] = "alex",
+    device: DeviceOption = "cpu",
     plugin: PluginOption = None,
 ) -> None:
     """Compare schemes on a folder of pictures; stopped, it goes on where it was."""
@@ -88,6 +90,7 @@ def evaluate(
             steps=steps,
             effort=effort,
             objective=objective_name(objective),
+            device=device,
         ),
         plugins=tuple(plugin or ()),
         lpips="vgg" if lpips == "vgg" else "alex",

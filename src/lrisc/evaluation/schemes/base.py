@@ -43,6 +43,7 @@ class Options:
         steps: diffusion steps.
         effort: iterations of the scheme that has them.
         objective: what these improve.
+        device: where networks run: ``auto``, ``cpu`` or ``cuda``.
     """
 
     roi: str | None = None
@@ -50,6 +51,7 @@ class Options:
     steps: int = 1
     effort: int = 0
     objective: ObjectiveName = "perception"
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,7 @@ class Generative(Scheme):
         self.steps = options.steps
         self.effort = 0
         self.objective = options.objective
-        self.checkpoint = load_checkpoint(variant or "compact")
+        self.checkpoint = load_checkpoint(variant or "compact", options.device)
 
     @property
     def fingerprint(self) -> str:
