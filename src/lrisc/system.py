@@ -239,7 +239,7 @@ class Transmitter:
         """
         with part("effort"):
             model = self.checkpoint.model
-            device = next(model.parameters()).device
+            device = self.checkpoint.device
             _, height, width = pixels.shape
             weight = None
             if regions is not None:

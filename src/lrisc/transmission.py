@@ -267,7 +267,6 @@ def transmit(
                 figures = quality(source, reconstruction)
                 if mask is not None:
                     inside = region_quality(source, reconstruction, mask)
-    device = next(checkpoint.model.parameters()).device
     report = Report(
         psnr_db=figures.get("psnr_db"),
         ms_ssim=figures.get("ms_ssim"),
@@ -289,7 +288,7 @@ def transmit(
         frame_version=FRAME_VERSION,
         steps=steps,
         effort=finished,
-        objective=refinement_objective(objective, device).name if effort else None,
+        objective=refinement_objective(objective, checkpoint.device).name if effort else None,
         seed=seed,
         seconds={name: round(value, 4) for name, value in watch.seconds.items()},
         outage_reason=outage,
