@@ -12,6 +12,7 @@ from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Options,
 from lrisc.images import load_image
 from lrisc.link.header import VERSION as FRAME_VERSION
 from lrisc.link.waveform.numerology import SYMBOLS
+from lrisc.refinement.objective import ObjectiveName
 from lrisc.roi.region import Region
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Generative(Scheme):
         check_steps(options.steps)
         self.steps = options.steps
         self.effort = 0
-        self.objective = options.objective
+        self.objective: ObjectiveName = options.objective
         self.checkpoint = load_checkpoint(variant or "compact", options.device)
 
     @property
@@ -84,6 +85,7 @@ class GenerativeWithEffort(Generative):
             raise InputError("it needs --effort, such as 20")
         check_effort(options.effort)
         self.effort = options.effort
+        self.objective: ObjectiveName = options.objective
 
     @property
     def fingerprint(self) -> str:
