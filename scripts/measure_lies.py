@@ -3,13 +3,10 @@
     python scripts/measure_lies.py FOLDER [--model compact] [--snr 10] [--cbr 1/48] [--limit N]
 
 Prints a Markdown table: PSNR and LPIPS over the pictures of a folder, everything counted, and what
-each lie costs. The last two rows are with a region found by the detector: the figures are those of
-its inside.
+each lie costs.
 """
 
 import argparse
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,23 +30,20 @@ def main() -> None:
     paths = sorted(p for p in arguments.folder.iterdir() if p.suffix.lower() in SUFFIXES)
     paths = paths[: arguments.limit]
 
-    def measure(told: LoadedCheckpoint, suffix: str = "", roi: str | None = None) -> list[float]:
-        rows: list[list[float]] = []
+    def measure(told: LoadedCheckpoint) -> list[float]:
+        rows: list[tuple[float, float]] = []
         for path in paths:
             report = lrisc.transmit(
-                path,
-                snr_db=arguments.snr,
-                cbr=parse_cbr(arguments.cbr),
-                roi=roi,
-                model=told,
-            ).report.to_dict()
-            keys = [f"psnr{suffix}_db", f"lpips{suffix}"]
-            if all(report.get(key) is not None for key in keys):
-                rows.append([report[key] for key in keys])
+                path, snr_db=arguments.snr, cbr=parse_cbr(arguments.cbr), model=told
+            ).report
+            if report.psnr_db is not None and report.lpips is not None:
+                rows.append((report.psnr_db, report.lpips))
         return np.mean(rows, axis=0).tolist()
 
     print(f"{len(paths)} pictures, AWGN {arguments.snr:g} dB, CBR {arguments.cbr}\n")
-    print("| what is told | PSNR (dB) | LPIPS | costs (dB) | costs (LPIPS) |\n|---|---|---|---|---|")
+    print(
+        "| what is told | PSNR (dB) | LPIPS | costs (dB) | costs (LPIPS) |\n|---|---|---|---|---|"
+    )
 
     def row(name: str, figures: list[float], honest: list[float]) -> None:
         cost = f"{honest[0] - figures[0]:+.2f} | {figures[1] - honest[1]:+.4f}"

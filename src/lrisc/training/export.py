@@ -70,9 +70,7 @@ def rate_maps(model: Lrisc, squares: Squares, config: LriscStage) -> list[npt.ND
             latent = model.analysis(image)
             likelihood = model.hyperprior(latent, noisy=False)["likelihoods"]["latent"]
             link = draw_link(draws, config.link, config.link.easy_steps)
-            levels = rate_levels(
-                likelihood, link, model.config.rate_values, model.config.rate_rule
-            )
+            levels = rate_levels(likelihood, link, model.config.rate_values, model.config.rate_rule)
         maps += list(levels.cpu().numpy())
     return maps
 
