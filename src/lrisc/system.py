@@ -10,10 +10,11 @@ import math
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -23,7 +24,7 @@ from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint
 from lrisc.errors import InputError, OutageError
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels
-from lrisc.link.budget import check_cbr, symbol_budget
+from lrisc.link.budget import DEFAULT_CBR, check_beta, check_cbr, symbol_budget
 from lrisc.link.channels import Received, effective_snr_db
 from lrisc.link.frame import Frame, Header, parse_body, parse_header, rate_scale_to_index
 from lrisc.link.power import embedding_power
@@ -46,7 +47,7 @@ Measured: at 5 and 10 dB no rate map of 40 was lost with 2 dB and more, at 15 dB
 DEFAULT_ROI_STRENGTH = 0.45
 """gamma: weight of the background when a region is given; smaller favours the region more."""
 DEFAULT_ROI_STEERING: Steering = "power"
-"""What gamma weights; measured in docs/roi.md."""
+"""What gamma weights where the checkpoint was never trained with a region; see docs/roi.md."""
 
 
 class Stopwatch:
@@ -87,25 +88,30 @@ class Transmitter:
         self,
         image: ImageLike,
         snr_db: float,
-        cbr: float,
+        cbr: float | None = None,
         roi: RoiLike | None = None,
         roi_strength: float = DEFAULT_ROI_STRENGTH,
         margin_db: float = 0.0,
         stopwatch: Stopwatch | None = None,
-        roi_steering: Steering = DEFAULT_ROI_STEERING,
+        roi_steering: Steering | None = None,
+        beta: float | None = None,
     ) -> Frame:
         """Make the frame of a picture.
 
         Args:
             image: path, PIL image, or tensor in [0, 1]; 64 to 4096 pixels a side.
             snr_db: Es/N0 the channel is expected to have, dB.
-            cbr: ceiling on all symbols sent, per 3·H·W; met within 1 % from below.
+            cbr: ceiling on all symbols sent, per 3·H·W; met within 1 % from below. 1/48 where
+                neither it nor ``beta`` is given.
             roi: see :func:`lrisc.roi.masks.region_mask`.
             roi_strength: gamma in (0, 1]; smaller favours the region more.
             margin_db: protect the rate map for an SNR this much lower, for fading channels.
             stopwatch: collects the seconds per part.
             roi_steering: what the region's weight is multiplied into, ``latent``, ``rate`` (the
-                bits of the rate rule), ``both``, or ``power`` (``rate``, and the power follows).
+                bits of the rate rule), ``both``, or ``power`` (``rate``, and the power follows);
+                default: what the checkpoint was trained with.
+            beta: symbols per bit, instead of ``cbr``: the rate of Eq. 3, which follows the
+                picture.
 
         Returns:
             The symbols and their accounting.
@@ -116,14 +122,13 @@ class Transmitter:
         watch = stopwatch or Stopwatch()
         config = self.checkpoint.model.config
         channels.check_snr(snr_db)
-        check_cbr(cbr)
+        cbr = one_rate(cbr, beta)
         check_strength(roi_strength)
-        if roi_steering not in STEERINGS:
-            raise InputError(f"roi steering {roi_steering!r} is none of {', '.join(STEERINGS)}")
         pixels = load_image(image)
         _, height, width = pixels.shape
         with watch.part("region"):
             mask = region_mask(roi, pixels)
+        roi_steering = steering_of(self.checkpoint, roi_steering, told=mask is not None)
         with watch.part("analysis"), torch.no_grad():
             padded = pad_to_multiple(pixels[None] * 2 - 1, config.multiple)
             latent = self.checkpoint.model.analysis(padded)
@@ -137,7 +142,13 @@ class Transmitter:
             if inside is not None and roi_steering != "latent":
                 bits = steer_bits(bits, inside, gamma)
         with watch.part("rate_control"):
-            decision = self._decide(bits[0], snr_db - margin_db, cbr, height, width)
+            controller = RateController(
+                self.checkpoint.prior, config.rate_values, snr_db - margin_db
+            )
+            if beta is not None:
+                decision = controller.at_scale(bits[0].double().numpy(), beta)
+            else:
+                decision = self._decide(controller, bits[0], cbr, height, width)
         with watch.part("jscc_encoder"), torch.no_grad():
             levels = torch.from_numpy(decision.levels)[None]
             designed_for = torch.tensor([float(np.clip(snr_db, *ENCODER_SNR_DB))])
@@ -161,12 +172,10 @@ class Transmitter:
             rate_map = np.array(config.rate_values)[decision.levels]
             return Frame.assemble(header, decision.side_info_bits, payload, rate_map, snr_db)
 
+    @staticmethod
     def _decide(
-        self, bits: Tensor, snr_db: float, cbr: float, height: int, width: int
+        controller: RateController, bits: Tensor, cbr: float, height: int, width: int
     ) -> RateDecision:
-        controller = RateController(
-            self.checkpoint.prior, self.checkpoint.model.config.rate_values, snr_db
-        )
         pixels = 3 * height * width
         try:
             return controller.decide(bits.double().numpy(), symbol_budget(cbr, height, width))
@@ -200,17 +209,20 @@ class Receiver:
     def decode(
         self,
         received: Received,
-        steps: int = 1,
+        steps: int | None = None,
         seed: int = 0,
         stopwatch: Stopwatch | None = None,
+        sigma_start: float | None = None,
     ) -> Image.Image:
         """Paint the picture of a received frame.
 
         Args:
             received: symbols and channel state, nothing else.
-            steps: DDIM steps, at least 1.
-            seed: of the diffusion's starting noise, where the checkpoint starts from noise.
+            steps: DDIM steps, at least 1; default: what the checkpoint says.
+            seed: of the diffusion's starting noise, where it starts from noise.
             stopwatch: collects the seconds per part.
+            sigma_start: standard deviation of that noise; default: what the checkpoint was trained
+                with.
 
         Returns:
             8-bit RGB picture of the size the header says.
@@ -220,8 +232,68 @@ class Receiver:
             InputError: cut short, not finite, or made with another checkpoint.
         """
         check_steps(steps)
+        sigma = start_noise_of(self.checkpoint, sigma_start)
         channels.check_seed(seed)
         watch = stopwatch or Stopwatch()
+        header, latent = self._estimate(received, watch)
+        with watch.part("diffusion_decoder"):
+            picture = self._paint(latent, header, steps, seed, sigma)
+        return to_pil(picture)
+
+    def sample(
+        self,
+        received: Received,
+        count: int,
+        steps: int | None = None,
+        seed: int = 0,
+        sigma_start: float | None = None,
+    ) -> Samples:
+        """Paint several pictures that the received frame allows, each from noise of its own.
+
+        Where they agree the frame decides; where they differ the decoder invents.
+
+        Args:
+            received: symbols and channel state, nothing else.
+            count: of pictures, at least 2.
+            steps: as in :meth:`decode`.
+            seed: of the first picture, which is that of :meth:`decode`; each next one has the next
+                seed.
+            sigma_start: as in :meth:`decode`; not 0.
+
+        Raises:
+            OutageError: header or side information fails its CRC.
+            InputError: decoding does not start from noise, or as in :meth:`decode`.
+        """
+        check_steps(steps)
+        sigma = start_noise_of(self.checkpoint, sigma_start)
+        if sigma == 0:
+            raise InputError(
+                f"checkpoint {self.checkpoint.name} decodes from a zero picture (sigma_start 0): "
+                "all samples are the same: they need a checkpoint that starts from noise"
+            )
+        if count < 2:
+            raise InputError(f"samples: at least 2 can differ, not {count}")
+        channels.check_seed(seed)
+        header, latent = self._estimate(received, Stopwatch())
+        made = [self._paint(latent, header, steps, seed + i, sigma) for i in range(count)]
+        spread = torch.stack(made).var(0).mean(0).sqrt()
+        return Samples([to_pil(picture) for picture in made], spread.numpy())
+
+    def _paint(
+        self, latent: Tensor, header: Header, steps: int | None, seed: int, sigma: float
+    ) -> Tensor:
+        """x̂0 cut to the picture's size, (3, H, W) in [0, 1]."""
+        # A stream of its own: the channel's noise may come from the same seed.
+        state = np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(state[0]) >> 1)
+        with torch.no_grad():
+            picture = self.checkpoint.model.synthesise(latent, steps, generator, sigma)
+        if not bool(torch.isfinite(picture).all()):
+            raise OutageError("outage: the received symbols decode to no finite picture")
+        return (picture[0, :, : header.height, : header.width] / 2 + 0.5).clamp(0, 1)
+
+    def _estimate(self, received: Received, watch: Stopwatch) -> tuple[Header, Tensor]:
+        """Everything up to ẑ, (1, C, h, w)."""
         model = self.checkpoint.model
         with watch.part("fec_decoder"):
             header = parse_header(received)
@@ -248,14 +320,86 @@ class Receiver:
             symbols[sent] = torch.view_as_real(body.equalised())
             snr_db = effective_snr_db(body.snr_linear(), counts).clamp(*DECODER_SNR_DB)
             latent = model.jscc_decoder(symbols, levels, snr_db[None])
-        with watch.part("diffusion_decoder"), torch.no_grad():
-            # A stream of its own: the channel's noise may come from the same seed.
-            state = np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)
-            generator = torch.Generator().manual_seed(int(state[0]) >> 1)
-            picture = model.synthesise(latent, steps, generator)
-        if not bool(torch.isfinite(picture).all()):
-            raise OutageError("outage: the received symbols decode to no finite picture")
-        return to_pil(picture[0, :, : header.height, : header.width] / 2 + 0.5)
+        return header, latent
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Pictures that one frame allows.
+
+    Attributes:
+        pictures: 8-bit RGB, of one size.
+        uncertainty: standard deviation of every pixel over the pictures, root mean square over
+            its colours, (H, W) float32 in units of the full range.
+    """
+
+    pictures: list[Image.Image]
+    uncertainty: npt.NDArray[np.float32]
+
+
+def uncertainty_picture(uncertainty: npt.NDArray[np.float32]) -> Image.Image:
+    """The map as 8-bit grey: black where samples agree, white from an eighth of the range on."""
+    return Image.fromarray((uncertainty * 8 * 255).clip(0, 255).round().astype(np.uint8))
+
+
+def one_rate(cbr: float | None, beta: float | None) -> float:
+    """The ceiling that applies, 1 where ``beta`` rules.
+
+    Raises:
+        InputError: both are given, or one cannot be.
+    """
+    if beta is not None:
+        if cbr is not None:
+            raise InputError("give a ceiling cbr or beta, not both")
+        check_beta(beta)
+        return 1.0
+    chosen = DEFAULT_CBR if cbr is None else cbr
+    check_cbr(chosen)
+    return chosen
+
+
+def steering_of(
+    checkpoint: LoadedCheckpoint, asked: Steering | None, told: bool = True
+) -> Steering:
+    """What a region's weight is multiplied into: what was asked for, or what was trained.
+
+    Args:
+        checkpoint: whose config says what was trained.
+        asked: by the user.
+        told: warn where it was not trained.
+
+    Raises:
+        InputError: there is no such steering.
+    """
+    trained = checkpoint.model.config.roi_steering
+    steering = asked or trained or DEFAULT_ROI_STEERING
+    if steering not in STEERINGS:
+        raise InputError(f"roi steering {steering!r} is none of {', '.join(STEERINGS)}")
+    if told and steering != trained:
+        how = f"with roi steering {trained!r}" if trained else "without any region"
+        logger.warning(
+            "checkpoint %s was trained %s: %r may gain less", checkpoint.name, how, steering
+        )
+    return steering
+
+
+def start_noise_of(checkpoint: LoadedCheckpoint, asked: float | None) -> float:
+    """Standard deviation of x_N: what was asked for, with a warning, or what was trained.
+
+    Raises:
+        InputError: it is negative or not finite.
+    """
+    trained = checkpoint.model.config.sigma_start
+    if asked is None:
+        return trained
+    if not (math.isfinite(asked) and asked >= 0):
+        raise InputError(f"the start noise must be 0 or more, not {asked:g}")
+    if asked != trained:
+        logger.warning(
+            "checkpoint %s was trained to decode from noise of %g, not of %g",
+            *(checkpoint.name, trained, asked),
+        )
+    return asked
 
 
 def check_strength(roi_strength: float) -> None:
@@ -264,9 +408,9 @@ def check_strength(roi_strength: float) -> None:
         raise InputError(f"roi strength must lie in (0, 1], not {roi_strength:g}")
 
 
-def check_steps(steps: int) -> None:
-    """Raise InputError unless at least one step is asked for."""
-    if steps < 1:
+def check_steps(steps: int | None) -> None:
+    """Raise InputError unless at least one step is asked for, or nothing is."""
+    if steps is not None and steps < 1:
         raise InputError(f"steps must be at least 1, not {steps}")
 
 

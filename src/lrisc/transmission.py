@@ -18,17 +18,18 @@ from lrisc.link import channels
 from lrisc.link.channels import Received
 from lrisc.link.frame import Frame
 from lrisc.metrics.quality import quality
-from lrisc.metrics.region import region_quality, region_symbols
+from lrisc.metrics.region import region_gains, region_notes, region_quality, region_symbols
 from lrisc.roi.fusion import Steering
 from lrisc.roi.masks import RoiLike, region_mask
 from lrisc.system import (
-    DEFAULT_ROI_STEERING,
     DEFAULT_ROI_STRENGTH,
     FADING_MARGIN_DB,
     Receiver,
     Stopwatch,
     Transmitter,
     check_steps,
+    start_noise_of,
+    steering_of,
 )
 
 
@@ -58,26 +59,29 @@ class TransmitResult:
 def transmit(
     image: ImageLike,
     snr_db: float = 10.0,
-    cbr: float = 1 / 48,
+    cbr: float | None = None,
     channel: str = "awgn",
     roi: RoiLike | None = None,
-    steps: int = 1,
+    steps: int | None = None,
     model: str | Path | LoadedCheckpoint = "compact",
     seed: int = 0,
     roi_strength: float = DEFAULT_ROI_STRENGTH,
     block_length: int | None = None,
-    roi_steering: Steering = DEFAULT_ROI_STEERING,
+    roi_steering: Steering | None = None,
     measure: Callable[[Image.Image, Image.Image], dict[str, Any]] | None = None,
+    beta: float | None = None,
+    sigma_start: float | None = None,
+    compare_region: bool = True,
 ) -> TransmitResult:
     """Send one picture and measure what arrives.
 
     Args:
         image: path, PIL image, or tensor in [0, 1].
         snr_db: mean Es/N0 per complex symbol, dB.
-        cbr: ceiling on all complex symbols sent, per 3·H·W.
+        cbr: ceiling on all complex symbols sent, per 3·H·W; 1/48 unless ``beta`` is given.
         channel: a name in :data:`lrisc.link.channels.CHANNELS`.
         roi: region of interest, see :func:`lrisc.roi.masks.region_mask`.
-        steps: DDIM steps.
+        steps: DDIM steps; default: what the checkpoint says.
         model: checkpoint, or its name.
         seed: of the channel and of the diffusion's starting noise.
         roi_strength: gamma in (0, 1].
@@ -85,6 +89,10 @@ def transmit(
         roi_steering: see :meth:`Transmitter.encode`.
         measure: (source, reconstruction) -> more entries for the report; default: PSNR, MS-SSIM
             and LPIPS.
+        beta: symbols per bit instead of ``cbr``, see :meth:`Transmitter.encode`.
+        sigma_start: see :meth:`Receiver.decode`.
+        compare_region: where there is a region, send the picture without it too, at the same rate
+            and noise, and report what the region gained: ``psnr_inside_gain_db`` and so on.
 
     Returns:
         Pictures and report; in an outage ``reconstruction`` is ``None`` and the report says why.
@@ -103,14 +111,15 @@ def transmit(
     with watch.part("region"):
         mask = region_mask(roi, pixels)
     margin_db = FADING_MARGIN_DB if channel in channels.FADING else 0.0
-    frame = Transmitter(checkpoint).encode(
-        pixels, snr_db, cbr, mask, roi_strength, margin_db, watch, roi_steering
+    transmitter, receiver = Transmitter(checkpoint), Receiver(checkpoint)
+    frame = transmitter.encode(
+        pixels, snr_db, cbr, mask, roi_strength, margin_db, watch, roi_steering, beta
     )
     with watch.part("channel"):
         received = link(frame)
     reconstruction, outage = None, None
     try:
-        reconstruction = Receiver(checkpoint).decode(received, steps, seed, watch)
+        reconstruction = receiver.decode(received, steps, seed, watch, sigma_start)
     except OutageError as error:
         outage = str(error)
     source = to_pil(pixels)
@@ -120,6 +129,15 @@ def transmit(
             report.update((measure or quality)(source, reconstruction))
             if mask is not None:
                 report.update(region_quality(source, reconstruction, mask))
+    if mask is not None and reconstruction is not None and compare_region:
+        with watch.part("without_region"):
+            plain = transmitter.encode(pixels, snr_db, cbr, margin_db=margin_db, beta=beta)
+            try:
+                other = receiver.decode(link(plain), steps, seed, sigma_start=sigma_start)
+            except OutageError:
+                pass  # there is nothing to compare with
+            else:
+                report.update(region_gains(report, region_quality(source, other, mask)))
     report.update(
         {
             "cbr": frame.cbr,
@@ -134,7 +152,9 @@ def transmit(
             "width": width,
             "model": checkpoint.name,
             "model_sha256": checkpoint.sha256,
-            "steps": steps,
+            "beta": beta,
+            "steps": checkpoint.model.config.decode_steps if steps is None else steps,
+            "sigma_start": start_noise_of(checkpoint, sigma_start),
             "seed": seed,
             "seconds": {name: round(value, 4) for name, value in watch.seconds.items()},
             "outage": outage is not None,
@@ -143,8 +163,10 @@ def transmit(
     if roi is not None:
         report["roi_area"] = 0.0 if mask is None else float(mask.mean())
     if mask is not None:
-        report["roi_strength"], report["roi_steering"] = roi_strength, roi_steering
+        report["roi_strength"] = roi_strength
+        report["roi_steering"] = steering_of(checkpoint, roi_steering, told=False)
         report.update(region_symbols(frame.rate_map, mask))
+        report["roi_notes"] = region_notes(report)
     if outage is not None:
         report["outage_reason"] = outage
     return TransmitResult(

@@ -254,6 +254,7 @@ class Service:
             model=self.checkpoint,
             seed=request.seed,
             roi_strength=request.roi_strength,
+            compare_region=False,
         )
         report = result.report
         files = self._write(result)

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lrisc.cli.options import (
+    BetaOption,
     BlockOption,
     CbrOption,
     ChannelOption,
     ImageArgument,
     ModelOption,
+    NoiseOption,
     RoiOption,
     SeedOption,
     SnrOption,
     SteeringOption,
     StepsOption,
     StrengthOption,
+    cbr_or_none,
     roi_options,
     roi_or_none,
 )
 from lrisc.cli.output import terminal
-from lrisc.errors import OutageError
-from lrisc.link.budget import parse_cbr
+from lrisc.errors import InputError, OutageError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from lrisc.transmission import TransmitResult
 
 _PICTURES = ("reconstruction.png", "overview.png")
@@ -37,10 +42,12 @@ _REPORT = "report.json"
 def transmit(
     image: ImageArgument,
     snr: SnrOption = 10.0,
-    cbr: CbrOption = "1/48",
+    cbr: CbrOption = None,
+    beta: BetaOption = None,
     channel: ChannelOption = "awgn",
     roi: RoiOption = None,
-    steps: StepsOption = 1,
+    steps: StepsOption = None,
+    start_noise: NoiseOption = None,
     model: ModelOption = "compact",
     seed: SeedOption = 0,
     roi_strength: StrengthOption = None,
@@ -63,7 +70,9 @@ def transmit(
         result = transmission.transmit(
             image,
             snr_db=snr,
-            cbr=parse_cbr(cbr),
+            cbr=cbr_or_none(cbr),
+            beta=beta,
+            sigma_start=start_noise,
             channel=channel,
             roi=roi_or_none(roi),
             steps=steps,
@@ -86,7 +95,8 @@ def encode(
     image: ImageArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="NAME.sigmf-meta.")],
     snr: SnrOption = 10.0,
-    cbr: CbrOption = "1/48",
+    cbr: CbrOption = None,
+    beta: BetaOption = None,
     roi: RoiOption = None,
     roi_strength: StrengthOption = None,
     roi_steering: SteeringOption = None,
@@ -105,8 +115,9 @@ def encode(
     frame = Transmitter.from_pretrained(model).encode(
         image,
         snr,
-        parse_cbr(cbr),
+        cbr_or_none(cbr),
         roi_or_none(roi),
+        beta=beta,
         margin_db=margin,
         **roi_options(roi_strength, roi_steering),
     )
@@ -144,30 +155,58 @@ def channel(
 def decode(
     recording: Annotated[Path, typer.Argument(help="IN.sigmf-meta.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.png.")],
-    steps: StepsOption = 1,
+    steps: StepsOption = None,
+    start_noise: NoiseOption = None,
     model: ModelOption = "compact",
     seed: SeedOption = 0,
+    samples: Annotated[
+        int,
+        typer.Option(
+            "--samples",
+            help="Paint so many pictures and OUT.uncertainty.png, where they differ; needs a model "
+            "that starts from noise.",
+        ),
+    ] = 1,
 ) -> None:
     """Paint the photograph a recording holds; SNR, gain and phase come from its samples."""
     from lrisc.files import check_output, remove_stale, replace_atomically
     from lrisc.link.iq import estimate_channel, read_recording, recording_paths
-    from lrisc.system import Receiver
+    from lrisc.system import Receiver, uncertainty_picture
 
     check_output(output, suffixes=(".png",), inputs=recording_paths(recording))
-    samples = read_recording(recording)
+    if samples < 1:
+        raise InputError(f"--samples must be at least 1, not {samples}")
+    stored = read_recording(recording)
     receiver = Receiver.from_pretrained(model)
+    others = [output.with_suffix(f".{number}.png") for number in range(2, samples + 1)]
+    spread = output.with_suffix(".uncertainty.png")
+    told = ""
     try:
-        received = estimate_channel(samples)
-        picture = receiver.decode(received, steps, seed)
+        received = estimate_channel(stored)
+        if samples == 1:
+            pictures = [receiver.decode(received, steps, seed, sigma_start=start_noise)]
+        else:
+            found = receiver.sample(received, samples, steps, seed, start_noise)
+            pictures = found.pictures
+            map_of = uncertainty_picture(found.uncertainty)
+            replace_atomically(spread, lambda path: map_of.save(path, format="png"))
+            mean = 255 * float(found.uncertainty.mean())
+            told = f"; {samples} samples differ by {mean:.1f} of 255 on average, see {spread.name}"
     except OutageError:
         # What an earlier run left must not pass for this one's result.
-        remove_stale(output)
+        for path in (output, *others, *([spread] if samples > 1 else [])):
+            remove_stale(path)
         raise
-    replace_atomically(output, lambda path: picture.save(path, format="png"))
+    for path, picture in zip((output, *others), pictures, strict=True):
+        replace_atomically(path, partial(_save_png, picture))
+    width, height = pictures[0].size
     terminal().print(
-        f"{output}: {picture.width}×{picture.height}, "
-        f"estimated SNR {float(received.snr_db().mean()):.1f} dB"
+        f"{output}: {width}×{height}, estimated SNR {float(received.snr_db().mean()):.1f} dB{told}"
     )
+
+
+def _save_png(picture: Image, path: Path) -> None:
+    picture.save(path, format="png")
 
 
 def _write_result(result: TransmitResult, folder: Path) -> None:
@@ -195,8 +234,10 @@ def _region(report: dict[str, Any]) -> str:
     for name in ("inside", "outside"):
         psnr, symbols = report[f"psnr_{name}_db"], report[f"symbols_{name}"]
         if psnr is not None and symbols is not None:
-            parts.append(f"{name} {psnr:.2f} dB with {symbols:.1f} symbols a patch")
-    return ", ".join(parts)
+            gain = report.get(f"psnr_{name}_gain_db")
+            against = "" if gain is None else f" ({gain:+.2f} against none)"
+            parts.append(f"{name} {psnr:.2f} dB{against} with {symbols:.1f} symbols a patch")
+    return "\n".join([", ".join(parts), *(f"note: {note}" for note in report["roi_notes"])])
 
 
 def _show(result: TransmitResult, out: Path | None) -> None:

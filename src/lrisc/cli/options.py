@@ -8,11 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from lrisc.errors import InputError
+from lrisc.link.budget import parse_cbr
 
 ImageArgument = Annotated[Path, typer.Argument(help="Photograph, 64 to 4096 pixels a side.")]
 SnrOption = Annotated[float, typer.Option("--snr", help="Es/N0 per complex symbol, dB.")]
 CbrOption = Annotated[
-    str, typer.Option("--cbr", help="Ceiling on all symbols per 3·H·W: 1/48 or 0.0208.")
+    str | None,
+    typer.Option("--cbr", help="Ceiling on all symbols per 3·H·W: 1/48 (the default) or 0.0208."),
+]
+BetaOption = Annotated[
+    float | None,
+    typer.Option(
+        "--beta",
+        help="Instead of --cbr: symbols per bit of entropy, so the rate follows the picture.",
+    ),
 ]
 ChannelOption = Annotated[str, typer.Option("--channel", help="awgn or rayleigh.")]
 BlockOption = Annotated[
@@ -33,9 +42,21 @@ StrengthOption = Annotated[
 ]
 SteeringOption = Annotated[
     str | None,
-    typer.Option("--roi-steering", help="What gamma weights: latent, rate, both or power."),
+    typer.Option(
+        "--roi-steering",
+        help="What gamma weights: latent, rate, both or power; default: what the model learnt.",
+    ),
 ]
-StepsOption = Annotated[int, typer.Option("--steps", help="Diffusion steps.")]
+StepsOption = Annotated[
+    int | None, typer.Option("--steps", help="Diffusion steps; default: what the model says.")
+]
+NoiseOption = Annotated[
+    float | None,
+    typer.Option(
+        "--start-noise",
+        help="Standard deviation of the noise decoding starts from; default: the model's.",
+    ),
+]
 ModelOption = Annotated[str, typer.Option("--model", help="Name, folder or Hugging Face id.")]
 SeedOption = Annotated[
     int,
@@ -68,3 +89,8 @@ def roi_options(strength: float | None, steering: str | None) -> dict[str, Any]:
     """What was given; the rest keeps the API's defaults."""
     given = {"roi_strength": strength, "roi_steering": steering}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def cbr_or_none(text: str | None) -> float | None:
+    """A ceiling's number, if one is given."""
+    return None if text is None else parse_cbr(text)
