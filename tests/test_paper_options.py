@@ -15,6 +15,7 @@ from tests.test_cli import run
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
 from lrisc.errors import InputError
+from lrisc.evaluation.results import ResultsFolder
 from lrisc.link.channels import channel
 from lrisc.metrics.region import region_gains, region_notes
 from lrisc.models.config import PRESETS
@@ -158,6 +159,63 @@ def test_a_region_that_gains_nothing_is_told() -> None:
     assert region_notes({"roi_area": 0.2, **region_gains(plain, worse)}) == []
     assert region_notes({"roi_area": 0.2}) == []
     assert region_gains(worse, {**plain, "psnr_inside_db": None})["psnr_inside_gain_db"] is None
+
+
+def test_betas_in_a_sweep(
+    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Every picture its own rate, their mean on the axis, one line for all betas."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    with Image.open(photo) as opened:
+        opened.save(pictures / "a.png")
+        opened.resize((16, 16)).resize((128, 128)).save(pictures / "b.png")
+    results = tmp_path / "results"
+    scheme = f"lrisc:{tiny_folder}"
+    code = run(
+        monkeypatch, "evaluate", pictures, "--schemes", scheme, "--snr", "5,10", "--beta",
+        "0.05,0.1", "-j", "1", "-o", results,
+    )  # fmt: skip
+    assert code == 0, capsys.readouterr().err
+    rows = ResultsFolder(results).rows()
+    assert len(rows) == 8
+    assert {row.scheme for row in rows} == {f"{scheme}@beta={beta}" for beta in ("0.05", "0.1")}
+    assert {row.cbr_target for row in rows} == {1.0}
+    cbr = {(row.scheme[-4:], row.image): row.cbr or 0.0 for row in rows if row.snr_db == 10}
+    assert cbr["0.05", "a.png"] < cbr["=0.1", "a.png"] != cbr["=0.1", "b.png"]
+    assert run(monkeypatch, "plot", results) == 0
+    drawn = (results / "figures" / "quality-vs-cbr_awgn_snr-10.csv").read_text()
+    mean = (cbr["=0.1", "a.png"] + cbr["=0.1", "b.png"]) / 2
+    assert f"{mean:.6f}"[:7] in drawn
+    for arguments, complaint in (
+        (("--schemes", "bpg-ldpc", "--beta", "0.1"), "none of --schemes follows a fixed beta"),
+        (("--schemes", scheme, "--beta", "0"), "beta must lie in"),
+        (("--schemes", "bpg-ldpc@beta=0.1"), "does not follow a fixed beta"),
+        (("--schemes", scheme, "--roi-steering", "up"), "--roi-steering is latent, rate"),
+    ):
+        assert run(monkeypatch, "evaluate", pictures, *arguments, "-o", tmp_path / "none") == 2
+        assert complaint in capsys.readouterr().err
+
+
+def test_a_sweep_with_the_steering_asked_for(
+    photo: Path, tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    photo.rename(pictures / "a.png")
+    scheme = f"lrisc-roi:{make(roi_steering='latent')}"
+    told: list[str] = []
+    for number, steering in enumerate(((), ("--roi-steering", "rate"))):
+        results = tmp_path / f"results{number}"
+        code = run(
+            monkeypatch, "evaluate", pictures, "--schemes", scheme, "--snr", "10", "--cbr", "1/8",
+            "--roi", "8,8,64,64", *steering, "-j", "1", "-o", results,
+        )  # fmt: skip
+        assert code == 0
+        told.append(json.loads((results / "sweep.json").read_text())["schemes"][scheme])
+    assert "steering latent" in told[0]
+    assert "steering rate" in told[1]
 
 
 def test_samples_and_where_they_differ(

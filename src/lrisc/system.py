@@ -11,6 +11,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -377,10 +378,13 @@ def steering_of(
         raise InputError(f"roi steering {steering!r} is none of {', '.join(STEERINGS)}")
     if told and steering != trained:
         how = f"with roi steering {trained!r}" if trained else "without any region"
-        logger.warning(
-            "checkpoint %s was trained %s: %r may gain less", checkpoint.name, how, steering
-        )
+        _warn_once(f"checkpoint {checkpoint.name} was trained {how}: {steering!r} may gain less")
     return steering
+
+
+@cache
+def _warn_once(message: str) -> None:
+    logger.warning("%s", message)
 
 
 def start_noise_of(checkpoint: LoadedCheckpoint, asked: float | None) -> float:
@@ -395,9 +399,9 @@ def start_noise_of(checkpoint: LoadedCheckpoint, asked: float | None) -> float:
     if not (math.isfinite(asked) and asked >= 0):
         raise InputError(f"the start noise must be 0 or more, not {asked:g}")
     if asked != trained:
-        logger.warning(
-            "checkpoint %s was trained to decode from noise of %g, not of %g",
-            *(checkpoint.name, trained, asked),
+        _warn_once(
+            f"checkpoint {checkpoint.name} was trained to decode from noise of {trained:g}, not of "
+            f"{asked:g}"
         )
     return asked
 

@@ -9,15 +9,18 @@ import typer
 
 from lrisc.cli.options import (
     ChannelOption,
+    PluginOption,
     SeedOption,
+    SteeringOption,
     StepsOption,
     StrengthOption,
     number,
     split,
+    steering_or_none,
 )
 from lrisc.cli.output import terminal
 from lrisc.errors import InputError
-from lrisc.link.budget import parse_cbr
+from lrisc.link.budget import check_beta, parse_cbr
 
 
 def evaluate(
@@ -26,7 +29,17 @@ def evaluate(
         str, typer.Option("--schemes", help="Names, with commas between; see docs/evaluation.md.")
     ] = "lrisc,deepjscc,bpg-ldpc,bpg-capacity",
     snr: Annotated[str, typer.Option("--snr", help="Es/N0 in dB, with commas.")] = "0,5,10,15,20",
-    cbr: Annotated[str, typer.Option("--cbr", help="Ceilings, with commas.")] = "1/48",
+    cbr: Annotated[
+        str | None, typer.Option("--cbr", help="Ceilings, with commas; default: 1/48.")
+    ] = None,
+    beta: Annotated[
+        str | None,
+        typer.Option(
+            "--beta",
+            help="For lrisc, symbols per bit, with commas: the rate follows the picture, and the "
+            "mean CBR is what is drawn.",
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Results folder.")] = Path(
         "results"
     ),
@@ -36,7 +49,8 @@ def evaluate(
         typer.Option("--roi", help="For lrisc-roi: auto, x,y,w,h, a mask, or a folder of masks."),
     ] = None,
     roi_strength: StrengthOption = None,
-    steps: StepsOption = 1,
+    roi_steering: SteeringOption = None,
+    steps: StepsOption = None,
     seed: SeedOption = 0,
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", help="Processes; default: one per core.")
@@ -48,22 +62,33 @@ def evaluate(
         int, typer.Option("--keep", help="Keep the pictures of the first so many sources.")
     ] = 4,
     lpips: Annotated[str, typer.Option("--lpips", help="Backbone: alex or vgg.")] = "alex",
-    plugin: Annotated[
-        list[str] | None, typer.Option("--plugin", help="Python module that registers a scheme.")
-    ] = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Compare schemes on a folder of pictures; stopped, it goes on where it was."""
     from lrisc.evaluation.command import evaluate_folder
     from lrisc.evaluation.plan import Sweep
-    from lrisc.evaluation.schemes import Options
+    from lrisc.evaluation.schemes import Options, with_betas
 
+    named = split(schemes, "--schemes")
+    if beta is not None:
+        betas = [number(text, "--beta") for text in split(beta, "--beta")]
+        for value in betas:
+            check_beta(value)
+        follow = with_betas(named, betas)
+        # Without --cbr only what follows beta is asked for.
+        named = [*(named if cbr is not None else ()), *follow]
     sweep = Sweep(
-        schemes=tuple(split(schemes, "--schemes")),
+        schemes=tuple(named),
         snrs_db=tuple(number(text, "--snr") for text in split(snr, "--snr")),
-        cbrs=tuple(parse_cbr(text) for text in split(cbr, "--cbr")),
+        cbrs=tuple(parse_cbr(text) for text in split(cbr or "1/48", "--cbr")),
         channel=channel,
         seed=seed,
-        options=Options(roi=roi, roi_strength=roi_strength, steps=steps),
+        options=Options(
+            roi=roi,
+            roi_strength=roi_strength,
+            roi_steering=steering_or_none(roi_steering),
+            steps=steps,
+        ),
         plugins=tuple(plugin or ()),
         lpips="vgg" if lpips == "vgg" else "alex",
         keep=keep,

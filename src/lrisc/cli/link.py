@@ -17,6 +17,7 @@ from lrisc.cli.options import (
     ImageArgument,
     ModelOption,
     NoiseOption,
+    PluginOption,
     RoiOption,
     SeedOption,
     SnrOption,
@@ -57,6 +58,7 @@ def transmit(
         Path | None, typer.Option("--out", help="Folder for pictures and report.json.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    plugin: PluginOption = None,
 ) -> None:
     """Send a photograph over a simulated channel and show what arrives."""
     from lrisc import transmission
@@ -104,6 +106,7 @@ def encode(
         float, typer.Option("--margin", help="Protect the rate map for an SNR this much lower, dB.")
     ] = 0.0,
     model: ModelOption = "compact",
+    plugin: PluginOption = None,
 ) -> None:
     """Write the frame of a photograph as IQ samples (SigMF): the frame and nothing else."""
     from lrisc.files import check_output
@@ -136,6 +139,7 @@ def channel(
     channel: ChannelOption = "awgn",
     block_length: BlockOption = None,
     seed: SeedOption = 0,
+    plugin: PluginOption = None,
 ) -> None:
     """Send a recording over a simulated channel; the SNR is relative to its mean power.
 

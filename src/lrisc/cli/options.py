@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
+from typer.core import TyperCommand
 
 from lrisc.errors import InputError
 from lrisc.link.budget import parse_cbr
+from lrisc.models.config import STEERINGS, Steering
+from lrisc.registry import import_plugins
+
+CHANNEL_HELP = "CHANNELS"
+
+
+class CommandWithChannels(TyperCommand):
+    """A command whose help lists the channels that there are."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Read the registry only where somebody asks: it takes torch."""
+        from lrisc.link.channels import CHANNELS
+
+        known = "; ".join(f"{name}: {model.about}" for name, model in CHANNELS.items())
+        for parameter in self.params:
+            if getattr(parameter, "help", None) == CHANNEL_HELP:
+                parameter.help = f"{known}."  # pyright: ignore[reportAttributeAccessIssue]
+        return super().get_help(ctx)
+
+
+def _import_plugins(modules: list[str] | None) -> list[str]:
+    import_plugins(modules or ())
+    return modules or []
+
 
 ImageArgument = Annotated[Path, typer.Argument(help="Photograph, 64 to 4096 pixels a side.")]
 SnrOption = Annotated[float, typer.Option("--snr", help="Es/N0 per complex symbol, dB.")]
@@ -23,10 +48,22 @@ BetaOption = Annotated[
         help="Instead of --cbr: symbols per bit of entropy, so the rate follows the picture.",
     ),
 ]
-ChannelOption = Annotated[str, typer.Option("--channel", help="awgn or rayleigh.")]
+ChannelOption = Annotated[str, typer.Option("--channel", help=CHANNEL_HELP)]
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        help="Python module, installed or here, that adds a channel, scheme, detector or preset; "
+        "may be repeated.",
+        callback=_import_plugins,
+        is_eager=True,
+    ),
+]
 BlockOption = Annotated[
     int | None,
-    typer.Option("--block-length", help="Symbols per fade (rayleigh); 0: one for all."),
+    typer.Option(
+        "--block-length", help="Symbols per fade, where the channel fades; 0: one for all."
+    ),
 ]
 RoiOption = Annotated[
     list[str] | None,
@@ -94,3 +131,10 @@ def roi_options(strength: float | None, steering: str | None) -> dict[str, Any]:
 def cbr_or_none(text: str | None) -> float | None:
     """A ceiling's number, if one is given."""
     return None if text is None else parse_cbr(text)
+
+
+def steering_or_none(text: str | None) -> Steering | None:
+    """A steering's name, if one is given."""
+    if text is not None and text not in STEERINGS:
+        raise InputError(f"--roi-steering is {', '.join(STEERINGS)}, not {text}")
+    return cast(Steering | None, text)

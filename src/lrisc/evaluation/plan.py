@@ -11,7 +11,7 @@ import numpy as np
 
 from lrisc.errors import InputError
 from lrisc.evaluation.results import Key, key
-from lrisc.evaluation.schemes import Options
+from lrisc.evaluation.schemes import Options, split_beta
 from lrisc.images import load_image, to_pil
 from lrisc.metrics.lpips import Backbone
 
@@ -23,7 +23,7 @@ class Sweep:
     """What is to be measured.
 
     Attributes:
-        schemes: names, each with its variant.
+        schemes: names, each with its variant and, where beta rules the rate, ``@beta=``.
         snrs_db: mean Es/N0, dB.
         cbrs: ceilings on the bandwidth ratio.
         channel: name of the channel.
@@ -49,7 +49,8 @@ class Sweep:
         return [
             key(scheme, image, self.channel, snr_db, cbr)
             for scheme in self.schemes
-            for cbr in self.cbrs
+            # A fixed beta keeps no ceiling: all symbols there are may be sent.
+            for cbr in (self.cbrs if split_beta(scheme)[1] is None else (1.0,))
             for snr_db in self.snrs_db
         ]
 

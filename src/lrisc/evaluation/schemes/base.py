@@ -2,9 +2,9 @@
 
 A scheme gets a picture and a condition, and delivers what a receiver would show::
 
-    from lrisc.evaluation.schemes import Condition, Delivery, Picture, Scheme, register
+    from lrisc.evaluation.schemes import Condition, Delivery, Picture, Scheme, SCHEMES
 
-    @register("grey")
+    @SCHEMES.register("grey")
     class Grey(Scheme):
         '''Sends nothing.'''
 
@@ -16,20 +16,18 @@ A scheme gets a picture and a condition, and delivers what a receiver would show
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy.typing as npt
 from torch import Tensor
 
 from lrisc.errors import InputError
-from lrisc.link.budget import symbol_budget
-
-_BUILT_IN = ("lrisc", "bpg", "deepjscc")
+from lrisc.link.budget import check_beta, symbol_budget
+from lrisc.models.config import Steering
+from lrisc.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,17 @@ class Options:
         roi: region of interest for schemes that have one: a box, "auto", a mask, or a folder of
             masks named as the pictures.
         roi_strength: gamma in (0, 1]; ``None`` for the scheme's own default.
-        steps: diffusion steps.
+        roi_steering: what gamma weights; ``None`` for what the checkpoint was trained with.
+        steps: diffusion steps; ``None`` for what the checkpoint says.
+        beta: symbols per bit, for schemes whose rate then follows the picture and keeps no
+            ceiling; ``None``: the ceiling rules.
     """
 
     roi: str | None = None
     roi_strength: float | None = None
-    steps: int = 1
+    roi_steering: Steering | None = None
+    steps: int | None = None
+    beta: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +115,9 @@ class Scheme(ABC):
         InputError: the variant or an option cannot be used.
     """
 
+    follows_beta = False
+    """Whether a fixed beta may rule the rate instead of a ceiling."""
+
     def __init__(self, variant: str | None, options: Options) -> None:
         if variant is not None:
             raise InputError(f"this scheme has no variants such as '{variant}'")
@@ -131,59 +137,57 @@ class Scheme(ABC):
         """
 
 
-_REGISTRY: dict[str, type[Scheme]] = {}
+_BETA = "@beta="
+
+SCHEMES: Registry[type[Scheme]] = Registry(
+    "scheme",
+    modules=[f"lrisc.evaluation.schemes.{module}" for module in ("lrisc", "bpg", "deepjscc")],
+)
 
 
-SchemeClass = TypeVar("SchemeClass", bound=type[Scheme])
+def split_beta(spec: str) -> tuple[str, float | None]:
+    """A scheme's spec without its ``@beta=``, and that beta.
+
+    Raises:
+        InputError: it is no number that can be one.
+    """
+    name, found, text = spec.partition(_BETA)
+    if not found:
+        return spec, None
+    try:
+        beta = float(text)
+    except ValueError as error:
+        raise InputError(f"scheme {spec}: '{text}' is no beta") from error
+    check_beta(beta)
+    return name, beta
 
 
-def register(name: str) -> Callable[[SchemeClass], SchemeClass]:
-    """Class decorator: makes a scheme available under ``name``."""
+def with_betas(specs: Iterable[str], betas: Sequence[float]) -> list[str]:
+    """A spec ``SCHEME@beta=B`` for every beta and every scheme that can follow one.
 
-    def add(scheme: SchemeClass) -> SchemeClass:
-        _REGISTRY[name] = scheme
-        return scheme
-
-    return add
-
-
-def scheme_names() -> list[str]:
-    """Names of all registered schemes."""
-    _import_built_in()
-    return sorted(_REGISTRY)
+    Raises:
+        InputError: none can.
+    """
+    able = [spec for spec in specs if SCHEMES[spec.partition(":")[0]].follows_beta]
+    if betas and not able:
+        raise InputError("--beta: none of --schemes follows a fixed beta; lrisc does")
+    return [f"{spec}{_BETA}{beta:g}" for spec in able for beta in betas]
 
 
 def create_scheme(spec: str, options: Options) -> Scheme:
-    """Make the scheme that ``name`` or ``name:variant`` means.
+    """Make the scheme that ``name``, ``name:variant`` or either with ``@beta=0.2`` means.
 
     Raises:
         InputError: nothing is registered under the name, or it cannot be used.
     """
-    _import_built_in()
-    name, colon, variant = spec.partition(":")
-    if name not in _REGISTRY:
-        raise InputError(f"unknown scheme '{name}'; choose from {', '.join(sorted(_REGISTRY))}")
+    plain, beta = split_beta(spec)
+    name, colon, variant = plain.partition(":")
+    kind = SCHEMES[name]
+    if beta is not None:
+        if not kind.follows_beta:
+            raise InputError(f"scheme {spec}: {name} does not follow a fixed beta")
+        options = replace(options, beta=beta)
     try:
-        return _REGISTRY[name](variant if colon else None, options)
+        return kind(variant if colon else None, options)
     except InputError as error:
         raise InputError(f"scheme {spec}: {error}") from error
-
-
-def import_plugins(modules: tuple[str, ...]) -> None:
-    """Import modules that register schemes, installed or in the working directory.
-
-    Raises:
-        InputError: one cannot be imported.
-    """
-    if modules and "" not in sys.path:
-        sys.path.insert(0, "")
-    for module in modules:
-        try:
-            import_module(module)
-        except ImportError as error:
-            raise InputError(f"cannot import the plugin {module}: {error}") from error
-
-
-def _import_built_in() -> None:
-    for module in _BUILT_IN:
-        import_module(f"lrisc.evaluation.schemes.{module}")

@@ -1,4 +1,7 @@
-"""The project's own system: ``lrisc``, ``lrisc:CHECKPOINT``, and with a region ``lrisc-roi``."""
+"""The project's own system: ``lrisc``, ``lrisc:CHECKPOINT``, and with a region ``lrisc-roi``.
+
+With ``@beta=0.2`` after the name, its rate is Eq. 3's and follows the picture.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,26 @@ from typing import Any
 from PIL import Image
 
 from lrisc.errors import InputError
-from lrisc.evaluation.schemes.base import Condition, Delivery, Options, Picture, Scheme, register
+from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Options, Picture, Scheme
 from lrisc.images import load_image
 from lrisc.link.header import VERSION as FRAME_VERSION
 
 
-@register("lrisc")
+@SCHEMES.register("lrisc")
 class Generative(Scheme):
     """LRISC without a region of interest; the variant is a checkpoint's name or folder."""
+
+    follows_beta = True
 
     def __init__(self, variant: str | None, options: Options) -> None:
         from lrisc.checkpoint import load_checkpoint
         from lrisc.system import check_steps
 
         check_steps(options.steps)
-        self.steps = options.steps
         self.checkpoint = load_checkpoint(variant or "compact")
+        chosen = self.checkpoint.model.config.decode_steps
+        self.steps = chosen if options.steps is None else options.steps
+        self.beta = options.beta
 
     @property
     def fingerprint(self) -> str:
@@ -42,12 +49,14 @@ class Generative(Scheme):
         result = transmit(
             picture.pixels,
             snr_db=condition.snr_db,
-            cbr=condition.cbr,
+            cbr=condition.cbr if self.beta is None else None,
+            beta=self.beta,
             channel=condition.channel,
             steps=self.steps,
             model=self.checkpoint,
             seed=condition.seed,
             measure=_no_measures,
+            compare_region=False,
             **self.region(picture),
         )
         report = result.report
@@ -62,14 +71,14 @@ class Generative(Scheme):
         )
 
 
-@register("lrisc-roi")
+@SCHEMES.register("lrisc-roi")
 class GenerativeWithRegion(Generative):
     """LRISC with the sweep's region of interest."""
 
     def __init__(self, variant: str | None, options: Options) -> None:
         from lrisc.roi.detectors import detector_version, find_detector, is_detector
         from lrisc.roi.masks import is_box
-        from lrisc.system import DEFAULT_ROI_STEERING, DEFAULT_ROI_STRENGTH, check_strength
+        from lrisc.system import DEFAULT_ROI_STRENGTH, check_strength, steering_of
 
         super().__init__(variant, options)
         if options.roi is None or options.roi == "none":
@@ -79,7 +88,7 @@ class GenerativeWithRegion(Generative):
             DEFAULT_ROI_STRENGTH if options.roi_strength is None else options.roi_strength
         )
         check_strength(self.strength)
-        self.steering = DEFAULT_ROI_STEERING
+        self.steering = steering_of(self.checkpoint, options.roi_steering)
         self.made_by = ""
         if is_detector(self.roi):
             find_detector(self.roi)
