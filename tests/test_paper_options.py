@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.test_cli import run
+from tests.cli.test_outputs import run
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
 from lrisc.errors import InputError
 from lrisc.evaluation.results import ResultsFolder
 from lrisc.link.channels import channel
-from lrisc.metrics.region import region_gains, region_notes
+from lrisc.metrics.region import region_gains, region_notes, region_quality
 from lrisc.models.config import PRESETS
 from lrisc.models.lrisc import Lrisc
+from lrisc.roi.region import Region
 
 Make = Callable[..., Path]
 
@@ -49,7 +50,7 @@ def test_the_checkpoint_says_how_many_steps(photo: Path, make: Make) -> None:
     default = lrisc.transmit(photo, cbr=1 / 8, model=folder)
     three = lrisc.transmit(photo, cbr=1 / 8, model=folder, steps=3, sigma_start=0.5)
     one = lrisc.transmit(photo, cbr=1 / 8, model=folder, steps=1)
-    assert (default.report["steps"], default.report["sigma_start"]) == (3, 0.5)
+    assert (default.report.steps, default.report.sigma_start) == (3, 0.5)
     assert default.reconstruction is not None
     assert default.reconstruction == three.reconstruction != one.reconstruction
 
@@ -60,7 +61,7 @@ def test_an_untrained_start_noise_is_told(
     with caplog.at_level(logging.WARNING, "lrisc"):
         result = lrisc.transmit(photo, cbr=1 / 8, model=tiny, sigma_start=0.8)
     assert "was trained to decode from noise of 0, not of 0.8" in caplog.text
-    assert result.report["sigma_start"] == 0.8
+    assert result.report.sigma_start == 0.8
     with pytest.raises(InputError, match="start noise must be 0 or more"):
         lrisc.transmit(photo, cbr=1 / 8, model=tiny, sigma_start=-1)
 
@@ -70,19 +71,19 @@ def test_a_fixed_beta_lets_the_rate_follow_the_picture(
 ) -> None:
     transmitter = lrisc.Transmitter(tiny)
     flat = portrait.crop((0, 0, 128, 128)).resize((16, 16)).resize((128, 128))
-    frames = {beta: transmitter.encode(photo, 10, beta=beta) for beta in (0.05, 0.1)}
-    other = transmitter.encode(flat, 10, beta=0.1)
-    low, high = frames[0.05].payload_symbols, frames[0.1].payload_symbols
+    frames = {beta: transmitter.encode(photo, snr_db=10, beta=beta) for beta in (0.05, 0.1)}
+    other = transmitter.encode(flat, snr_db=10, beta=0.1)
+    low, high = frames[0.05].counts.payload, frames[0.1].counts.payload
     assert 1.5 * low < high < 2.5 * low
-    assert other.payload_symbols != high
+    assert other.counts.payload != high
     # The receiver needs nothing more, and the header says the beta to within its step.
     received = channel("awgn", 10)(frames[0.1])
     assert lrisc.Receiver(tiny).decode(received).size == (128, 128)
     with pytest.raises(InputError, match="not both"):
-        transmitter.encode(photo, 10, cbr=1 / 48, beta=0.2)
+        transmitter.encode(photo, snr_db=10, cbr=1 / 48, beta=0.2)
     for beta in (0.0, -1.0, float("nan"), 17.0):
         with pytest.raises(InputError, match="beta must lie in"):
-            transmitter.encode(photo, 10, beta=beta)
+            transmitter.encode(photo, snr_db=10, beta=beta)
 
 
 def test_beta_at_the_command_line(
@@ -107,13 +108,16 @@ def test_the_steering_that_was_trained_is_the_default(
     folder = make(roi_steering=trained)
     with caplog.at_level(logging.WARNING, "lrisc"):
         result = lrisc.transmit(photo, cbr=1 / 8, model=folder, roi="8,8,48,48")
+        assert result.report.region is not None
         told = "was trained without any region" in caplog.text
         assert told == (trained == "")
         assert (caplog.text == "") == (trained != "")
-        assert result.report["roi_steering"] == (trained or "power")
+        assert result.report.region.roi_steering == (trained or "power")
         caplog.clear()
-        asked = lrisc.transmit(photo, cbr=1 / 8, model=folder, roi="8,8,48,48", roi_steering="both")
-        assert asked.report["roi_steering"] == "both"
+        both = Region("8,8,48,48", steering="both")
+        asked = lrisc.transmit(photo, cbr=1 / 8, model=folder, roi=both)
+        assert asked.report.region is not None
+        assert asked.report.region.roi_steering == "both"
         assert caplog.text.count("'both' may gain less") == 1
         caplog.clear()
         lrisc.transmit(photo, cbr=1 / 8, model=folder, roi="none")
@@ -124,22 +128,23 @@ def test_the_report_says_what_the_region_gained(
     photo: Path, tiny: LoadedCheckpoint, capsys: pytest.CaptureFixture[str],
     tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    box = {"roi": "0,0,128,112", "roi_strength": 0.2}
-    result = lrisc.transmit(photo, cbr=1 / 8, model=tiny, **box)  # type: ignore[arg-type]
+    box = "0,0,128,112"
+    result = lrisc.transmit(photo, cbr=1 / 8, model=tiny, roi=Region(box, 0.2))
+    region = result.report.region
+    assert region is not None
+    assert region.psnr_inside_db is not None
     plain = lrisc.transmit(photo, cbr=1 / 8, model=tiny)
     assert plain.reconstruction is not None
-    from lrisc.metrics.region import region_quality
-
     assert result.roi_mask is not None
     mask = torch.from_numpy(result.roi_mask)
     before = region_quality(plain.source, plain.reconstruction, mask)["psnr_inside_db"]
     assert before is not None
-    gain = result.report["psnr_inside_db"] - before
-    assert result.report["psnr_inside_gain_db"] == pytest.approx(gain)
-    assert "covers 88% of the picture" in result.report["roi_notes"][0]
+    gain = region.psnr_inside_db - before
+    assert region.psnr_inside_gain_db == pytest.approx(gain)
+    assert "covers 88% of the picture" in region.roi_notes[0]
     code = run(
         monkeypatch, "transmit", photo, "--model", tiny_folder, "--cbr", "1/8", "--roi",
-        box["roi"], "--roi-strength", "0.2",
+        box, "--roi-strength", "0.2",
     )  # fmt: skip
     assert code == 0
     shown = capsys.readouterr().out
@@ -155,9 +160,9 @@ def test_a_region_that_gains_nothing_is_told() -> None:
     assert gains["psnr_inside_gain_db"] == pytest.approx(-0.1)
     assert gains["lpips_outside_gain"] == pytest.approx(0.1)
     told = "the region gains nothing inside against none"
-    assert region_notes({"roi_area": 0.2, **gains}) == [told]
-    assert region_notes({"roi_area": 0.2, **region_gains(plain, worse)}) == []
-    assert region_notes({"roi_area": 0.2}) == []
+    assert region_notes({"roi_area": 0.2, **gains}) == (told,)
+    assert region_notes({"roi_area": 0.2, **region_gains(plain, worse)}) == ()
+    assert region_notes({"roi_area": 0.2}) == ()
     assert region_gains(worse, {**plain, "psnr_inside_db": None})["psnr_inside_gain_db"] is None
 
 
@@ -260,6 +265,6 @@ def test_no_samples_without_noise(
         run(monkeypatch, "decode", sent, "-o", out, "--model", tiny_folder, "--samples", "0") == 2
     )
     checkpoint = load_checkpoint(tiny_folder)
-    frame = lrisc.Transmitter(checkpoint).encode(photo, 10, 1 / 8)
+    frame = lrisc.Transmitter(checkpoint).encode(photo, snr_db=10, cbr=1 / 8)
     with pytest.raises(InputError, match="at least 2"):
         lrisc.Receiver(checkpoint).sample(channel("awgn", 10)(frame), 1, sigma_start=0.8)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from functools import partial
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lrisc.cli.options import (
     BetaOption,
     BlockOption,
+    CarrierOption,
     CbrOption,
     ChannelOption,
+    DelaySpreadOption,
     ImageArgument,
     ModelOption,
     NoiseOption,
@@ -21,20 +23,22 @@ from lrisc.cli.options import (
     RoiOption,
     SeedOption,
     SnrOption,
+    SpeedOption,
     SteeringOption,
     StepsOption,
     StrengthOption,
+    WaveformOption,
+    WrittenDatatypeOption,
     cbr_or_none,
-    roi_options,
-    roi_or_none,
+    mobility,
+    number,
+    region_of,
 )
 from lrisc.cli.output import terminal
 from lrisc.errors import InputError, OutageError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from lrisc.transmission import TransmitResult
+    from lrisc.transmission import RegionReport, TransmitResult
 
 _PICTURES = ("reconstruction.png", "overview.png")
 _REPORT = "report.json"
@@ -74,23 +78,22 @@ def transmit(
             snr_db=snr,
             cbr=cbr_or_none(cbr),
             beta=beta,
-            sigma_start=start_noise,
             channel=channel,
-            roi=roi_or_none(roi),
+            roi=region_of(roi, roi_strength, roi_steering),
             steps=steps,
+            sigma_start=start_noise,
             model=model,
             seed=seed,
             block_length=block_length,
-            **roi_options(roi_strength, roi_steering),
         )
         if out is not None:
             _write_result(result, out)
     if as_json:
-        print(json.dumps(result.report, indent=2))
+        print(json.dumps(result.report.to_dict(), indent=2))
     elif result.reconstruction is not None:
         _show(result, out)
     if result.reconstruction is None:
-        raise OutageError(result.report["outage_reason"])
+        raise OutageError(result.report.outage_reason)
 
 
 def encode(
@@ -103,33 +106,70 @@ def encode(
     roi_strength: StrengthOption = None,
     roi_steering: SteeringOption = None,
     margin: Annotated[
-        float, typer.Option("--margin", help="Protect the rate map for an SNR this much lower, dB.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            "--margin",
+            help="Protect the rate map for an SNR this much lower, dB. Default: 12 for OFDM, whose "
+            "channels fade, else 0.",
+        ),
+    ] = None,
+    waveform: WaveformOption = "symbols",
+    clip: Annotated[
+        float, typer.Option("--clip", help="OFDM: peaks over the mean power, dB; inf: all.")
+    ] = 6.0,
+    datatype: WrittenDatatypeOption = "cf32_le",
     model: ModelOption = "compact",
     plugin: PluginOption = None,
 ) -> None:
     """Write the frame of a photograph as IQ samples (SigMF): the frame and nothing else."""
     from lrisc.files import check_output
-    from lrisc.link.iq import recording_paths, write_recording
-    from lrisc.system import Transmitter
+    from lrisc.link.iq import write_recording
+    from lrisc.link.recording import Annotation, check_datatype, recording_paths, write_samples
+    from lrisc.link.waveform.modulator import check_clip, modulate
+    from lrisc.link.waveform.numerology import SYMBOLS, numerology
+    from lrisc.system import FADING_MARGIN_DB, Transmitter
 
+    check_datatype(datatype)
+    ofdm = None if waveform == SYMBOLS else numerology(waveform)
+    clip_db = None if clip == math.inf else clip
+    check_clip(clip_db)
     for path in recording_paths(output):
         check_output(path, inputs=(image, *(roi or ())))
+    if margin is None:
+        margin = 0.0 if ofdm is None else FADING_MARGIN_DB
     frame = Transmitter.from_pretrained(model).encode(
         image,
-        snr,
-        cbr_or_none(cbr),
-        roi_or_none(roi),
+        snr_db=snr,
+        cbr=cbr_or_none(cbr),
         beta=beta,
+        roi=region_of(roi, roi_strength, roi_steering),
         margin_db=margin,
-        **roi_options(roi_strength, roi_steering),
     )
-    meta = write_recording(output, frame.symbols)
-    terminal().print(
-        f"{meta}: {frame.symbols.numel():,} symbols, CBR {frame.cbr:.5f} "
-        f"(payload {frame.payload_symbols:,}, rate map {frame.side_info_symbols:,}, "
-        f"header {frame.header_symbols:,}, pilots {frame.pilot_symbols:,})"
+    counts = frame.counts
+    told = (
+        f"{counts.total:,} symbols, CBR {frame.cbr:.5f} "
+        f"(payload {counts.payload:,}, rate map {counts.side_info:,}, "
+        f"header {counts.header:,}, pilots {counts.pilots:,})"
     )
+    if ofdm is None:
+        meta = write_recording(output, frame.symbols, datatype)
+    else:
+        samples = modulate(frame.symbols.numpy(), ofdm, clip_db)
+        meta = write_samples(
+            output,
+            samples,
+            ofdm.sample_rate,
+            f"LRISC frame, waveform {ofdm.name}",
+            annotations=[Annotation(0, samples.size, ofdm.name)],
+            datatype=datatype,
+        )
+        values = 3 * frame.height * frame.width
+        grid = ofdm.elements(frame.symbols.numel())
+        told += (
+            f"; {grid:,} elements, CBR on the grid {grid / values:.5f}; {samples.size:,} samples, "
+            f"{1e3 * samples.size / ofdm.sample_rate:.1f} ms, on air {samples.size / values:.5f}"
+        )
+    terminal().print(f"{meta}: {told}")
 
 
 def channel(
@@ -138,79 +178,130 @@ def channel(
     snr: SnrOption,
     channel: ChannelOption = "awgn",
     block_length: BlockOption = None,
+    delay_spread: DelaySpreadOption = None,
+    speed: SpeedOption = None,
+    carrier_frequency: CarrierOption = None,
+    cfo: Annotated[float, typer.Option("--cfo", help="Carrier frequency offset, Hz.")] = 0.0,
+    timing: Annotated[float, typer.Option("--timing", help="Delay, samples and fractions.")] = 0.0,
+    sro: Annotated[
+        float, typer.Option("--sro", help="The receiver's clock is faster by this, ppm.")
+    ] = 0.0,
+    phase_noise: Annotated[
+        float, typer.Option("--phase-noise", help="Linewidth of the oscillators, Hz.")
+    ] = 0.0,
+    iq_imbalance: Annotated[
+        str, typer.Option("--iq-imbalance", help="Gain in dB and phase in degrees: 1,5.")
+    ] = "0,0",
+    dc: Annotated[
+        float | None, typer.Option("--dc", help="DC offset over the signal's power, dB.")
+    ] = None,
+    adc_bits: Annotated[
+        int | None, typer.Option("--adc-bits", help="Bits of the receiver's converters.")
+    ] = None,
+    pa: Annotated[
+        float | None, typer.Option("--pa", help="Back-off of a Rapp amplifier, dB.")
+    ] = None,
+    datatype: WrittenDatatypeOption = "cf32_le",
     seed: SeedOption = 0,
     plugin: PluginOption = None,
 ) -> None:
-    """Send a recording over a simulated channel; the SNR is relative to its mean power.
+    """Send a recording over a simulated channel and through imperfect radios.
 
-    A recording carries no channel state, so with rayleigh the default is one fade for all of it.
+    The SNR is Es/N0 per symbol or resource element: relative to the power of the annotated frames
+    of an OFDM waveform, else to the mean power of all samples. A recording carries no channel
+    state, so at one sample a symbol the default of rayleigh is one fade for all of it.
     """
     from lrisc.files import check_output
-    from lrisc.link import channels
-    from lrisc.link.iq import read_recording, recording_paths, unit_power, write_recording
+    from lrisc.link.impairments import Impairments
+    from lrisc.link.over_the_air import over_the_air
+    from lrisc.link.recording import check_datatype, open_recording, recording_paths, write_samples
 
+    check_datatype(datatype)
+    parts = [number(part, "--iq-imbalance") for part in iq_imbalance.split(",")]
+    if len(parts) != 2:
+        raise InputError(f"--iq-imbalance is a gain and a phase such as 1,5, not {iq_imbalance}")
+    impairments = Impairments(
+        pa=pa,
+        timing=timing,
+        sro=sro,
+        cfo=cfo,
+        phase_noise=phase_noise,
+        iq_imbalance=(parts[0], parts[1]),
+        dc=dc,
+        adc_bits=adc_bits,
+    )
     for path in recording_paths(output):
         check_output(path, inputs=recording_paths(recording))
-    link = channels.channel(channel, snr, block_length=block_length or 0, seed=seed)
-    meta = write_recording(output, link(unit_power(read_recording(recording))).symbols)
+    source = open_recording(recording)
+    samples, annotations = over_the_air(
+        source,
+        channel,
+        snr,
+        block_length=block_length or 0,
+        mobility=mobility(delay_spread, speed, carrier_frequency),
+        impairments=impairments,
+        seed=seed,
+    )
+    meta = write_samples(
+        output,
+        samples,
+        source.sample_rate,
+        "LRISC recording behind a simulated channel",
+        annotations=annotations,
+        datatype=datatype,
+        full_scale=bool(annotations),
+    )
     terminal().print(f"{meta}: {channel}, {snr:g} dB")
 
 
 def decode(
-    recording: Annotated[Path, typer.Argument(help="IN.sigmf-meta.")],
+    recording: Annotated[
+        Path, typer.Argument(help="IN.sigmf-meta; a bare file with --datatype and --rate.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.png.")],
     steps: StepsOption = None,
     start_noise: NoiseOption = None,
-    model: ModelOption = "compact",
-    seed: SeedOption = 0,
     samples: Annotated[
         int,
         typer.Option(
             "--samples",
-            help="Paint so many pictures and OUT.uncertainty.png, where they differ; needs a model "
-            "that starts from noise.",
+            help="Paint so many pictures, OUT.2.png and so on, and OUT.uncertainty.png, where they "
+            "differ; needs a model that starts from noise.",
         ),
     ] = 1,
+    model: ModelOption = "compact",
+    every: Annotated[
+        bool, typer.Option("--all", help="Paint every frame: OUT-1.png, OUT-2.png, …")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw spectrogram, constellation and channel: PLOT.png."),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="Samples per second of a bare file.")
+    ] = None,
+    datatype: Annotated[
+        str | None, typer.Option("--datatype", help="Of a bare file: cf32_le, ci16_le, ci8, cu8.")
+    ] = None,
+    seed: SeedOption = 0,
 ) -> None:
-    """Paint the photograph a recording holds; SNR, gain and phase come from its samples."""
-    from lrisc.files import check_output, remove_stale, replace_atomically
-    from lrisc.link.iq import estimate_channel, read_recording, recording_paths
-    from lrisc.system import Receiver, uncertainty_picture
+    """Paint the photograph a recording holds, wherever it is and by whatever waveform.
 
-    check_output(output, suffixes=(".png",), inputs=recording_paths(recording))
-    if samples < 1:
-        raise InputError(f"--samples must be at least 1, not {samples}")
-    stored = read_recording(recording)
-    receiver = Receiver.from_pretrained(model)
-    others = [output.with_suffix(f".{number}.png") for number in range(2, samples + 1)]
-    spread = output.with_suffix(".uncertainty.png")
-    told = ""
-    try:
-        received = estimate_channel(stored)
-        if samples == 1:
-            pictures = [receiver.decode(received, steps, seed, sigma_start=start_noise)]
-        else:
-            found = receiver.sample(received, samples, steps, seed, start_noise)
-            pictures = found.pictures
-            map_of = uncertainty_picture(found.uncertainty)
-            replace_atomically(spread, lambda path: map_of.save(path, format="png"))
-            mean = 255 * float(found.uncertainty.mean())
-            told = f"; {samples} samples differ by {mean:.1f} of 255 on average, see {spread.name}"
-    except OutageError:
-        # What an earlier run left must not pass for this one's result.
-        for path in (output, *others, *([spread] if samples > 1 else [])):
-            remove_stale(path)
-        raise
-    for path, picture in zip((output, *others), pictures, strict=True):
-        replace_atomically(path, partial(_save_png, picture))
-    width, height = pictures[0].size
-    terminal().print(
-        f"{output}: {width}×{height}, estimated SNR {float(received.snr_db().mean()):.1f} dB{told}"
-    )
+    SNR, gain, phase, timing and frequency come from the samples.
+    """
+    from lrisc.cli.decoding import Painting, paint
+    from lrisc.files import check_output
+    from lrisc.link.recording import open_recording, recording_paths
 
-
-def _save_png(picture: Image, path: Path) -> None:
-    picture.save(path, format="png")
+    inputs = (recording,) if datatype is not None else recording_paths(recording)
+    for path in (output, plot):
+        if path is not None:
+            check_output(path, suffixes=(".png",), inputs=inputs)
+    if plot is not None and plot == output:
+        raise InputError(f"{plot} cannot be both picture and plot")
+    opened = open_recording(recording, rate, datatype)
+    how = Painting(model, steps, seed, start_noise, samples)
+    paint(opened, output, how, every=every, plot=plot)
 
 
 def _write_result(result: TransmitResult, folder: Path) -> None:
@@ -226,22 +317,23 @@ def _write_result(result: TransmitResult, folder: Path) -> None:
     else:
         replace_atomically(reconstruction, lambda path: picture.save(path, format="png"))
         replace_atomically(overview, lambda path: draw_overview(result, path))
-    report = json.dumps(result.report, indent=2) + "\n"
+    report = json.dumps(result.report.to_dict(), indent=2) + "\n"
     write_atomically(folder / _REPORT, report.encode())
 
 
-def _region(report: dict[str, Any]) -> str:
+def _region(region: RegionReport) -> str:
     """One line on what the region of interest got."""
-    if "roi_strength" not in report:
+    if region.roi_strength is None:
         return "region: nothing stands out, or everything does; all is treated alike"
-    parts = [f"region: {report['roi_area']:.0%} of the picture"]
-    for name in ("inside", "outside"):
-        psnr, symbols = report[f"psnr_{name}_db"], report[f"symbols_{name}"]
+    parts = [f"region: {region.roi_area:.0%} of the picture"]
+    for name, psnr, gain, symbols in (
+        ("inside", region.psnr_inside_db, region.psnr_inside_gain_db, region.symbols_inside),
+        ("outside", region.psnr_outside_db, region.psnr_outside_gain_db, region.symbols_outside),
+    ):
         if psnr is not None and symbols is not None:
-            gain = report.get(f"psnr_{name}_gain_db")
             against = "" if gain is None else f" ({gain:+.2f} against none)"
             parts.append(f"{name} {psnr:.2f} dB{against} with {symbols:.1f} symbols a patch")
-    return "\n".join([", ".join(parts), *(f"note: {note}" for note in report["roi_notes"])])
+    return "\n".join([", ".join(parts), *(f"note: {note}" for note in region.roi_notes)])
 
 
 def _show(result: TransmitResult, out: Path | None) -> None:
@@ -250,26 +342,23 @@ def _show(result: TransmitResult, out: Path | None) -> None:
     r = result.report
     console = terminal(stderr=False)
     sent = Table("sent", "symbols", "CBR", box=None)
-    pixels = 3 * r["height"] * r["width"]
-    kinds = {"payload": "payload", "side_info": "rate map", "header": "header", "pilot": "pilots"}
-    for kind, label in kinds.items():
-        count = r[f"{kind}_symbols"]
+    pixels = 3 * r.height * r.width
+    for label, count in r.counts.by_name().items():
         sent.add_row(label, f"{count:,}", f"{count / pixels:.5f}")
-    total = round(r["cbr"] * pixels)
-    sent.add_row("total", f"{total:,}", f"{r['cbr']:.5f}  = 1/{1 / r['cbr']:.1f}")
+    sent.add_row("total", f"{r.counts.total:,}", f"{r.cbr:.5f}  = 1/{1 / r.cbr:.1f}")
     for column in sent.columns[1:]:
         column.justify = "right"
     console.print(
-        f"{r['width']}×{r['height']} pixels, {r['channel']} at {r['snr_db']:g} dB, "
-        f"{r['steps']} step{'s' if r['steps'] > 1 else ''}, model {r['model']}\n"
+        f"{r.width}×{r.height} pixels, {r.channel} at {r.snr_db:g} dB, "
+        f"{r.steps} step{'s' if r.steps > 1 else ''}, model {r.model}\n"
     )
     console.print(sent)
-    psnr = "identical" if r["psnr_db"] is None else f"{r['psnr_db']:.2f} dB"
-    lpips = f"{r['lpips']:.4f}" if r["lpips"] is not None else f"– ({r['lpips_reason']})"
-    console.print(f"\nPSNR {psnr}   MS-SSIM {r['ms_ssim']:.4f}   LPIPS {lpips}")
-    if "roi_area" in r:
-        console.print(_region(r))
-    parts = "   ".join(f"{name} {seconds:.2f}" for name, seconds in r["seconds"].items())
+    psnr = "identical" if r.psnr_db is None else f"{r.psnr_db:.2f} dB"
+    lpips = f"{r.lpips:.4f}" if r.lpips is not None else f"– ({r.lpips_reason})"
+    console.print(f"\nPSNR {psnr}   MS-SSIM {r.ms_ssim:.4f}   LPIPS {lpips}")
+    if r.region is not None:
+        console.print(_region(r.region))
+    parts = "   ".join(f"{name} {seconds:.2f}" for name, seconds in r.seconds.items())
     console.print(f"seconds: {parts}")
     if out is not None:
         console.print(f"written: {out / 'overview.png'}, reconstruction.png, report.json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand
@@ -12,6 +12,10 @@ from lrisc.errors import InputError
 from lrisc.link.budget import parse_cbr
 from lrisc.models.config import STEERINGS, Steering
 from lrisc.registry import import_plugins
+
+if TYPE_CHECKING:
+    from lrisc.link.multipath import Mobility
+    from lrisc.roi.region import Region
 
 CHANNEL_HELP = "CHANNELS"
 
@@ -58,6 +62,22 @@ PluginOption = Annotated[
         callback=_import_plugins,
         is_eager=True,
     ),
+]
+DelaySpreadOption = Annotated[
+    float | None, typer.Option("--delay-spread", help="RMS, ns; tdl and cdl. Default: 100.")
+]
+SpeedOption = Annotated[
+    float | None, typer.Option("--speed", help="Of the receiver, m/s. Default: 1.4.")
+]
+CarrierOption = Annotated[
+    float | None, typer.Option("--carrier-frequency", help="Hz. Default: 3.5e9.")
+]
+WaveformOption = Annotated[
+    str,
+    typer.Option("--waveform", help="symbols (one sample each), ofdm, ofdm-long or ofdm-narrow."),
+]
+WrittenDatatypeOption = Annotated[
+    str, typer.Option("--datatype", help="Of the file: cf32_le, ci16_le, ci8 or cu8.")
 ]
 BlockOption = Annotated[
     int | None,
@@ -117,15 +137,18 @@ def number(text: str, option: str) -> float:
         raise InputError(f"{option}: '{text}' is not a number") from error
 
 
-def roi_or_none(values: list[str] | None) -> list[str] | None:
-    """The regions given; ``None`` for an empty list."""
-    return values or None
+def mobility(
+    delay_spread_ns: float | None, speed: float | None, carrier_frequency: float | None
+) -> Mobility:
+    """What was given; the rest keeps its defaults."""
+    from lrisc.link.multipath import Mobility
 
-
-def roi_options(strength: float | None, steering: str | None) -> dict[str, Any]:
-    """What was given; the rest keeps the API's defaults."""
-    given = {"roi_strength": strength, "roi_steering": steering}
-    return {name: value for name, value in given.items() if value is not None}
+    given = {
+        "delay_spread": None if delay_spread_ns is None else delay_spread_ns * 1e-9,
+        "speed": speed,
+        "carrier_frequency": carrier_frequency,
+    }
+    return Mobility(**{name: value for name, value in given.items() if value is not None})
 
 
 def cbr_or_none(text: str | None) -> float | None:
@@ -138,3 +161,11 @@ def steering_or_none(text: str | None) -> Steering | None:
     if text is not None and text not in STEERINGS:
         raise InputError(f"--roi-steering is {', '.join(STEERINGS)}, not {text}")
     return cast(Steering | None, text)
+
+
+def region_of(roi: list[str] | None, strength: float | None, steering: str | None) -> Region:
+    """The region of interest that the options say; what is not given keeps its default."""
+    from lrisc.roi.region import Region
+
+    given: dict[str, Any] = {"gamma": strength, "steering": steering}
+    return Region(roi or None, **{name: v for name, v in given.items() if v is not None})

@@ -120,7 +120,7 @@ def region_gains(
     return gains
 
 
-def region_notes(report: Mapping[str, Any]) -> list[str]:
+def region_notes(report: Mapping[str, Any]) -> tuple[str, ...]:
     """What a user should know of the region, one sentence each.
 
     Args:
@@ -135,4 +135,4 @@ def region_notes(report: Mapping[str, Any]) -> list[str]:
     psnr, lpips = report.get("psnr_inside_gain_db"), report.get("lpips_inside_gain")
     if psnr is not None and psnr <= 0 and (lpips is None or lpips >= 0):
         notes.append("the region gains nothing inside against none")
-    return notes
+    return tuple(notes)

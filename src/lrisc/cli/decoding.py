@@ -1,0 +1,182 @@
+"""What ``lrisc decode`` does with the frames of a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrisc.cli.output import terminal
+from lrisc.errors import InputError, LriscError, OutageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from lrisc.link.channels import Received
+    from lrisc.link.recording import Recording
+    from lrisc.link.waveform.receiver import Reception
+    from lrisc.system import Receiver
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A frame: where it is, for people, and its symbols or what became of it."""
+
+    told: str
+    received: Received | None
+    lost: LriscError | None
+    reception: Reception | None = None
+
+
+@dataclass(frozen=True)
+class Painting:
+    """How frames become pictures.
+
+    Attributes:
+        model: name, folder or Hugging Face id.
+        steps: of the diffusion; ``None``: what the model says.
+        seed: of its noise.
+        start_noise: its standard deviation; ``None``: what the model says.
+        samples: pictures of one frame; more than one also give a map of where they differ.
+    """
+
+    model: str
+    steps: int | None
+    seed: int
+    start_noise: float | None
+    samples: int
+
+
+def paint(
+    recording: Recording, output: Path, how: Painting, *, every: bool, plot: Path | None
+) -> None:
+    """Paint the first frame that can be painted, or every one.
+
+    Raises:
+        InputError: nothing to be found, or a frame of another checkpoint.
+        OutageError: frames were found, and all of them were lost.
+    """
+    from lrisc.files import check_output, remove_stale
+    from lrisc.system import Receiver, check_samples, check_steps
+
+    check_steps(how.steps)
+    console = terminal()
+    receiver = Receiver.from_pretrained(how.model)
+    if how.samples != 1:
+        check_samples(receiver.checkpoint, how.samples, how.start_noise)
+        for path in _sample_paths(output, how.samples):
+            check_output(path, suffixes=(".png",))
+    painted, lost = 0, []
+    for number, found in enumerate(_frames(recording), 1):
+        target = output.with_name(f"{output.stem}-{number}{output.suffix}") if every else output
+        try:
+            if found.lost is not None:
+                raise found.lost
+            assert found.received is not None
+            told = _write(receiver, found.received, target, how)
+        except OutageError as error:
+            # What an earlier run left must not pass for this one's result.
+            for path in (target, *_sample_paths(target, how.samples)):
+                remove_stale(path)
+            lost.append((found, error))
+            continue
+        except InputError as error:
+            lost.append((found, error))
+            continue
+        if plot is not None and not painted:
+            _draw(recording, found, plot)
+        console.print(f"{target}: {told[0]}, {found.told}{told[1]}")
+        painted += 1
+        if not every:
+            break
+    if painted or len(lost) > 1:
+        for found, error in lost:
+            console.print(f"lost: {found.told}: {error}")
+    if not painted:
+        found, error = lost[0]
+        raise error
+
+
+def _sample_paths(target: Path, samples: int) -> list[Path]:
+    """What is written beside ``target``: the other samples, and the map as the last one."""
+    if samples == 1:
+        return []
+    others = [target.with_suffix(f".{number}.png") for number in range(2, samples + 1)]
+    return [*others, target.with_suffix(".uncertainty.png")]
+
+
+def _write(receiver: Receiver, received: Received, target: Path, how: Painting) -> tuple[str, str]:
+    """Paint and write what a frame holds; returns its size and what its samples tell."""
+    told = ""
+    if how.samples == 1:
+        picture = receiver.decode(
+            received, steps=how.steps, seed=how.seed, sigma_start=how.start_noise
+        )
+        _save(picture, target)
+    else:
+        found = receiver.sample(
+            received, how.samples, steps=how.steps, seed=how.seed, sigma_start=how.start_noise
+        )
+        picture, *others = found.pictures
+        beside = _sample_paths(target, how.samples)
+        for made, path in zip(
+            (picture, *others, found.uncertainty_picture()), (target, *beside), strict=True
+        ):
+            _save(made, path)
+        mean = 255 * float(found.uncertainty.mean())
+        told = f"; {how.samples} samples differ by {mean:.1f} of 255, see {beside[-1].name}"
+    return f"{picture.width}×{picture.height}", told
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    from lrisc.files import replace_atomically
+
+    replace_atomically(path, lambda to: picture.save(to, format="png"))
+
+
+def _frames(recording: Recording) -> Iterator[_Found]:
+    """OFDM frames anywhere in the recording; if there are none, one from its first sample on."""
+    from lrisc.link.iq import estimate_first_frame
+    from lrisc.link.waveform.numerology import PRESETS
+    from lrisc.link.waveform.receiver import Reception, receive_all
+
+    rate = recording.sample_rate
+    none = True
+    for item in receive_all(recording.source, tuple(PRESETS.values())):
+        none = False
+        if isinstance(item, Reception):
+            start = recording.offset + item.detection.start
+            told = (
+                f"frame at sample {start}, CFO {item.cfo * rate:+.1f} Hz, "
+                f"clock {item.clock_ppm:+.1f} ppm, estimated SNR {item.snr_db:.1f} dB"
+            )
+            error = OutageError(item.outage) if item.outage is not None else None
+            yield _Found(told, item.received, error, item)
+        else:
+            detection, error = item
+            start = recording.offset + detection.start
+            cfo = detection.cfo * rate
+            yield _Found(f"frame at sample {start}, CFO {cfo:+.1f} Hz", None, error)
+    if not none:
+        return
+    try:
+        received = estimate_first_frame(recording.source)
+    except OutageError as error:
+        nothing = OutageError(
+            f"{error}; nor is there the preamble of an OFDM waveform in "
+            f"{recording.source.size:,} samples"
+        )
+        yield _Found("first sample", None, nothing)
+        return
+    yield _Found(f"estimated SNR {float(received.snr_db().mean()):.1f} dB", received, None)
+
+
+def _draw(recording: Recording, found: _Found, plot: Path) -> None:
+    from lrisc.evaluation.figures.recording import draw_reception
+    from lrisc.files import replace_atomically
+
+    reception = found.reception
+    if reception is None:
+        raise InputError("--plot draws OFDM frames; this recording has one sample a symbol")
+    replace_atomically(plot, lambda path: draw_reception(recording, reception, path))
