@@ -69,7 +69,7 @@ def test_weights_of_another_network(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     tensors["unet.out.bias"] = tensors["unet.out.bias"][:-1].clone()
     save_file(tensors, folder / "model.safetensors")
-    with pytest.raises(InputError, match=r"does not fit its config: unet\.out\.bias"):
+    with pytest.raises(InputError, match=r"do not fit its config: 'unet\.out\.bias'"):
         load_checkpoint(folder)
 
 

@@ -1,9 +1,7 @@
-"""Checkpoint folders: config.json and model.safetensors, never pickles."""
+"""Checkpoints of LRISC: names, folders and the Hugging Face Hub to networks in memory."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,21 +11,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lrisc._version import __version__
 from lrisc.errors import InputError
-from lrisc.files import write_atomically
 from lrisc.models.config import ModelConfig
 from lrisc.models.lrisc import Lrisc
+from lrisc.stored import (
+    CONFIG_FILE,
+    OWN_KEYS,
+    WEIGHTS_FILE,
+    read_folder,
+    read_info,
+    write_folder,
+)
 
 if TYPE_CHECKING:
     from lrisc.link.rate_map import RateMapPrior
 
 FORMAT = 1
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 EMBEDDED = Path(__file__).parent / "weights"
 _PRIOR = "rate_map_prior"
-_OWN_KEYS = ("format", "lrisc_version", "model")
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class LoadedCheckpoint:
 
 def embedded_names() -> list[str]:
     """Names of the checkpoints that come inside the package; baselines and detectors are none."""
-    configs = sorted(EMBEDDED.glob(f"*/{CONFIG_FILE}"))
-    return [c.parent.name for c in configs if json.loads(c.read_text()).get("format") == FORMAT]
+    folders = sorted(config.parent for config in EMBEDDED.glob(f"*/{CONFIG_FILE}"))
+    return [f.name for f in folders if read_info(f, "checkpoint").get("format") == FORMAT]
 
 
 def save_checkpoint(
@@ -80,33 +81,14 @@ def save_checkpoint(
         InputError: a weight is not finite or does not fit ``dtype``.
         UnwritableError: the folder is not writable or full.
     """
-    from safetensors.torch import save
-
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        tensors[name] = _stored(name, tensor, dtype)
     if prior_table is None:
         from lrisc.link.rate_map import RateMapPrior
 
         default = RateMapPrior.default(len(model.config.rate_values))
         prior_table = torch.from_numpy(default.table)
-    tensors[_PRIOR] = prior_table.to("cpu", torch.int32).contiguous()
-    config = {
-        "format": FORMAT,
-        "lrisc_version": __version__,
-        "model": model.config.to_dict(),
-        **(extra or {}),
-    }
-    write_atomically(folder / WEIGHTS_FILE, save(tensors))
-    write_atomically(folder / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
-
-
-def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    stored = tensor.detach().to("cpu", dtype) if tensor.is_floating_point() else tensor
-    if not bool(torch.isfinite(stored).all()):
-        kind = str(dtype).removeprefix("torch.")
-        raise InputError(f"cannot save: {name} holds values that are not finite in {kind}")
-    return stored.contiguous()
+    info = {"model": model.config.to_dict(), **(extra or {})}
+    besides = {_PRIOR: prior_table.to("cpu", torch.int32).contiguous()}
+    write_folder(folder, FORMAT, model, info, dtype, besides)
 
 
 def halve_checkpoint(source: Path, target: Path) -> None:
@@ -117,7 +99,7 @@ def halve_checkpoint(source: Path, target: Path) -> None:
         UnwritableError: ``target`` is not writable or full.
     """
     loaded = load_checkpoint(source)
-    extra = {k: v for k, v in loaded.info.items() if k not in _OWN_KEYS}
+    extra = {k: v for k, v in loaded.info.items() if k not in (*OWN_KEYS, "model")}
     save_checkpoint(target, loaded.model, extra, torch.from_numpy(loaded.prior.table))
 
 
@@ -127,59 +109,19 @@ def load_checkpoint(name: str | Path) -> LoadedCheckpoint:
     Raises:
         InputError: no such checkpoint, another format, or files that do not fit together.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     from lrisc.link.rate_map import RateMapPrior
 
-    folder = _locate(name)
-    try:
-        info = json.loads((folder / CONFIG_FILE).read_text())
-        data = (folder / WEIGHTS_FILE).read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{folder} is not a checkpoint: {Path(error.filename).name} is missing"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the checkpoint {folder}: {error}") from error
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
-        raise InputError(
-            f"checkpoint {folder} has another format than {FORMAT}, which this version reads"
-        )
-    try:
-        tensors = load(data)
-    except SafetensorError as error:
-        raise InputError(f"{folder / WEIGHTS_FILE} is damaged: {error}") from error
-    try:
-        model = Lrisc(ModelConfig.from_dict(info["model"]))
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise InputError(f"checkpoint {folder}: its config describes no networks") from error
-    prior = tensors.pop(_PRIOR, None)
-    expected = model.state_dict()
-    wrong = sorted(
-        key
-        for key in expected.keys() | tensors.keys()
-        if key not in tensors or key not in expected or tensors[key].shape != expected[key].shape
-    )
+    stored, others = read_folder(_locate(name), FORMAT, "checkpoint", (_PRIOR,))
+    model = stored.network(lambda info: Lrisc(ModelConfig.from_dict(info["model"])))
+    prior = others.get(_PRIOR)
     levels = len(model.config.rate_values)
-    if wrong or prior is None or prior.shape[-1] != levels:
-        raise InputError(
-            f"checkpoint {folder} does not fit its config: {wrong[0] if wrong else _PRIOR}"
-        )
-    bad = [k for k, v in tensors.items() if not bool(torch.isfinite(v).all())]
-    if bad:
-        raise InputError(f"checkpoint {folder} is damaged: {bad[0]} holds values not finite")
-    model.load_state_dict({k: v.to(expected[k].dtype) for k, v in tensors.items()})
-    model.eval().requires_grad_(False)
-    # nn.Module.to takes a memory format, its type stub does not know.
-    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return LoadedCheckpoint(
-        name=str(name),
-        model=model,
-        prior=RateMapPrior(prior.numpy()),
-        sha256=hashlib.sha256(data).hexdigest(),
-        info=info,
-    )
+    if prior is None or prior.dtype != torch.int32 or prior.shape[-1:] != (levels,):
+        raise InputError(f"checkpoint {stored.folder} does not fit its config: {_PRIOR}")
+    try:
+        code = RateMapPrior(prior.numpy())
+    except (InputError, ValueError, IndexError) as error:
+        raise InputError(f"checkpoint {stored.folder} is damaged: {_PRIOR}: {error}") from error
+    return LoadedCheckpoint(str(name), model, code, stored.sha256, stored.info)
 
 
 def _locate(name: str | Path) -> Path:

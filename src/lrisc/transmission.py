@@ -16,9 +16,12 @@ from lrisc.errors import OutageError
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels
 from lrisc.link.budget import SymbolCounts
-from lrisc.link.channels import Received
+from lrisc.link.channels import Channel, Received
 from lrisc.link.frame import VERSION as FRAME_VERSION
 from lrisc.link.frame import Frame
+from lrisc.link.multipath import Mobility
+from lrisc.link.waveform.link import make_link
+from lrisc.link.waveform.numerology import SYMBOLS, numerology
 from lrisc.metrics.quality import quality
 from lrisc.metrics.region import region_gains, region_notes, region_quality, region_symbols
 from lrisc.roi.masks import RoiLike
@@ -84,6 +87,9 @@ class Report:
         lpips_reason: why there is no LPIPS.
         cbr: all symbols / (3·H·W).
         cbr_payload: payload symbols / (3·H·W).
+        cbr_grid: resource elements with comb, training and preamble / (3·H·W).
+        cbr_on_air: samples / (3·H·W).
+        waveform: its name; with ``symbols`` all three count the same.
         counts: symbols by what they are for.
         snr_db: mean Es/N0, dB.
         margin_db: how much less the rate map's code counted on, dB.
@@ -110,6 +116,9 @@ class Report:
     lpips_reason: str | None
     cbr: float
     cbr_payload: float
+    cbr_grid: float
+    cbr_on_air: float
+    waveform: str
     counts: SymbolCounts
     snr_db: float
     margin_db: float
@@ -157,7 +166,7 @@ class TransmitResult:
         report: conditions, accounting and quality.
         rate_map: complex symbols per embedding, (h, w).
         roi_mask: (H, W) in [0, 1], ``None`` without a region.
-        received: what the channel delivered.
+        received: what the channel delivered; ``None`` where no frame was found in it.
         frame: what was sent.
     """
 
@@ -166,7 +175,7 @@ class TransmitResult:
     report: Report
     rate_map: npt.NDArray[np.int64]
     roi_mask: npt.NDArray[np.float32] | None
-    received: Received = field(repr=False)
+    received: Received | None = field(repr=False)
     frame: Frame = field(repr=False)
 
 
@@ -185,6 +194,8 @@ def transmit(
     seed: int = 0,
     measure: bool = True,
     compare_region: bool = True,
+    waveform: str = SYMBOLS,
+    mobility: Mobility | None = None,
 ) -> TransmitResult:
     """Send one picture and measure what arrives.
 
@@ -204,6 +215,10 @@ def transmit(
         measure: whether to measure PSNR, MS-SSIM and LPIPS.
         compare_region: where there is a region and it is measured, send the picture without it
             too, and report what the region gained.
+        waveform: ``symbols``, one sample each over a channel that the receiver is told, or an OFDM
+            waveform (:data:`lrisc.link.waveform.numerology.WAVEFORMS`), where it finds the frame
+            and estimates everything from the samples.
+        mobility: delay spread, speed and carrier frequency of channels with paths.
 
     Returns:
         Pictures and report; in an outage ``reconstruction`` is ``None`` and the report says why.
@@ -211,9 +226,10 @@ def transmit(
     Raises:
         InputError: anything the user can mend.
     """
-    options = {} if block_length is None else {"block_length": block_length}
     check_steps(steps)
-    link = channels.channel(channel, snr_db, seed=seed, **options)
+    link = make_link(
+        channel, snr_db, waveform=waveform, seed=seed, block_length=block_length, mobility=mobility
+    )
     fades = channels.CHANNELS[channel].fades
     margin_db = FADING_MARGIN_DB if fades else 0.0
     region = Region.of(roi)
@@ -227,10 +243,10 @@ def transmit(
         rate: dict[str, Any] = {"cbr": cbr, "beta": beta, "margin_db": margin_db}
         start: dict[str, Any] = {"steps": steps, "seed": seed, "sigma_start": sigma_start}
         frame = transmitter.encode(pixels, snr_db=snr_db, roi=replace(region, mask=mask), **rate)
-        with part("channel"):
-            received = link(frame)
-        reconstruction, outage = None, None
+        received, reconstruction, outage = None, None, None
         try:
+            with part("channel"):
+                received = link(frame)
             reconstruction = receiver.decode(received, **start)
         except OutageError as error:
             outage = str(error)
@@ -258,11 +274,12 @@ def transmit(
         lpips_reason=figures.get("lpips_reason"),
         cbr=frame.cbr,
         cbr_payload=frame.cbr_payload,
+        **_on_the_air(frame, waveform),
         counts=frame.counts,
         snr_db=float(snr_db),
         margin_db=margin_db,
         channel=channel,
-        block_length=link.block_length if fades else None,
+        block_length=link.block_length if fades and isinstance(link, Channel) else None,
         height=frame.height,
         width=frame.width,
         model=checkpoint.name,
@@ -296,3 +313,16 @@ def transmit(
         received=received,
         frame=frame,
     )
+
+
+def _on_the_air(frame: Frame, waveform: str) -> dict[str, Any]:
+    """What the waveform adds: elements with comb, training and preamble, and samples."""
+    if waveform == SYMBOLS:
+        return {"waveform": waveform, "cbr_grid": frame.cbr, "cbr_on_air": frame.cbr}
+    ofdm, count = numerology(waveform), frame.symbols.numel()
+    values = 3 * frame.height * frame.width
+    return {
+        "waveform": waveform,
+        "cbr_grid": ofdm.elements(count) / values,
+        "cbr_on_air": ofdm.samples(count) / values,
+    }

@@ -8,12 +8,17 @@ from typing import Annotated
 import typer
 
 from lrisc.cli.options import (
+    CarrierOption,
     ChannelOption,
+    DelaySpreadOption,
     PluginOption,
     SeedOption,
+    SpeedOption,
     SteeringOption,
     StepsOption,
     StrengthOption,
+    WaveformOption,
+    mobility,
     number,
     split,
     steering_or_none,
@@ -44,6 +49,10 @@ def evaluate(
         "results"
     ),
     channel: ChannelOption = "awgn",
+    waveform: WaveformOption = "symbols",
+    delay_spread: DelaySpreadOption = None,
+    speed: SpeedOption = None,
+    carrier_frequency: CarrierOption = None,
     roi: Annotated[
         str | None,
         typer.Option("--roi", help="For lrisc-roi: auto, x,y,w,h, a mask, or a folder of masks."),
@@ -82,6 +91,8 @@ def evaluate(
         snrs_db=tuple(number(text, "--snr") for text in split(snr, "--snr")),
         cbrs=tuple(parse_cbr(text) for text in split(cbr or "1/48", "--cbr")),
         channel=channel,
+        waveform=waveform,
+        mobility=mobility(delay_spread, speed, carrier_frequency),
         seed=seed,
         options=Options(
             roi=roi,

@@ -7,12 +7,11 @@ numpy, pillow, pyyaml, safetensors and accelerate.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, cast, get_args
 
-from lrisc.errors import InputError
+from lrisc.errors import InputError, shown
 from lrisc.registry import Registry
 
 LATENT_STRIDE = 16
@@ -26,6 +25,24 @@ STEERINGS: tuple[str, ...] = get_args(Steering)
 
 _FORMER_NAMES = {"initial_noise": "sigma_start"}
 """Names in the configs of older checkpoints."""
+
+
+_MOST, _MOST_REPEATED, _MOST_VALUES, _MOST_SIGMA = 4096, 64, 64, 100
+"""Largest number of a config, of what is built again and again, longest list, largest noise."""
+_REPEATED = ("blocks", "layers", "heads")
+
+
+def _check_numbers(name: str, value: object) -> None:
+    """Whether sizes are whole numbers that a network can have.
+
+    Raises:
+        InputError: they are not.
+    """
+    numbers = cast(tuple[object, ...], value) if isinstance(value, tuple) else (value,)
+    most = _MOST_REPEATED if name.rpartition("_")[2] in _REPEATED else _MOST
+    whole = all(type(n) is int and 0 <= n <= most for n in numbers)
+    if not whole or not 1 <= len(numbers) <= _MOST_VALUES:
+        raise InputError(f"{name} must be whole numbers in [0, {most}]")
 
 
 @dataclass(frozen=True)
@@ -91,18 +108,24 @@ class ModelConfig:
         Raises:
             InputError: with what does not fit.
         """
+        for name, value in asdict(self).items():
+            if name not in ("sigma_start", "roi_steering"):
+                _check_numbers(name, cast(object, value))
         values = self.rate_values
         if len(values) < 2 or len(values) & (len(values) - 1):
             raise InputError(f"rate_values needs 2^n values, got {len(values)}")
         if values[0] != 0 or any(a >= b for a, b in itertools.pairwise(values)):
             raise InputError("rate_values must start at 0 and rise")
-        if not (math.isfinite(self.sigma_start) and self.sigma_start >= 0):
-            raise InputError(f"sigma_start must be 0 or more, not {self.sigma_start}")
-        if self.decode_steps < 1:
-            raise InputError(f"decode_steps must be at least 1, not {self.decode_steps}")
+        number = type(self.sigma_start) in (int, float)
+        if not number or not 0 <= self.sigma_start <= _MOST_SIGMA:
+            raise InputError(
+                f"sigma_start must be in [0, {_MOST_SIGMA}], not {shown(self.sigma_start)}"
+            )
+        if not 1 <= self.decode_steps <= 1000:
+            raise InputError(f"decode_steps must be in [1, 1000], not {self.decode_steps}")
         if self.roi_steering not in ("", *STEERINGS):
             raise InputError(
-                f"roi_steering {self.roi_steering!r} is none of {', '.join(STEERINGS)}"
+                f"roi_steering {shown(self.roi_steering)} is none of {', '.join(STEERINGS)}"
             )
         if not 0 <= self.linear_channels <= self.latent_channels:
             raise InputError("linear_channels cannot exceed latent_channels")

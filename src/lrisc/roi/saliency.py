@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lrisc.errors import InputError
+from lrisc.stored import read_folder, write_folder
 
 STRIDE = 32
 """Sides the network sees are multiples of this."""
@@ -33,7 +32,6 @@ ECSSD photographs 4 lowers the mean absolute error from 0.132 to 0.107 and leave
 SIZES = (25 / 36, 1.0, 49 / 36, 9 / 4)
 """Times the network's pixels: at which a map is found, see :func:`thorough_saliency`."""
 EMBEDDED = Path(__file__).parents[1] / "weights" / "saliency"
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 FORMAT = "lrisc-saliency-1"
 
 
@@ -50,6 +48,23 @@ class SaliencyConfig:
     widths: tuple[int, int, int, int] = (24, 48, 64, 80)
     depths: tuple[int, int, int, int] = (0, 2, 2, 1)
     pixels: int = 192 * 192
+
+    def __post_init__(self) -> None:
+        """Reject what is no network.
+
+        Raises:
+            InputError: with what it must be.
+        """
+        numbers = (*self.widths, *self.depths, self.pixels)
+        if (
+            len(self.widths) != 4
+            or len(self.depths) != 4
+            or any(type(n) is not int for n in numbers)
+        ):
+            raise InputError("widths and depths must be four whole numbers each, pixels one")
+        ranges = ((self.widths, 1, 1024), (self.depths, 0, 16), ((self.pixels,), 2**10, 2**24))
+        if not all(low <= n <= high for values, low, high in ranges for n in values):
+            raise InputError("widths, depths or pixels are out of their ranges")
 
 
 class Block(nn.Module):
@@ -256,23 +271,13 @@ def load_detector(folder: Path) -> SaliencyNet:
     Raises:
         InputError: it is missing, damaged or of another kind.
     """
-    try:
-        info = json.loads((folder / CONFIG_FILE).read_text())
-        tensors = load_file(folder / WEIGHTS_FILE)
-        if info.get("format") != FORMAT:
-            raise InputError(f"{folder} holds no saliency detector of this version")
-        sizes: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in info["network"].items()
-        }
-        network = SaliencyNet(SaliencyConfig(**sizes))
-        counts = {k: v for k, v in network.state_dict().items() if not v.is_floating_point()}
-        network.load_state_dict({k: v.float() for k, v in tensors.items()} | counts)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"cannot read the saliency detector in {folder}: {reason}") from error
-    network.eval().requires_grad_(False)
-    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return network
+    stored, _ = read_folder(folder, FORMAT, "saliency detector")
+    return stored.network(lambda info: SaliencyNet(_sizes(info["network"])))
+
+
+def _sizes(values: Mapping[str, Any]) -> SaliencyConfig:
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return SaliencyConfig(**plain)
 
 
 def save_detector(folder: Path, network: SaliencyNet, training: dict[str, Any]) -> None:
@@ -286,15 +291,4 @@ def save_detector(folder: Path, network: SaliencyNet, training: dict[str, Any]) 
     Raises:
         UnwritableError: the folder is not writable or full.
     """
-    from safetensors.torch import save
-
-    from lrisc.files import write_atomically
-
-    tensors = {
-        k: v.detach().cpu().half().contiguous()
-        for k, v in network.state_dict().items()
-        if v.is_floating_point()  # not batch norm's count of batches
-    }
-    info = {"format": FORMAT, "network": asdict(network.config), "training": training}
-    write_atomically(folder / WEIGHTS_FILE, save(tensors))
-    write_atomically(folder / CONFIG_FILE, (json.dumps(info, indent=2) + "\n").encode())
+    write_folder(folder, FORMAT, network, {"network": asdict(network.config), "training": training})

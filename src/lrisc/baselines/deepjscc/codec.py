@@ -11,24 +11,24 @@ SNRs. Nothing but payload is counted: the receiver knows the picture's size and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lrisc._version import __version__
 from lrisc.baselines.deepjscc.network import STRIDE, DeepJsccConfig, DeepJsccNetwork
-from lrisc.checkpoint import CONFIG_FILE, EMBEDDED, WEIGHTS_FILE
+from lrisc.checkpoint import EMBEDDED
 from lrisc.errors import InputError
-from lrisc.files import write_atomically
-from lrisc.link.channels import channel as make_channel
 from lrisc.link.channels import mmse, noise_variance
 from lrisc.link.frame import interleaver
+from lrisc.link.multipath import Mobility
+from lrisc.link.waveform.link import make_link
+from lrisc.link.waveform.numerology import SYMBOLS
+from lrisc.stored import CONFIG_FILE, read_folder, read_info, write_folder
 
 FORMAT = "deepjscc-1"
 _TOLERANCE = 0.25
@@ -63,28 +63,19 @@ class DeepJscc:
         Raises:
             InputError: there is no such codec, or its files do not fit together.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         folder = EMBEDDED / str(name) if str(name) in embedded_names() else Path(name)
         if not folder.is_dir():
             raise InputError(
                 f"no DeepJSCC {name}: give a folder or one of "
                 f"{', '.join(embedded_names()) or '(none embedded)'}"
             )
-        info = _read_info(folder)
-        if info.get("format") != FORMAT:
-            raise InputError(f"{folder} holds no DeepJSCC: its format is not {FORMAT}")
+        stored, _ = read_folder(folder, FORMAT, "DeepJSCC")
+        network = stored.network(lambda info: DeepJsccNetwork(DeepJsccConfig(**info["model"])))
         try:
-            network = DeepJsccNetwork(DeepJsccConfig(**info["model"]))
-            low, high = (float(snr) for snr in info["snr_db"])
-            stored = load_file(folder / WEIGHTS_FILE)
-            network.load_state_dict({key: tensor.float() for key, tensor in stored.items()})
-        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"DeepJSCC {folder} is damaged: {reason}") from error
-        network.eval().requires_grad_(False)
-        return cls(str(name), network, (low, high), info)
+            low, high = (float(snr) for snr in stored.info["snr_db"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"DeepJSCC {folder} is damaged: it names no range of SNRs") from error
+        return cls(str(name), network, (low, high), stored.info)
 
     @torch.inference_mode()
     def encode(self, image: Tensor) -> Tensor:
@@ -120,7 +111,15 @@ class DeepJscc:
         made = self.network.decode(torch.view_as_real(ordered).unsqueeze(0), *sides)
         return made[0, :, :height, :width].clamp(0, 1).contiguous()
 
-    def transmit(self, image: Tensor, snr_db: float, channel: str, seed: int) -> tuple[Tensor, int]:
+    def transmit(
+        self,
+        image: Tensor,
+        snr_db: float,
+        channel: str,
+        seed: int,
+        waveform: str = SYMBOLS,
+        mobility: Mobility | None = None,
+    ) -> tuple[Tensor, int]:
         """Send a picture over a channel.
 
         Args:
@@ -128,18 +127,24 @@ class DeepJscc:
             snr_db: mean Es/N0 per complex symbol in dB.
             channel: a name of :data:`lrisc.link.channels.CHANNELS`.
             seed: of fades and noise.
+            waveform: see :func:`lrisc.link.waveform.link.make_link`.
+            mobility: of channels with paths.
 
         Returns:
             The reconstruction (3, H, W) float32 in [0, 1], and the complex symbols sent.
 
         Raises:
             InputError: no such channel, or an SNR or seed that is not usable.
+            OutageError: the receiver of a waveform finds nothing.
         """
         symbols = self.encode(image)
-        received = make_channel(channel, snr_db, seed=seed)(symbols)
+        link = make_link(channel, snr_db, waveform=waveform, seed=seed, mobility=mobility)
+        received = link(symbols)
         low, high = self.snr_db
-        # A codec for one SNR has that SNR's equaliser: its decoder knows no other scale.
-        n0 = noise_variance(low) if low == high else received.noise_variance
+        # A codec for one SNR has that SNR's equaliser: its decoder knows no other scale. Over a
+        # waveform the receiver hands on what is relative to the noise it has estimated.
+        fixed = low == high and waveform == SYMBOLS
+        n0 = noise_variance(low) if fixed else received.noise_variance
         equalised = mmse(received.symbols, received.gains, n0)
         return self.decode(equalised, *image.shape[-2:]), symbols.numel()
 
@@ -147,7 +152,9 @@ class DeepJscc:
 def embedded_names() -> list[str]:
     """Names of the DeepJSCC codecs that come inside the package."""
     folders = sorted(path.parent for path in EMBEDDED.glob(f"*/{CONFIG_FILE}"))
-    return [folder.name for folder in folders if _read_info(folder).get("format") == FORMAT]
+    return [
+        folder.name for folder in folders if read_info(folder, "DeepJSCC").get("format") == FORMAT
+    ]
 
 
 def nearest(cbr: float, snr_db: float | None = None) -> str:
@@ -166,7 +173,7 @@ def nearest(cbr: float, snr_db: float | None = None) -> str:
         raise InputError(f"the CBR must be positive, not {cbr:g}")
     found: list[tuple[float, float, float, str]] = []
     for name in embedded_names():
-        info = _read_info(EMBEDDED / name)
+        info = read_info(EMBEDDED / name, "DeepJSCC")
         own, (low, high) = DeepJsccConfig(**info["model"]).cbr, info["snr_db"]
         if abs(own - cbr) > _TOLERANCE * cbr or (low == high) != (snr_db is not None):
             continue
@@ -191,27 +198,4 @@ def save(folder: Path, network: DeepJsccNetwork, extra: Mapping[str, Any]) -> No
         InputError: a weight is not finite in float16.
         UnwritableError: the folder is not writable or full.
     """
-    from safetensors.torch import save as serialise
-
-    tensors = {key: t.detach().to("cpu", torch.float16) for key, t in network.state_dict().items()}
-    for key, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise InputError(f"cannot save: {key} holds values that are not finite in float16")
-    info = {
-        "format": FORMAT,
-        "lrisc_version": __version__,
-        "model": network.config.to_dict(),
-        **extra,
-    }
-    # In the layout of training, channels last, the file would not serialise.
-    contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
-    write_atomically(folder / WEIGHTS_FILE, serialise(contiguous))
-    write_atomically(folder / CONFIG_FILE, (json.dumps(info, indent=2) + "\n").encode())
-
-
-def _read_info(folder: Path) -> dict[str, Any]:
-    try:
-        info = json.loads((folder / CONFIG_FILE).read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {folder / CONFIG_FILE}: {error}") from error
-    return cast(dict[str, Any], info) if isinstance(info, dict) else {}
+    write_folder(folder, FORMAT, network, {"model": network.config.to_dict(), **extra})
