@@ -196,6 +196,8 @@ def transmit(
     compare_region: bool = True,
     waveform: str = SYMBOLS,
     mobility: Mobility | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
 ) -> TransmitResult:
     """Send one picture and measure what arrives.
 
@@ -219,6 +221,9 @@ def transmit(
             waveform (:data:`lrisc.link.waveform.numerology.WAVEFORMS`), where it finds the frame
             and estimates everything from the samples.
         mobility: delay spread, speed and carrier frequency of channels with paths.
+        device: where the networks of a checkpoint that is given by name run: ``auto``, ``cpu`` or
+            ``cuda``; a loaded one stays where it is.
+        precision: of the diffusion: ``fp32``, or ``bf16`` on a GPU.
 
     Returns:
         Pictures and report; in an outage ``reconstruction`` is ``None`` and the report says why.
@@ -235,11 +240,14 @@ def transmit(
     region = Region.of(roi)
     with Stopwatch() as watch:
         with part("load"):
-            checkpoint = model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model)
+            checkpoint = (
+                model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model, device)
+            )
+            receiver = Receiver(checkpoint, precision)
             pixels = load_image(image)
         with part("region"):
             mask = region.mask_on(pixels)
-        transmitter, receiver = Transmitter(checkpoint), Receiver(checkpoint)
+        transmitter, receiver = Transmitter(checkpoint), Receiver(checkpoint, precision)
         rate: dict[str, Any] = {"cbr": cbr, "beta": beta, "margin_db": margin_db}
         start: dict[str, Any] = {"steps": steps, "seed": seed, "sigma_start": sigma_start}
         frame = transmitter.encode(pixels, snr_db=snr_db, roi=replace(region, mask=mask), **rate)

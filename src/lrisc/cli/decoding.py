@@ -34,14 +34,12 @@ class Painting:
     """How frames become pictures.
 
     Attributes:
-        model: name, folder or Hugging Face id.
         steps: of the diffusion; ``None``: what the model says.
         seed: of its noise.
         start_noise: its standard deviation; ``None``: what the model says.
         samples: pictures of one frame; more than one also give a map of where they differ.
     """
 
-    model: str
     steps: int | None
     seed: int
     start_noise: float | None
@@ -49,7 +47,13 @@ class Painting:
 
 
 def paint(
-    recording: Recording, output: Path, how: Painting, *, every: bool, plot: Path | None
+    recording: Recording,
+    output: Path,
+    receiver: Receiver,
+    how: Painting,
+    *,
+    every: bool,
+    plot: Path | None,
 ) -> None:
     """Paint the first frame that can be painted, or every one.
 
@@ -58,11 +62,9 @@ def paint(
         OutageError: frames were found, and all of them were lost.
     """
     from lrisc.files import check_output, remove_stale
-    from lrisc.system import Receiver, check_samples, check_steps
+    from lrisc.system import check_samples
 
-    check_steps(how.steps)
     console = terminal()
-    receiver = Receiver.from_pretrained(how.model)
     if how.samples != 1:
         check_samples(receiver.checkpoint, how.samples, how.start_noise)
         for path in _sample_paths(output, how.samples):

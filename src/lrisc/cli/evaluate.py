@@ -11,6 +11,7 @@ from lrisc.cli.options import (
     CarrierOption,
     ChannelOption,
     DelaySpreadOption,
+    DeviceOption,
     PluginOption,
     SeedOption,
     SpeedOption,
@@ -71,6 +72,7 @@ def evaluate(
         int, typer.Option("--keep", help="Keep the pictures of the first so many sources.")
     ] = 4,
     lpips: Annotated[str, typer.Option("--lpips", help="Backbone: alex or vgg.")] = "alex",
+    device: DeviceOption = "cpu",
     plugin: PluginOption = None,
 ) -> None:
     """Compare schemes on a folder of pictures; stopped, it goes on where it was."""
@@ -99,6 +101,7 @@ def evaluate(
             roi_strength=roi_strength,
             roi_steering=steering_or_none(roi_steering),
             steps=steps,
+            device=device,
         ),
         plugins=tuple(plugin or ()),
         lpips="vgg" if lpips == "vgg" else "alex",

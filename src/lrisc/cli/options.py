@@ -114,6 +114,12 @@ NoiseOption = Annotated[
         help="Standard deviation of the noise decoding starts from; default: the model's.",
     ),
 ]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="Where the networks run: auto, cpu or cuda.")
+]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help="Of the diffusion: fp32, or bf16 on a GPU.")
+]
 ModelOption = Annotated[str, typer.Option("--model", help="Name, folder or Hugging Face id.")]
 SeedOption = Annotated[
     int,

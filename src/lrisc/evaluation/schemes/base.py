@@ -45,6 +45,7 @@ class Options:
         steps: diffusion steps; ``None`` for what the checkpoint says.
         beta: symbols per bit, for schemes whose rate then follows the picture and keeps no
             ceiling; ``None``: the ceiling rules.
+        device: where networks run: ``auto``, ``cpu`` or ``cuda``.
     """
 
     roi: str | None = None
@@ -52,6 +53,7 @@ class Options:
     roi_steering: Steering | None = None
     steps: int | None = None
     beta: float | None = None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, eq=False)

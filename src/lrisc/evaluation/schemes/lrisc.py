@@ -32,7 +32,7 @@ class Generative(Scheme):
         from lrisc.system import check_steps
 
         check_steps(options.steps)
-        self.checkpoint = load_checkpoint(variant or "compact")
+        self.checkpoint = load_checkpoint(variant or "compact", options.device)
         chosen = self.checkpoint.model.config.decode_steps
         self.steps = chosen if options.steps is None else options.steps
         self.beta = options.beta
