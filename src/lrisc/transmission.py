@@ -308,8 +308,7 @@ def transmit(
             roi_area=float(mask.mean()),
             roi_strength=region.gamma,
             roi_steering=steering_of(checkpoint, region.steering, warn=False),
-            **inside,
-            **region_symbols(frame.rate_map, mask),
+            **(inside | region_symbols(frame.rate_map, mask)),
         )
         report = replace(report, region=replace(told, roi_notes=region_notes(asdict(told))))
     return TransmitResult(
