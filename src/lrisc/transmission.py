@@ -24,6 +24,9 @@ from lrisc.link.waveform.link import make_link
 from lrisc.link.waveform.numerology import SYMBOLS, numerology
 from lrisc.metrics.quality import quality
 from lrisc.metrics.region import region_gains, region_notes, region_quality, region_symbols
+from lrisc.refinement.objective import ObjectiveName
+from lrisc.refinement.objective import objective as refinement_objective
+from lrisc.refinement.search import OnProgress, Progress
 from lrisc.roi.masks import RoiLike
 from lrisc.roi.region import Region
 from lrisc.stopwatch import Stopwatch, part
@@ -104,7 +107,9 @@ class Report:
         beta: symbols per bit, where it ruled the rate instead of a ceiling.
         steps: of the diffusion.
         sigma_start: standard deviation of the noise that decoding started from.
-        seed: of channel and diffusion.
+        effort: finished iterations that improved the payload.
+        objective: what they improved; ``None`` without effort.
+        seed: of channel, diffusion and effort.
         seconds: by part.
         outage_reason: ``None`` unless the frame was lost.
         region: ``None`` where nobody asked for one.
@@ -132,6 +137,8 @@ class Report:
     frame_version: int
     steps: int
     sigma_start: float
+    effort: int
+    objective: str | None
     seed: int
     seconds: dict[str, float]
     beta: float | None = None
@@ -191,8 +198,11 @@ def transmit(
     steps: int | None = None,
     sigma_start: float | None = None,
     model: str | Path | LoadedCheckpoint = "compact",
+    effort: int = 0,
+    objective: ObjectiveName = "perception",
     seed: int = 0,
     measure: bool = True,
+    progress: OnProgress | None = None,
     compare_region: bool = True,
     waveform: str = SYMBOLS,
     mobility: Mobility | None = None,
@@ -213,10 +223,13 @@ def transmit(
         steps: DDIM steps; default: what the checkpoint says.
         sigma_start: see :meth:`lrisc.system.Receiver.decode`.
         model: checkpoint, or its name.
-        seed: of the channel and of the diffusion's starting noise.
+        effort: iterations that improve the payload for this picture, 0 to 1000.
+        objective: what effort improves, ``perception`` or ``distortion``.
+        seed: of the channel, of the diffusion's starting noise and of effort.
         measure: whether to measure PSNR, MS-SSIM and LPIPS.
+        progress: called after every iteration of effort.
         compare_region: where there is a region and it is measured, send the picture without it
-            too, and report what the region gained.
+            too, with the same effort, and report what the region gained.
         waveform: ``symbols``, one sample each over a channel that the receiver is told, or an OFDM
             waveform (:data:`lrisc.link.waveform.numerology.WAVEFORMS`), where it finds the frame
             and estimates everything from the samples.
@@ -238,6 +251,14 @@ def transmit(
     fades = channels.CHANNELS[channel].fades
     margin_db = FADING_MARGIN_DB if fades else 0.0
     region = Region.of(roi)
+    finished = 0
+
+    def count(done: Progress) -> None:
+        nonlocal finished
+        finished = done.iteration
+        if progress is not None:
+            progress(done)
+
     with Stopwatch() as watch:
         with part("load"):
             checkpoint = (
@@ -248,9 +269,19 @@ def transmit(
         with part("region"):
             mask = region.mask_on(pixels)
         transmitter, receiver = Transmitter(checkpoint), Receiver(checkpoint, precision)
-        rate: dict[str, Any] = {"cbr": cbr, "beta": beta, "margin_db": margin_db}
+        rate: dict[str, Any] = {
+            "snr_db": snr_db,
+            "cbr": cbr,
+            "beta": beta,
+            "margin_db": margin_db,
+            "effort": effort,
+            "objective": objective,
+            "channel": channel,
+            "block_length": block_length,
+            "seed": seed,
+        }
         start: dict[str, Any] = {"steps": steps, "seed": seed, "sigma_start": sigma_start}
-        frame = transmitter.encode(pixels, snr_db=snr_db, roi=replace(region, mask=mask), **rate)
+        frame = transmitter.encode(pixels, roi=replace(region, mask=mask), progress=count, **rate)
         received, reconstruction, outage = None, None, None
         try:
             with part("channel"):
@@ -269,7 +300,7 @@ def transmit(
         if inside and mask is not None and compare_region:
             with part("without_region"), Stopwatch():
                 try:
-                    plain = link(transmitter.encode(pixels, snr_db=snr_db, **rate))
+                    plain = link(transmitter.encode(pixels, **rate))
                     other = receiver.decode(plain, **start)
                 except OutageError:
                     pass  # there is nothing to compare with
@@ -297,6 +328,8 @@ def transmit(
         beta=beta,
         steps=checkpoint.model.config.decode_steps if steps is None else steps,
         sigma_start=start_noise_of(checkpoint, sigma_start),
+        effort=finished,
+        objective=refinement_objective(objective, checkpoint.device).name if effort else None,
         seed=seed,
         seconds={name: round(value, 4) for name, value in watch.seconds.items()},
         outage_reason=outage,

@@ -12,6 +12,7 @@ from lrisc.cli.options import (
     ChannelOption,
     DelaySpreadOption,
     DeviceOption,
+    ObjectiveOption,
     PluginOption,
     SeedOption,
     SpeedOption,
@@ -21,6 +22,7 @@ from lrisc.cli.options import (
     WaveformOption,
     mobility,
     number,
+    objective_name,
     split,
     steering_or_none,
 )
@@ -61,6 +63,10 @@ def evaluate(
     roi_strength: StrengthOption = None,
     roi_steering: SteeringOption = None,
     steps: StepsOption = None,
+    effort: Annotated[
+        int, typer.Option("--effort", help="For lrisc-effort: iterations for every picture.")
+    ] = 0,
+    objective: ObjectiveOption = "perception",
     seed: SeedOption = 0,
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", help="Processes; default: one per core.")
@@ -81,6 +87,8 @@ def evaluate(
     from lrisc.evaluation.schemes import Options, with_betas
 
     named = split(schemes, "--schemes")
+    if effort and not any(name.startswith("lrisc-effort") for name in named):
+        raise InputError("--effort is for the scheme lrisc-effort: name it in --schemes")
     if beta is not None:
         betas = [number(text, "--beta") for text in split(beta, "--beta")]
         for value in betas:
@@ -101,6 +109,8 @@ def evaluate(
             roi_strength=roi_strength,
             roi_steering=steering_or_none(roi_steering),
             steps=steps,
+            effort=effort,
+            objective=objective_name(objective),
             device=device,
         ),
         plugins=tuple(plugin or ()),

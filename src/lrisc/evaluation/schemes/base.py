@@ -30,6 +30,7 @@ from lrisc.link.multipath import Mobility
 from lrisc.link.waveform.link import Link, make_link
 from lrisc.link.waveform.numerology import SYMBOLS
 from lrisc.models.config import Steering
+from lrisc.refinement.objective import ObjectiveName
 from lrisc.registry import Registry
 
 
@@ -45,6 +46,8 @@ class Options:
         steps: diffusion steps; ``None`` for what the checkpoint says.
         beta: symbols per bit, for schemes whose rate then follows the picture and keeps no
             ceiling; ``None``: the ceiling rules.
+        effort: iterations of the scheme that has them.
+        objective: what these improve.
         device: where networks run: ``auto``, ``cpu`` or ``cuda``.
     """
 
@@ -53,6 +56,8 @@ class Options:
     roi_steering: Steering | None = None
     steps: int | None = None
     beta: float | None = None
+    effort: int = 0
+    objective: ObjectiveName = "perception"
     device: str = "cpu"
 
 
