@@ -337,11 +337,12 @@ def transmit(
     if region.mask is not None:
         report = replace(report, region=RegionReport(roi_area=0.0))
     if mask is not None:
+        inside.update(region_symbols(frame.rate_map, mask))
         told = RegionReport(
             roi_area=float(mask.mean()),
             roi_strength=region.gamma,
             roi_steering=steering_of(checkpoint, region.steering, warn=False),
-            **(inside | region_symbols(frame.rate_map, mask)),
+            **inside,
         )
         report = replace(report, region=replace(told, roi_notes=region_notes(asdict(told))))
     return TransmitResult(

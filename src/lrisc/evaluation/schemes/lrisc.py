@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from lrisc.transmission import Report
 
 
-@SCHEMES.register("lrisc")
 class Generative(Scheme):
     """LRISC without a region of interest; the variant is a checkpoint's name or folder."""
 
@@ -79,6 +78,10 @@ class Generative(Scheme):
             rate_map=result.rate_map,
             roi_mask=result.roi_mask,
         )
+
+
+# Not by the decorator, which would hide the class's own attributes from those that build on it.
+SCHEMES.add("lrisc", Generative)
 
 
 @SCHEMES.register("lrisc-effort")
