@@ -5,11 +5,14 @@ Nothing passes between them but the frame's symbols.
 
 from __future__ import annotations
 
+import logging
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -20,11 +23,11 @@ from lrisc.device import check_precision, find_device
 from lrisc.errors import InputError, OutageError
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels, packing
-from lrisc.link.budget import check_cbr, symbol_budget
+from lrisc.link.budget import DEFAULT_CBR, check_beta, check_cbr, symbol_budget
 from lrisc.link.channels import DEFAULT_BLOCK_LENGTH, Received
 from lrisc.link.frame import Bits, Frame, Header, parse_body, parse_header, rate_scale_to_index
 from lrisc.link.rate_control import BudgetError, RateController, RateDecision, shape_bits
-from lrisc.models.config import LATENT_STRIDE
+from lrisc.models.config import LATENT_STRIDE, Steering
 from lrisc.models.jscc import symbol_mask
 from lrisc.refinement.objective import ObjectiveName, check_objective
 from lrisc.refinement.objective import objective as refinement_objective
@@ -32,8 +35,10 @@ from lrisc.refinement.payload import PayloadLink, payload_fades
 from lrisc.refinement.search import OnProgress, Refined, check_effort, refine
 from lrisc.roi.fusion import smooth
 from lrisc.roi.masks import RoiLike
-from lrisc.roi.region import Region, Regions
+from lrisc.roi.region import DEFAULT_STEERING, Region, Regions
 from lrisc.stopwatch import part
+
+logger = logging.getLogger(__name__)
 
 ENCODER_SNR_DB = (-2.0, 20.0)
 """The range of mean SNRs f_e is trained for; others are clamped to it."""
@@ -73,7 +78,8 @@ class Transmitter:
         image: ImageLike,
         *,
         snr_db: float,
-        cbr: float,
+        cbr: float | None = None,
+        beta: float | None = None,
         roi: Region | RoiLike | None = None,
         margin_db: float = 0.0,
         effort: int = 0,
@@ -88,7 +94,9 @@ class Transmitter:
         Args:
             image: path, PIL image, or tensor in [0, 1]; 64 to 4096 pixels a side.
             snr_db: Es/N0 the channel is expected to have, dB.
-            cbr: ceiling on all symbols sent, per 3·H·W; met within 1 % from below.
+            cbr: ceiling on all symbols sent, per 3·H·W; met within 1 % from below. 1/48 where
+                neither it nor ``beta`` is given.
+            beta: symbols per bit, instead of ``cbr``: the rate of Eq. 3, which follows the picture.
             roi: region of interest; anything but a :class:`lrisc.roi.region.Region` is the mask of
                 one with the default strength.
             margin_db: protect the rate map for an SNR this much lower, for fading channels.
@@ -108,7 +116,7 @@ class Transmitter:
             InputError: a picture, SNR, CBR or region that cannot be used.
         """
         channels.check_snr(snr_db)
-        check_cbr(cbr)
+        ceiling = one_rate(cbr, beta)
         check_effort(effort)
         check_objective(objective)
         channels.check_seed(seed)
@@ -123,7 +131,11 @@ class Transmitter:
         with part("region"):
             regions = self._on_picture(region, pixels)
         latent, bits = self.analyse(pixels, regions)
-        decision = self.decide(bits, snr_db=snr_db - margin_db, cbr=cbr, height=height, width=width)
+        survive_db = snr_db - margin_db
+        if ceiling is None:
+            decision = self.decide_by(bits, snr_db=survive_db, beta=beta or 0.0)
+        else:
+            decision = self.decide(bits, snr_db=survive_db, cbr=ceiling, height=height, width=width)
         uneven = regions is not None and bool(regions.uneven())
         payload = self.modulate(latent, decision, snr_db=snr_db, uneven=uneven)
         if effort and payload.numel():
@@ -181,6 +193,21 @@ class Transmitter:
         """
         with part("rate_control"):
             return self._decide(bits, snr_db, cbr, height, width)
+
+    def decide_by(self, bits: Tensor, *, snr_db: float, beta: float) -> RateDecision:
+        """How many symbols every embedding gets at a fixed beta, Eq. 3.
+
+        Args:
+            bits: from :meth:`analyse`, (h, w).
+            snr_db: what the rate map's code must survive, dB.
+            beta: symbols per bit.
+        """
+        with part("rate_control"):
+            return self._controller(snr_db).at_scale(bits.double().numpy(), beta)
+
+    def _controller(self, snr_db: float) -> RateController:
+        values = self.checkpoint.model.config.rate_values
+        return RateController(self.checkpoint.prior, values, snr_db)
 
     def modulate(
         self, latent: Tensor, decision: RateDecision, *, snr_db: float, uneven: bool
@@ -306,14 +333,12 @@ class Transmitter:
         padded = pad_to_multiple(mask[None, None], self.checkpoint.model.config.multiple)
         device = self.checkpoint.device
         gamma = torch.tensor([region.gamma], device=device)
-        return Regions(padded.to(device), gamma, region.steering)
+        return Regions(padded.to(device), gamma, steering_of(self.checkpoint, region.steering))
 
     def _decide(
         self, bits: Tensor, snr_db: float, cbr: float, height: int, width: int
     ) -> RateDecision:
-        controller = RateController(
-            self.checkpoint.prior, self.checkpoint.model.config.rate_values, snr_db
-        )
+        controller = self._controller(snr_db)
         pixels = 3 * height * width
         try:
             return controller.decide(bits.double().numpy(), symbol_budget(cbr, height, width))
@@ -366,13 +391,22 @@ class Receiver:
         self.checkpoint.to(device)
         return self
 
-    def decode(self, received: Received, *, steps: int = 1, seed: int = 0) -> Image.Image:
+    def decode(
+        self,
+        received: Received,
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+        sigma_start: float | None = None,
+    ) -> Image.Image:
         """Paint the picture of a received frame.
 
         Args:
             received: symbols and channel state, nothing else.
-            steps: DDIM steps, at least 1.
-            seed: of the diffusion's starting noise, where the checkpoint starts from noise.
+            steps: DDIM steps, at least 1; default: what the checkpoint says.
+            seed: of the diffusion's starting noise, where it starts from noise.
+            sigma_start: standard deviation of that noise; default: what the checkpoint was trained
+                with.
 
         Returns:
             8-bit RGB picture of the size the header says.
@@ -383,16 +417,62 @@ class Receiver:
         """
         check_steps(steps)
         channels.check_seed(seed)
+        sigma = start_noise_of(self.checkpoint, sigma_start)
+        header, latent = self._estimate(received)
+        with part("diffusion_decoder"):
+            return to_pil(self._painted(header, latent, steps, seed, sigma))
+
+    def sample(
+        self,
+        received: Received,
+        count: int,
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+        sigma_start: float | None = None,
+    ) -> Samples:
+        """Paint several pictures that the received frame allows, each from noise of its own.
+
+        Where they agree the frame decides; where they differ the decoder invents.
+
+        Args:
+            received: symbols and channel state, nothing else.
+            count: of pictures, at least 2.
+            steps: as in :meth:`decode`.
+            seed: of the first picture, which is that of :meth:`decode`; each next one has the next
+                seed.
+            sigma_start: as in :meth:`decode`; not 0.
+
+        Raises:
+            OutageError: header or side information fails its CRC.
+            InputError: decoding does not start from noise, or as in :meth:`decode`.
+        """
+        check_steps(steps)
+        check_samples(self.checkpoint, count, sigma_start)
+        channels.check_seed(seed)
+        sigma = start_noise_of(self.checkpoint, sigma_start)
+        header, latent = self._estimate(received)
+        made = [self._painted(header, latent, steps, seed + i, sigma) for i in range(count)]
+        spread = torch.stack(made).var(0).mean(0).sqrt()
+        return Samples([to_pil(picture) for picture in made], spread.numpy())
+
+    def _painted(
+        self, header: Header, latent: Tensor, steps: int | None, seed: int, sigma: float
+    ) -> Tensor:
+        """x̂0 cut to the picture's size, (3, H, W) in [0, 1]."""
+        with torch.no_grad():
+            picture = self.paint(latent, steps=steps, seed=seed, sigma_start=sigma)
+        return (picture[0, :, : header.height, : header.width] / 2 + 0.5).clamp(0, 1).cpu()
+
+    def _estimate(self, received: Received) -> tuple[Header, Tensor]:
+        """Everything up to ẑ, (1, C, h, w)."""
         with part("fec_decoder"):
             header = self.read_header(received)
             side_info_bits, payload = parse_body(received, header)
             levels = self.read_rate_map(header, side_info_bits)
         with part("jscc_decoder"), torch.no_grad():
             slots, snr_db = self.equalise(header, payload, levels)
-            latent = self.decode_latent(slots, levels, snr_db)
-        with part("diffusion_decoder"), torch.no_grad():
-            picture = self.paint(latent, steps=steps, seed=seed)
-        return to_pil(picture[0, :, : header.height, : header.width] / 2 + 0.5)
+            return header, self.decode_latent(slots, levels, snr_db)
 
     def read_header(self, received: Received) -> Header:
         """The header of a frame that was made with this checkpoint.
@@ -443,7 +523,14 @@ class Receiver:
             slots.to(device), levels.to(device), snr_db.to(device)
         )
 
-    def paint(self, latent: Tensor, *, steps: int = 1, seed: int = 0) -> Tensor:
+    def paint(
+        self,
+        latent: Tensor,
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+        sigma_start: float | None = None,
+    ) -> Tensor:
         """Diffusion from ẑ to a picture in [-1, 1], (1, 3, 16h, 16w).
 
         Raises:
@@ -453,15 +540,104 @@ class Receiver:
         state = np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]) >> 1)
         with torch.autocast("cuda", torch.bfloat16, enabled=self.precision == "bf16"):
-            picture = self.checkpoint.model.synthesise(latent, steps, generator).float()
+            picture = self.checkpoint.model.synthesise(latent, steps, generator, sigma_start)
+        picture = picture.float()
         if not bool(torch.isfinite(picture).all()):
             raise OutageError("outage: the received symbols decode to no finite picture")
         return picture
 
 
-def check_steps(steps: int) -> None:
-    """Raise InputError unless at least one step is asked for."""
-    if steps < 1:
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Pictures that one frame allows.
+
+    Attributes:
+        pictures: 8-bit RGB, of one size.
+        uncertainty: standard deviation of every pixel over the pictures, root mean square over
+            its colours, (H, W) float32 in units of the full range.
+    """
+
+    pictures: list[Image.Image]
+    uncertainty: npt.NDArray[np.float32]
+
+    def uncertainty_picture(self) -> Image.Image:
+        """The map as 8-bit grey: black where samples agree, white from an eighth of the range."""
+        grey = (self.uncertainty * 8 * 255).clip(0, 255).round()
+        return Image.fromarray(grey.astype(np.uint8))
+
+
+def one_rate(cbr: float | None, beta: float | None) -> float | None:
+    """The ceiling that applies, ``None`` where ``beta`` rules.
+
+    Raises:
+        InputError: both are given, or one cannot be.
+    """
+    if beta is not None:
+        if cbr is not None:
+            raise InputError("give a ceiling cbr or beta, not both")
+        check_beta(beta)
+        return None
+    chosen = DEFAULT_CBR if cbr is None else cbr
+    check_cbr(chosen)
+    return chosen
+
+
+def steering_of(
+    checkpoint: LoadedCheckpoint, asked: Steering | None, *, warn: bool = True
+) -> Steering:
+    """What a region's weight is multiplied into: what was asked for, or what was trained.
+
+    Args:
+        checkpoint: whose config says what was trained.
+        asked: by the user.
+        warn: where it was not trained.
+    """
+    trained = checkpoint.model.config.roi_steering
+    steering = asked or trained or DEFAULT_STEERING
+    if warn and steering != trained:
+        how = f"with roi steering {trained!r}" if trained else "without any region"
+        _warn_once(f"checkpoint {checkpoint.name} was trained {how}: {steering!r} may gain less")
+    return steering
+
+
+def start_noise_of(checkpoint: LoadedCheckpoint, asked: float | None) -> float:
+    """Standard deviation of x_N: what was asked for, with a warning, or what was trained.
+
+    Raises:
+        InputError: it is negative or not finite.
+    """
+    trained = checkpoint.model.config.sigma_start
+    if asked is None:
+        return trained
+    if not (math.isfinite(asked) and asked >= 0):
+        raise InputError(f"the start noise must be 0 or more, not {asked:g}")
+    if asked != trained:
+        _warn_once(
+            f"checkpoint {checkpoint.name} was trained to decode from noise of {trained:g}, not of "
+            f"{asked:g}"
+        )
+    return asked
+
+
+def check_samples(checkpoint: LoadedCheckpoint, count: int, sigma_start: float | None) -> None:
+    """Raise InputError unless several samples can be drawn, and can differ."""
+    if count < 2:
+        raise InputError(f"samples: at least 2 can differ, not {count}")
+    if start_noise_of(checkpoint, sigma_start) == 0:
+        raise InputError(
+            f"checkpoint {checkpoint.name} decodes from a zero picture (sigma_start 0): its "
+            "samples are all the same; they need a checkpoint that starts from noise"
+        )
+
+
+@cache
+def _warn_once(message: str) -> None:
+    logger.warning("%s", message)
+
+
+def check_steps(steps: int | None) -> None:
+    """Raise InputError unless at least one step is asked for, or nothing is."""
+    if steps is not None and steps < 1:
         raise InputError(f"steps must be at least 1, not {steps}")
 
 

@@ -23,14 +23,21 @@ from lrisc.link.multipath import Mobility
 from lrisc.link.waveform.link import make_link
 from lrisc.link.waveform.numerology import SYMBOLS, numerology
 from lrisc.metrics.quality import quality
-from lrisc.metrics.region import region_quality, region_symbols
+from lrisc.metrics.region import region_gains, region_notes, region_quality, region_symbols
 from lrisc.refinement.objective import ObjectiveName
 from lrisc.refinement.objective import objective as refinement_objective
 from lrisc.refinement.search import OnProgress, Progress
 from lrisc.roi.masks import RoiLike
 from lrisc.roi.region import Region
 from lrisc.stopwatch import Stopwatch, part
-from lrisc.system import FADING_MARGIN_DB, Receiver, Transmitter, check_steps
+from lrisc.system import (
+    FADING_MARGIN_DB,
+    Receiver,
+    Transmitter,
+    check_steps,
+    start_noise_of,
+    steering_of,
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,12 @@ class RegionReport:
         lpips_outside: the same over the others.
         symbols_inside: complex symbols per embedding inside.
         symbols_outside: the same over the others.
+        psnr_inside_gain_db: against the same picture sent without the region, at the same rate and
+            noise; positive is better. ``None`` where that was not tried or is not known.
+        psnr_outside_gain_db: the same over the others.
+        lpips_inside_gain: likewise; negative is better.
+        lpips_outside_gain: the same over the others.
+        roi_notes: what a user should know of the region, one sentence each.
     """
 
     roi_area: float
@@ -59,6 +72,11 @@ class RegionReport:
     lpips_outside: float | None = None
     symbols_inside: float | None = None
     symbols_outside: float | None = None
+    psnr_inside_gain_db: float | None = None
+    psnr_outside_gain_db: float | None = None
+    lpips_inside_gain: float | None = None
+    lpips_outside_gain: float | None = None
+    roi_notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +104,9 @@ class Report:
         model_sha256: of its weights.
         lrisc_version: of this package.
         frame_version: of the frame's format.
+        beta: symbols per bit, where it ruled the rate instead of a ceiling.
         steps: of the diffusion.
+        sigma_start: standard deviation of the noise that decoding started from.
         effort: finished iterations that improved the payload.
         objective: what they improved; ``None`` without effort.
         seed: of channel, diffusion and effort.
@@ -116,10 +136,12 @@ class Report:
     lrisc_version: str
     frame_version: int
     steps: int
+    sigma_start: float
     effort: int
     objective: str | None
     seed: int
     seconds: dict[str, float]
+    beta: float | None = None
     outage_reason: str | None = None
     region: RegionReport | None = None
 
@@ -168,17 +190,20 @@ def transmit(
     image: ImageLike,
     *,
     snr_db: float = 10.0,
-    cbr: float = 1 / 48,
+    cbr: float | None = None,
+    beta: float | None = None,
     channel: str = "awgn",
     block_length: int | None = None,
     roi: Region | RoiLike | None = None,
-    steps: int = 1,
+    steps: int | None = None,
+    sigma_start: float | None = None,
     model: str | Path | LoadedCheckpoint = "compact",
     effort: int = 0,
     objective: ObjectiveName = "perception",
     seed: int = 0,
     measure: bool = True,
     progress: OnProgress | None = None,
+    compare_region: bool = True,
     waveform: str = SYMBOLS,
     mobility: Mobility | None = None,
     device: str = "auto",
@@ -189,18 +214,22 @@ def transmit(
     Args:
         image: path, PIL image, or tensor in [0, 1].
         snr_db: mean Es/N0 per complex symbol, dB.
-        cbr: ceiling on all complex symbols sent, per 3·H·W.
+        cbr: ceiling on all complex symbols sent, per 3·H·W; 1/48 unless ``beta`` is given.
+        beta: symbols per bit instead of ``cbr``, see :meth:`lrisc.system.Transmitter.encode`.
         channel: a name in :data:`lrisc.link.channels.CHANNELS`.
         block_length: symbols per fade on fading channels; default: the channel's.
         roi: region of interest; anything but a :class:`lrisc.roi.region.Region` is the mask of one
             with the default strength.
-        steps: DDIM steps.
+        steps: DDIM steps; default: what the checkpoint says.
+        sigma_start: see :meth:`lrisc.system.Receiver.decode`.
         model: checkpoint, or its name.
         effort: iterations that improve the payload for this picture, 0 to 1000.
         objective: what effort improves, ``perception`` or ``distortion``.
         seed: of the channel, of the diffusion's starting noise and of effort.
         measure: whether to measure PSNR, MS-SSIM and LPIPS.
         progress: called after every iteration of effort.
+        compare_region: where there is a region and it is measured, send the picture without it
+            too, with the same effort, and report what the region gained.
         waveform: ``symbols``, one sample each over a channel that the receiver is told, or an OFDM
             waveform (:data:`lrisc.link.waveform.numerology.WAVEFORMS`), where it finds the frame
             and estimates everything from the samples.
@@ -239,24 +268,25 @@ def transmit(
             pixels = load_image(image)
         with part("region"):
             mask = region.mask_on(pixels)
-        frame = Transmitter(checkpoint).encode(
-            pixels,
-            snr_db=snr_db,
-            cbr=cbr,
-            roi=replace(region, mask=mask),
-            margin_db=margin_db,
-            effort=effort,
-            objective=objective,
-            channel=channel,
-            block_length=block_length,
-            seed=seed,
-            progress=count,
-        )
+        transmitter, receiver = Transmitter(checkpoint), Receiver(checkpoint, precision)
+        rate: dict[str, Any] = {
+            "snr_db": snr_db,
+            "cbr": cbr,
+            "beta": beta,
+            "margin_db": margin_db,
+            "effort": effort,
+            "objective": objective,
+            "channel": channel,
+            "block_length": block_length,
+            "seed": seed,
+        }
+        start: dict[str, Any] = {"steps": steps, "seed": seed, "sigma_start": sigma_start}
+        frame = transmitter.encode(pixels, roi=replace(region, mask=mask), progress=count, **rate)
         received, reconstruction, outage = None, None, None
         try:
             with part("channel"):
                 received = link(frame)
-            reconstruction = receiver.decode(received, steps=steps, seed=seed)
+            reconstruction = receiver.decode(received, **start)
         except OutageError as error:
             outage = str(error)
         source = to_pil(pixels)
@@ -267,6 +297,15 @@ def transmit(
                 figures = quality(source, reconstruction)
                 if mask is not None:
                     inside = region_quality(source, reconstruction, mask)
+        if inside and mask is not None and compare_region:
+            with part("without_region"), Stopwatch():
+                try:
+                    plain = link(transmitter.encode(pixels, **rate))
+                    other = receiver.decode(plain, **start)
+                except OutageError:
+                    pass  # there is nothing to compare with
+                else:
+                    inside |= region_gains(inside, region_quality(source, other, mask))
     report = Report(
         psnr_db=figures.get("psnr_db"),
         ms_ssim=figures.get("ms_ssim"),
@@ -286,7 +325,9 @@ def transmit(
         model_sha256=checkpoint.sha256,
         lrisc_version=__version__,
         frame_version=FRAME_VERSION,
-        steps=steps,
+        beta=beta,
+        steps=checkpoint.model.config.decode_steps if steps is None else steps,
+        sigma_start=start_noise_of(checkpoint, sigma_start),
         effort=finished,
         objective=refinement_objective(objective, checkpoint.device).name if effort else None,
         seed=seed,
@@ -296,14 +337,14 @@ def transmit(
     if region.mask is not None:
         report = replace(report, region=RegionReport(roi_area=0.0))
     if mask is not None:
+        inside.update(region_symbols(frame.rate_map, mask))
         told = RegionReport(
             roi_area=float(mask.mean()),
             roi_strength=region.gamma,
-            roi_steering=region.steering,
+            roi_steering=steering_of(checkpoint, region.steering, warn=False),
             **inside,
-            **region_symbols(frame.rate_map, mask),
         )
-        report = replace(report, region=told)
+        report = replace(report, region=replace(told, roi_notes=region_notes(asdict(told))))
     return TransmitResult(
         source=source,
         reconstruction=reconstruction,

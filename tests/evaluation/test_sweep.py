@@ -4,7 +4,6 @@ import csv
 import sys
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,11 @@ from lrisc.evaluation.measure_row import scheme_of
 from lrisc.evaluation.plan import Sweep, find_pictures, seed_of
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
 from lrisc.evaluation.schemes import SCHEMES, Options, create_scheme
-from lrisc.evaluation.schemes import lrisc as schemes_module
 from lrisc.evaluation.sweep import run
 from lrisc.evaluation.workers import _still_pending
 from lrisc.images import to_pil
+from lrisc.models.config import Steering
 from lrisc.roi import detectors
-from lrisc.roi.region import Region
 
 PLUGIN = "tests.evaluation.grey_scheme"
 
@@ -234,16 +232,16 @@ def test_our_own_schemes(pictures: Path, tmp_path: Path, tiny_folder: Path) -> N
 def test_what_a_region_depends_on_is_told_apart(
     tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fingerprint() -> str:
-        return create_scheme(f"lrisc-roi:{tiny_folder}", Options(roi="auto")).fingerprint
+    def fingerprint(steering: Steering | None = None) -> str:
+        options = Options(roi="auto", roi_steering=steering)
+        return create_scheme(f"lrisc-roi:{tiny_folder}", options).fingerprint
 
     before = fingerprint()
     assert "steering power" in before
     monkeypatch.setattr(detectors, "detector_version", lambda name: "another")
     changed = fingerprint()
     assert changed != before
-    monkeypatch.setattr(schemes_module, "Region", partial(Region, steering="rate"))
-    assert fingerprint() != changed
+    assert fingerprint("rate") != changed
 
 
 def test_a_plugin_in_the_working_directory(

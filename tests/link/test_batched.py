@@ -30,6 +30,7 @@ def regions_of(region: Region) -> Regions | None:
     mask = region.mask_on(picture(HEIGHT, WIDTH))
     if mask is None:
         return None
+    assert region.steering is not None
     return Regions(mask[None, None], torch.tensor([region.gamma]), region.steering)
 
 
@@ -41,7 +42,9 @@ def complex_normal(shape: tuple[int, ...], seed: int) -> Tensor:
 # 40 and -25 dB lie beyond what f_d is told.
 @pytest.mark.parametrize("snr_db", [10.0, 40.0, -25.0])
 @pytest.mark.parametrize("fading", [False, True])
-@pytest.mark.parametrize("region", [None, Region("0,0,64,64", 0.3)], ids=["no region", "region"])
+@pytest.mark.parametrize(
+    "region", [None, Region("0,0,64,64", 0.3, "power")], ids=["no region", "region"]
+)
 def test_batched_and_packed_agree(
     tiny: LoadedCheckpoint, snr_db: float, fading: bool, region: Region | None
 ) -> None:
@@ -79,7 +82,9 @@ def test_batched_and_packed_agree(
     assert -10 <= float(told.min()) <= float(told.max()) <= 25
 
 
-@pytest.mark.parametrize("region", [None, Region("0,0,64,64", 0.3)], ids=["no region", "region"])
+@pytest.mark.parametrize(
+    "region", [None, Region("0,0,64,64", 0.3, "power")], ids=["no region", "region"]
+)
 def test_both_choose_the_same_levels(tiny: LoadedCheckpoint, region: Region | None) -> None:
     """Up to what the frame's budget leaves for single embeddings."""
     regions = regions_of(Region.of(region))

@@ -22,7 +22,7 @@ def test_what_no_region_can_be(options: dict[str, object], told: str) -> None:
 
 def test_one_default_and_no_region_twice() -> None:
     region = Region.of("1,2,3,4")
-    assert (region.mask, region.gamma, region.steering) == ("1,2,3,4", 0.45, "power")
+    assert (region.mask, region.gamma, region.steering) == ("1,2,3,4", 0.45, None)
     assert Region.of(region) is region
     assert Region.of(None).mask_on(torch.zeros(3, 64, 64)) is None
 

@@ -261,6 +261,7 @@ class Service:
             effort=request.effort,
             model=self.checkpoint,
             seed=request.seed,
+            compare_region=False,
         )
         report = result.report
         files = self._write(result)

@@ -11,6 +11,8 @@ from lrisc.cli.output import terminal
 from lrisc.errors import InputError, LriscError, OutageError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from lrisc.link.channels import Received
     from lrisc.link.recording import Recording
     from lrisc.link.waveform.receiver import Reception
@@ -27,15 +29,31 @@ class _Found:
     reception: Reception | None = None
 
 
+@dataclass(frozen=True)
+class Painting:
+    """How frames become pictures.
+
+    Attributes:
+        steps: of the diffusion; ``None``: what the model says.
+        seed: of its noise.
+        start_noise: its standard deviation; ``None``: what the model says.
+        samples: pictures of one frame; more than one also give a map of where they differ.
+    """
+
+    steps: int | None
+    seed: int
+    start_noise: float | None
+    samples: int
+
+
 def paint(
     recording: Recording,
     output: Path,
     receiver: Receiver,
+    how: Painting,
     *,
     every: bool,
     plot: Path | None,
-    steps: int,
-    seed: int,
 ) -> None:
     """Paint the first frame that can be painted, or every one.
 
@@ -43,9 +61,14 @@ def paint(
         InputError: nothing to be found, or a frame of another checkpoint.
         OutageError: frames were found, and all of them were lost.
     """
-    from lrisc.files import remove_stale, replace_atomically
+    from lrisc.files import check_output, remove_stale
+    from lrisc.system import check_samples
 
     console = terminal()
+    if how.samples != 1:
+        check_samples(receiver.checkpoint, how.samples, how.start_noise)
+        for path in _sample_paths(output, how.samples):
+            check_output(path, suffixes=(".png",))
     painted, lost = 0, []
     for number, found in enumerate(_frames(recording), 1):
         target = output.with_name(f"{output.stem}-{number}{output.suffix}") if every else output
@@ -53,19 +76,19 @@ def paint(
             if found.lost is not None:
                 raise found.lost
             assert found.received is not None
-            picture = receiver.decode(found.received, steps=steps, seed=seed)
+            told = _write(receiver, found.received, target, how)
         except OutageError as error:
             # What an earlier run left must not pass for this one's result.
-            remove_stale(target)
+            for path in (target, *_sample_paths(target, how.samples)):
+                remove_stale(path)
             lost.append((found, error))
             continue
         except InputError as error:
             lost.append((found, error))
             continue
-        replace_atomically(target, lambda path, made=picture: made.save(path, format="png"))
         if plot is not None and not painted:
             _draw(recording, found, plot)
-        console.print(f"{target}: {picture.width}×{picture.height}, {found.told}")
+        console.print(f"{target}: {told[0]}, {found.told}{told[1]}")
         painted += 1
         if not every:
             break
@@ -75,6 +98,43 @@ def paint(
     if not painted:
         found, error = lost[0]
         raise error
+
+
+def _sample_paths(target: Path, samples: int) -> list[Path]:
+    """What is written beside ``target``: the other samples, and the map as the last one."""
+    if samples == 1:
+        return []
+    others = [target.with_suffix(f".{number}.png") for number in range(2, samples + 1)]
+    return [*others, target.with_suffix(".uncertainty.png")]
+
+
+def _write(receiver: Receiver, received: Received, target: Path, how: Painting) -> tuple[str, str]:
+    """Paint and write what a frame holds; returns its size and what its samples tell."""
+    told = ""
+    if how.samples == 1:
+        picture = receiver.decode(
+            received, steps=how.steps, seed=how.seed, sigma_start=how.start_noise
+        )
+        _save(picture, target)
+    else:
+        found = receiver.sample(
+            received, how.samples, steps=how.steps, seed=how.seed, sigma_start=how.start_noise
+        )
+        picture, *others = found.pictures
+        beside = _sample_paths(target, how.samples)
+        for made, path in zip(
+            (picture, *others, found.uncertainty_picture()), (target, *beside), strict=True
+        ):
+            _save(made, path)
+        mean = 255 * float(found.uncertainty.mean())
+        told = f"; {how.samples} samples differ by {mean:.1f} of 255, see {beside[-1].name}"
+    return f"{picture.width}×{picture.height}", told
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    from lrisc.files import replace_atomically
+
+    replace_atomically(path, lambda to: picture.save(to, format="png"))
 
 
 def _frames(recording: Recording) -> Iterator[_Found]:

@@ -16,6 +16,7 @@ from lrisc.cli.options import (
     PluginOption,
     SeedOption,
     SpeedOption,
+    SteeringOption,
     StepsOption,
     StrengthOption,
     WaveformOption,
@@ -23,10 +24,11 @@ from lrisc.cli.options import (
     number,
     objective_name,
     split,
+    steering_or_none,
 )
 from lrisc.cli.output import terminal
 from lrisc.errors import InputError
-from lrisc.link.budget import parse_cbr
+from lrisc.link.budget import check_beta, parse_cbr
 
 
 def evaluate(
@@ -35,7 +37,17 @@ def evaluate(
         str, typer.Option("--schemes", help="Names, with commas between; see docs/evaluation.md.")
     ] = "lrisc,deepjscc,bpg-ldpc,bpg-capacity",
     snr: Annotated[str, typer.Option("--snr", help="Es/N0 in dB, with commas.")] = "0,5,10,15,20",
-    cbr: Annotated[str, typer.Option("--cbr", help="Ceilings, with commas.")] = "1/48",
+    cbr: Annotated[
+        str | None, typer.Option("--cbr", help="Ceilings, with commas; default: 1/48.")
+    ] = None,
+    beta: Annotated[
+        str | None,
+        typer.Option(
+            "--beta",
+            help="For lrisc, symbols per bit, with commas: the rate follows the picture, and the "
+            "mean CBR is what is drawn.",
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Results folder.")] = Path(
         "results"
     ),
@@ -49,7 +61,8 @@ def evaluate(
         typer.Option("--roi", help="For lrisc-roi: auto, x,y,w,h, a mask, or a folder of masks."),
     ] = None,
     roi_strength: StrengthOption = None,
-    steps: StepsOption = 1,
+    roi_steering: SteeringOption = None,
+    steps: StepsOption = None,
     effort: Annotated[
         int, typer.Option("--effort", help="For lrisc-effort: iterations for every picture.")
     ] = 0,
@@ -71,15 +84,22 @@ def evaluate(
     """Compare schemes on a folder of pictures; stopped, it goes on where it was."""
     from lrisc.evaluation.command import evaluate_folder
     from lrisc.evaluation.plan import Sweep
-    from lrisc.evaluation.schemes import Options
+    from lrisc.evaluation.schemes import Options, with_betas
 
-    names = tuple(split(schemes, "--schemes"))
-    if effort and not any(name.startswith("lrisc-effort") for name in names):
+    named = split(schemes, "--schemes")
+    if effort and not any(name.startswith("lrisc-effort") for name in named):
         raise InputError("--effort is for the scheme lrisc-effort: name it in --schemes")
+    if beta is not None:
+        betas = [number(text, "--beta") for text in split(beta, "--beta")]
+        for value in betas:
+            check_beta(value)
+        follow = with_betas(named, betas)
+        # Without --cbr only what follows beta is asked for.
+        named = [*(named if cbr is not None else ()), *follow]
     sweep = Sweep(
-        schemes=names,
+        schemes=tuple(named),
         snrs_db=tuple(number(text, "--snr") for text in split(snr, "--snr")),
-        cbrs=tuple(parse_cbr(text) for text in split(cbr, "--cbr")),
+        cbrs=tuple(parse_cbr(text) for text in split(cbr or "1/48", "--cbr")),
         channel=channel,
         waveform=waveform,
         mobility=mobility(delay_spread, speed, carrier_frequency),
@@ -87,6 +107,7 @@ def evaluate(
         options=Options(
             roi=roi,
             roi_strength=roi_strength,
+            roi_steering=steering_or_none(roi_steering),
             steps=steps,
             effort=effort,
             objective=objective_name(objective),

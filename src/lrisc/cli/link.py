@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lrisc.cli.options import (
+    BetaOption,
     BlockOption,
     CarrierOption,
     CbrOption,
@@ -19,6 +20,7 @@ from lrisc.cli.options import (
     EffortOption,
     ImageArgument,
     ModelOption,
+    NoiseOption,
     ObjectiveOption,
     PluginOption,
     PrecisionOption,
@@ -31,6 +33,7 @@ from lrisc.cli.options import (
     StrengthOption,
     WaveformOption,
     WrittenDatatypeOption,
+    cbr_or_none,
     mobility,
     number,
     objective_name,
@@ -38,7 +41,6 @@ from lrisc.cli.options import (
 )
 from lrisc.cli.output import effort_progress, terminal
 from lrisc.errors import InputError, OutageError
-from lrisc.link.budget import parse_cbr
 
 if TYPE_CHECKING:
     from lrisc.transmission import RegionReport, TransmitResult
@@ -50,10 +52,12 @@ _REPORT = "report.json"
 def transmit(
     image: ImageArgument,
     snr: SnrOption = 10.0,
-    cbr: CbrOption = "1/48",
+    cbr: CbrOption = None,
+    beta: BetaOption = None,
     channel: ChannelOption = "awgn",
     roi: RoiOption = None,
-    steps: StepsOption = 1,
+    steps: StepsOption = None,
+    start_noise: NoiseOption = None,
     model: ModelOption = "compact",
     effort: EffortOption = 0,
     objective: ObjectiveOption = "perception",
@@ -85,10 +89,12 @@ def transmit(
         result = transmission.transmit(
             image,
             snr_db=snr,
-            cbr=parse_cbr(cbr),
+            cbr=cbr_or_none(cbr),
+            beta=beta,
             channel=channel,
             roi=region_of(roi, roi_strength, roi_steering),
             steps=steps,
+            sigma_start=start_noise,
             model=model,
             effort=effort,
             objective=objective_name(objective),
@@ -114,7 +120,8 @@ def encode(
     image: ImageArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="NAME.sigmf-meta.")],
     snr: SnrOption = 10.0,
-    cbr: CbrOption = "1/48",
+    cbr: CbrOption = None,
+    beta: BetaOption = None,
     roi: RoiOption = None,
     roi_strength: StrengthOption = None,
     roi_steering: SteeringOption = None,
@@ -157,7 +164,8 @@ def encode(
         frame = Transmitter.from_pretrained(model, device).encode(
             image,
             snr_db=snr,
-            cbr=parse_cbr(cbr),
+            cbr=cbr_or_none(cbr),
+            beta=beta,
             roi=region_of(roi, roi_strength, roi_steering),
             margin_db=margin,
             effort=effort,
@@ -278,7 +286,16 @@ def decode(
         Path, typer.Argument(help="IN.sigmf-meta; a bare file with --datatype and --rate.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.png.")],
-    steps: StepsOption = 1,
+    steps: StepsOption = None,
+    start_noise: NoiseOption = None,
+    samples: Annotated[
+        int,
+        typer.Option(
+            "--samples",
+            help="Paint so many pictures, OUT.2.png and so on, and OUT.uncertainty.png, where they "
+            "differ; needs a model that starts from noise.",
+        ),
+    ] = 1,
     model: ModelOption = "compact",
     every: Annotated[
         bool, typer.Option("--all", help="Paint every frame: OUT-1.png, OUT-2.png, …")
@@ -301,7 +318,7 @@ def decode(
 
     SNR, gain, phase, timing and frequency come from the samples.
     """
-    from lrisc.cli.decoding import paint
+    from lrisc.cli.decoding import Painting, paint
     from lrisc.files import check_output
     from lrisc.link.recording import open_recording, recording_paths
     from lrisc.system import Receiver, check_steps
@@ -315,7 +332,8 @@ def decode(
         raise InputError(f"{plot} cannot be both picture and plot")
     opened = open_recording(recording, rate, datatype)
     receiver = Receiver.from_pretrained(model, device, precision)
-    paint(opened, output, receiver, every=every, plot=plot, steps=steps, seed=seed)
+    how = Painting(steps, seed, start_noise, samples)
+    paint(opened, output, receiver, how, every=every, plot=plot)
 
 
 def _write_result(result: TransmitResult, folder: Path) -> None:
@@ -340,13 +358,14 @@ def _region(region: RegionReport) -> str:
     if region.roi_strength is None:
         return "region: nothing stands out, or everything does; all is treated alike"
     parts = [f"region: {region.roi_area:.0%} of the picture"]
-    for name, psnr, symbols in (
-        ("inside", region.psnr_inside_db, region.symbols_inside),
-        ("outside", region.psnr_outside_db, region.symbols_outside),
+    for name, psnr, gain, symbols in (
+        ("inside", region.psnr_inside_db, region.psnr_inside_gain_db, region.symbols_inside),
+        ("outside", region.psnr_outside_db, region.psnr_outside_gain_db, region.symbols_outside),
     ):
         if psnr is not None and symbols is not None:
-            parts.append(f"{name} {psnr:.2f} dB with {symbols:.1f} symbols a patch")
-    return ", ".join(parts)
+            against = "" if gain is None else f" ({gain:+.2f} against none)"
+            parts.append(f"{name} {psnr:.2f} dB{against} with {symbols:.1f} symbols a patch")
+    return "\n".join([", ".join(parts), *(f"note: {note}" for note in region.roi_notes)])
 
 
 def _show(result: TransmitResult, out: Path | None) -> None:

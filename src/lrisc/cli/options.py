@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand
 
 from lrisc.errors import InputError
+from lrisc.link.budget import parse_cbr
+from lrisc.models.config import STEERINGS, Steering
 from lrisc.registry import import_plugins
 
 if TYPE_CHECKING:
@@ -41,7 +43,15 @@ def _import_plugins(modules: list[str] | None) -> list[str]:
 ImageArgument = Annotated[Path, typer.Argument(help="Photograph, 64 to 4096 pixels a side.")]
 SnrOption = Annotated[float, typer.Option("--snr", help="Es/N0 per complex symbol, dB.")]
 CbrOption = Annotated[
-    str, typer.Option("--cbr", help="Ceiling on all symbols per 3·H·W: 1/48 or 0.0208.")
+    str | None,
+    typer.Option("--cbr", help="Ceiling on all symbols per 3·H·W: 1/48 (the default) or 0.0208."),
+]
+BetaOption = Annotated[
+    float | None,
+    typer.Option(
+        "--beta",
+        help="Instead of --cbr: symbols per bit of entropy, so the rate follows the picture.",
+    ),
 ]
 ChannelOption = Annotated[str, typer.Option("--channel", help=CHANNEL_HELP)]
 PluginOption = Annotated[
@@ -90,7 +100,20 @@ StrengthOption = Annotated[
 ]
 SteeringOption = Annotated[
     str | None,
-    typer.Option("--roi-steering", help="What gamma weights: latent, rate, both or power."),
+    typer.Option(
+        "--roi-steering",
+        help="What gamma weights: latent, rate, both or power; default: what the model learnt.",
+    ),
+]
+StepsOption = Annotated[
+    int | None, typer.Option("--steps", help="Diffusion steps; default: what the model says.")
+]
+NoiseOption = Annotated[
+    float | None,
+    typer.Option(
+        "--start-noise",
+        help="Standard deviation of the noise decoding starts from; default: the model's.",
+    ),
 ]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="Where the networks run: auto, cpu or cuda.")
@@ -98,7 +121,6 @@ DeviceOption = Annotated[
 PrecisionOption = Annotated[
     str, typer.Option("--precision", help="Of the diffusion: fp32, or bf16 on a GPU.")
 ]
-StepsOption = Annotated[int, typer.Option("--steps", help="Diffusion steps.")]
 EffortOption = Annotated[
     int,
     typer.Option("--effort", help="Iterations that improve the symbols for this picture."),
@@ -148,6 +170,18 @@ def mobility(
         "carrier_frequency": carrier_frequency,
     }
     return Mobility(**{name: value for name, value in given.items() if value is not None})
+
+
+def cbr_or_none(text: str | None) -> float | None:
+    """A ceiling's number, if one is given."""
+    return None if text is None else parse_cbr(text)
+
+
+def steering_or_none(text: str | None) -> Steering | None:
+    """A steering's name, if one is given."""
+    if text is not None and text not in STEERINGS:
+        raise InputError(f"--roi-steering is {', '.join(STEERINGS)}, not {text}")
+    return cast(Steering | None, text)
 
 
 def region_of(roi: list[str] | None, strength: float | None, steering: str | None) -> Region:

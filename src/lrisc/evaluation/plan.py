@@ -12,7 +12,7 @@ import numpy as np
 
 from lrisc.errors import InputError
 from lrisc.evaluation.results import Key, key
-from lrisc.evaluation.schemes import Options
+from lrisc.evaluation.schemes import Options, split_beta
 from lrisc.images import load_image, to_pil
 from lrisc.link.multipath import Mobility
 from lrisc.link.waveform.numerology import SYMBOLS
@@ -26,7 +26,7 @@ class Sweep:
     """What is to be measured.
 
     Attributes:
-        schemes: names, each with its variant.
+        schemes: names, each with its variant and, where beta rules the rate, ``@beta=``.
         snrs_db: mean Es/N0, dB.
         cbrs: ceilings on the bandwidth ratio.
         channel: name of the channel.
@@ -63,7 +63,8 @@ class Sweep:
         return [
             key(scheme, image, self.channel, snr_db, cbr)
             for scheme in self.schemes
-            for cbr in self.cbrs
+            # A fixed beta keeps no ceiling: all symbols there are may be sent.
+            for cbr in (self.cbrs if split_beta(scheme)[1] is None else (1.0,))
             for snr_db in self.snrs_db
         ]
 

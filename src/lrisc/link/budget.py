@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from lrisc.errors import InputError
 
+DEFAULT_CBR = 1 / 48
+"""Ceiling on everything sent, where neither a ceiling nor beta is given."""
+
 
 def parse_cbr(text: str) -> float:
     """``1/48`` or ``0.0208`` to a number.
@@ -28,6 +31,12 @@ def check_cbr(cbr: float) -> None:
     """Raise InputError unless the bandwidth ratio lies in (0, 1]."""
     if not 0 < cbr <= 1:
         raise InputError(f"cbr must lie in (0, 1], such as 1/48, not {cbr:g}")
+
+
+def check_beta(beta: float) -> None:
+    """Raise InputError unless beta can be the rate scale of a frame's header."""
+    if not 2**-12 <= beta <= 2**4:
+        raise InputError(f"beta must lie in [2^-12, 16], such as 0.2, not {beta:g}")
 
 
 def symbol_budget(cbr: float, height: int, width: int) -> int:

@@ -167,6 +167,17 @@ class RateController:
             raise BudgetError(best.frame_symbols, "largest")
         return self._fill(best, bits, budget)
 
+    def at_scale(self, bits: npt.NDArray[np.float64], rate_scale: float) -> RateDecision:
+        """The rate map of Eq. 3 at a fixed beta, whatever it takes.
+
+        Args:
+            bits: -log2 p(z_i | y), (h, w), at least 0.
+            rate_scale: beta, symbols per bit.
+        """
+        log2_scale = math.log2(rate_scale)
+        decision = self._code(self._levels(bits, log2_scale), log2_scale)
+        return decision if decision.payload_symbols else self._smallest(bits)
+
     def _levels(self, bits: npt.NDArray[np.float64], log2_scale: float) -> npt.NDArray[np.int64]:
         return np.searchsorted(self.values, bits * 2.0**log2_scale - 0.5).clip(
             max=len(self.values) - 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,3 +93,46 @@ def region_symbols(rate_map: npt.NDArray[np.int64], mask: Tensor) -> dict[str, f
         f"symbols_{name}": float(symbols[chosen].mean()) if chosen.any() else None
         for name, chosen in (("inside", inside), ("outside", ~inside))
     }
+
+
+def region_gains(
+    favoured: Mapping[str, float | None], plain: Mapping[str, float | None]
+) -> dict[str, float | None]:
+    """What a region changed against the same picture sent without it.
+
+    Args:
+        favoured: of :func:`region_quality`, sent with the region.
+        plain: the same, sent without it, over the same mask.
+
+    Returns:
+        ``psnr_inside_gain_db`` and ``psnr_outside_gain_db`` (positive is better),
+        ``lpips_inside_gain`` and ``lpips_outside_gain`` (negative is better); ``None`` where one
+        of the two is.
+    """
+    gains: dict[str, float | None] = {}
+    for place in ("inside", "outside"):
+        for name, gain in (
+            (f"psnr_{place}_db", f"psnr_{place}_gain_db"),
+            (f"lpips_{place}", f"lpips_{place}_gain"),
+        ):
+            now, before = favoured[name], plain[name]
+            gains[gain] = None if now is None or before is None else now - before
+    return gains
+
+
+def region_notes(report: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a user should know of the region, one sentence each.
+
+    Args:
+        report: with ``roi_area`` and, where they are known, :func:`region_gains`.
+    """
+    notes: list[str] = []
+    if report["roi_area"] > 0.5:
+        notes.append(
+            f"the region covers {report['roi_area']:.0%} of the picture: little is left to take "
+            "symbols from"
+        )
+    psnr, lpips = report.get("psnr_inside_gain_db"), report.get("lpips_inside_gain")
+    if psnr is not None and psnr <= 0 and (lpips is None or lpips >= 0):
+        notes.append("the region gains nothing inside against none")
+    return tuple(notes)

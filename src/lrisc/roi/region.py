@@ -15,7 +15,7 @@ from lrisc.roi.masks import RoiLike, region_mask
 DEFAULT_GAMMA = 0.45
 """Weight of the background where nobody says another."""
 DEFAULT_STEERING: Steering = "power"
-"""What gamma weights where nobody says otherwise; measured in docs/roi.md."""
+"""What gamma weights where no region was ever trained; measured in docs/roi.md."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Region:
         mask: what is favoured, see :func:`lrisc.roi.masks.region_mask`; ``None``: nothing.
         gamma: weight of the background in (0, 1]; smaller favours the region more.
         steering: what gamma weights: ``latent``, ``rate`` (the bits of the rate rule), ``both``, or
-            ``power`` (``rate``, and the power follows).
+            ``power`` (``rate``, and the power follows); ``None``: what the checkpoint was trained
+            with.
 
     Raises:
         InputError: gamma or steering cannot be used.
@@ -34,13 +35,13 @@ class Region:
 
     mask: RoiLike | None
     gamma: float = DEFAULT_GAMMA
-    steering: Steering = DEFAULT_STEERING
+    steering: Steering | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be used."""
         if not 0 < self.gamma <= 1:
             raise InputError(f"roi strength must lie in (0, 1], not {self.gamma:g}")
-        if self.steering not in STEERINGS:
+        if self.steering is not None and self.steering not in STEERINGS:
             raise InputError(f"roi steering {self.steering!r} is none of {', '.join(STEERINGS)}")
 
     @classmethod

@@ -14,6 +14,7 @@ from lrisc.evaluation.figures.style import (
     REFERENCE_COLOUR,
     Look,
     display_name,
+    family,
     file_part,
     fraction,
     looks,
@@ -33,7 +34,8 @@ def draw_versus_snr(
     for channel, cbr in dict.fromkeys((p.channel, p.cbr_target) for p in points):
         chosen = [p for p in points if (p.channel, p.cbr_target) == (channel, cbr)]
         if len({p.snr_db for p in chosen}) > 1:
-            title = f"{_channel_name(channel)}, CBR {fraction(cbr)}"
+            rate = "fixed beta" if cbr == 1 else f"CBR {fraction(cbr)}"
+            title = f"{_channel_name(channel)}, {rate}"
             name = f"quality-vs-snr_{channel}_cbr-{file_part(cbr)}"
             yield from _draw(chosen, published, looks_of(points), "snr_db", title, output, name)
 
@@ -44,7 +46,8 @@ def draw_versus_cbr(
     """PSNR and LPIPS over the CBR really sent: a figure per channel and SNR with two or more."""
     for channel, snr_db in dict.fromkeys((p.channel, p.snr_db) for p in points):
         chosen = [p for p in points if (p.channel, p.snr_db) == (channel, snr_db)]
-        if len({p.cbr_target for p in chosen}) > 1:
+        # Every beta is a rate of its own, and keeps no ceiling.
+        if len({p.scheme if p.cbr_target == 1 else p.cbr_target for p in chosen}) > 1:
             title = f"{_channel_name(channel)}, SNR {snr_db:g} dB"
             name = f"quality-vs-cbr_{channel}_snr-{snr_db:g}"
             yield from _draw(chosen, published, looks_of(points), "cbr", title, output, name)
@@ -52,7 +55,7 @@ def draw_versus_cbr(
 
 def looks_of(points: Sequence[Point]) -> dict[str, Look]:
     """The looks of all schemes of a folder."""
-    return looks(point.scheme for point in points)
+    return looks(name for p in points for name in (p.scheme, family(p.scheme)))
 
 
 def _draw(
@@ -104,11 +107,13 @@ def _draw(
 def _draw_schemes(
     panel: Any, points: Sequence[Point], look: dict[str, Look], axis: str, metric: str
 ) -> None:
-    for scheme in dict.fromkeys(p.scheme for p in points):
+    # Over the CBR the betas of a scheme are points of one line.
+    line_of = {p.scheme: p.scheme if axis == "snr_db" else family(p.scheme) for p in points}
+    for scheme in dict.fromkeys(line_of.values()):
         drawn = [
             (p.snr_db if axis == "snr_db" else p.cbr, p.value(metric), p.missing)
             for p in points
-            if p.scheme == scheme and p.value(metric) is not None
+            if line_of[p.scheme] == scheme and p.value(metric) is not None
         ]
         drawn.sort(key=lambda point: point[0])
         if not drawn:

@@ -39,6 +39,7 @@ _KNOWN = {
     "bpg-capacity": Look(_BLACK, "D", ":"),
     "lrisc-roi": Look(_ORANGE, "P", "-"),
     "deepjscc-per-snr": Look(_SKY, "s", "--"),
+    "lrisc@beta=": Look(_PURPLE, "o", "--"),
 }
 _OTHERS = [
     Look(colour, marker, line)
@@ -89,11 +90,18 @@ def reference_lines(names: Iterable[str]) -> dict[str, Any]:
 
 def display_name(scheme: str) -> str:
     """A scheme's name in a legend."""
-    name, colon, variant = scheme.partition(":")
+    plain, fixed, beta = scheme.partition("@beta=")
+    name, colon, variant = plain.partition(":")
     shown = _NAMES.get(name, name)
-    if not colon:
-        return shown
-    return f"{shown}, {variant.upper() if name == 'bpg-ldpc' else Path(variant).name}"
+    if colon:
+        shown += f", {variant.upper() if name == 'bpg-ldpc' else Path(variant).name}"
+    return f"{shown}, beta {beta}" if fixed and beta else shown + ", fixed beta" * bool(fixed)
+
+
+def family(scheme: str) -> str:
+    """Schemes that differ in their fixed beta only lie on one line over the CBR."""
+    plain, fixed, _ = scheme.partition("@beta=")
+    return plain + fixed
 
 
 def fraction(cbr: float) -> str:

@@ -8,6 +8,8 @@ from lrisc.evaluation.schemes.base import (
     Picture,
     Scheme,
     create_scheme,
+    split_beta,
+    with_betas,
 )
 
 __all__ = [
@@ -18,4 +20,6 @@ __all__ = [
     "Picture",
     "Scheme",
     "create_scheme",
+    "split_beta",
+    "with_betas",
 ]

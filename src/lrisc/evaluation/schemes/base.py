@@ -17,17 +17,19 @@ A scheme gets a picture and a condition, and delivers what a receiver would show
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy.typing as npt
 from torch import Tensor
 
 from lrisc.errors import InputError
-from lrisc.link.budget import symbol_budget
+from lrisc.link.budget import check_beta, symbol_budget
 from lrisc.link.multipath import Mobility
 from lrisc.link.waveform.link import Link, make_link
 from lrisc.link.waveform.numerology import SYMBOLS
+from lrisc.models.config import Steering
 from lrisc.refinement.objective import ObjectiveName
 from lrisc.registry import Registry
 
@@ -40,7 +42,10 @@ class Options:
         roi: region of interest for schemes that have one: a box, "auto", a mask, or a folder of
             masks named as the pictures.
         roi_strength: gamma in (0, 1]; ``None`` for the scheme's own default.
-        steps: diffusion steps.
+        roi_steering: what gamma weights; ``None`` for what the checkpoint was trained with.
+        steps: diffusion steps; ``None`` for what the checkpoint says.
+        beta: symbols per bit, for schemes whose rate then follows the picture and keeps no
+            ceiling; ``None``: the ceiling rules.
         effort: iterations of the scheme that has them.
         objective: what these improve.
         device: where networks run: ``auto``, ``cpu`` or ``cuda``.
@@ -48,7 +53,9 @@ class Options:
 
     roi: str | None = None
     roi_strength: float | None = None
-    steps: int = 1
+    roi_steering: Steering | None = None
+    steps: int | None = None
+    beta: float | None = None
     effort: int = 0
     objective: ObjectiveName = "perception"
     device: str = "cpu"
@@ -132,6 +139,9 @@ class Scheme(ABC):
         InputError: the variant or an option cannot be used.
     """
 
+    follows_beta = False
+    """Whether a fixed beta may rule the rate instead of a ceiling."""
+
     def __init__(self, variant: str | None, options: Options) -> None:
         if variant is not None:
             raise InputError(f"this scheme has no variants such as '{variant}'")
@@ -151,20 +161,56 @@ class Scheme(ABC):
         """
 
 
+_BETA = "@beta="
+
 SCHEMES: Registry[type[Scheme]] = Registry(
     "scheme",
     modules=[f"lrisc.evaluation.schemes.{module}" for module in ("lrisc", "bpg", "deepjscc")],
 )
 
 
+def split_beta(spec: str) -> tuple[str, float | None]:
+    """A scheme's spec without its ``@beta=``, and that beta.
+
+    Raises:
+        InputError: it is no number that can be one.
+    """
+    name, found, text = spec.partition(_BETA)
+    if not found:
+        return spec, None
+    try:
+        beta = float(text)
+    except ValueError as error:
+        raise InputError(f"scheme {spec}: '{text}' is no beta") from error
+    check_beta(beta)
+    return name, beta
+
+
+def with_betas(specs: Iterable[str], betas: Sequence[float]) -> list[str]:
+    """A spec ``SCHEME@beta=B`` for every beta and every scheme that can follow one.
+
+    Raises:
+        InputError: none can.
+    """
+    able = [spec for spec in specs if SCHEMES[spec.partition(":")[0]].follows_beta]
+    if betas and not able:
+        raise InputError("--beta: none of --schemes follows a fixed beta; lrisc does")
+    return [f"{spec}{_BETA}{beta:g}" for spec in able for beta in betas]
+
+
 def create_scheme(spec: str, options: Options) -> Scheme:
-    """Make the scheme that ``name`` or ``name:variant`` means.
+    """Make the scheme that ``name``, ``name:variant`` or either with ``@beta=0.2`` means.
 
     Raises:
         InputError: nothing is registered under the name, or it cannot be used.
     """
-    name, colon, variant = spec.partition(":")
+    plain, beta = split_beta(spec)
+    name, colon, variant = plain.partition(":")
     kind = SCHEMES[name]
+    if beta is not None:
+        if not kind.follows_beta:
+            raise InputError(f"scheme {spec}: {name} does not follow a fixed beta")
+        options = replace(options, beta=beta)
     try:
         return kind(variant if colon else None, options)
     except InputError as error:

@@ -1,4 +1,7 @@
-"""The project's own system: ``lrisc``, ``lrisc:CHECKPOINT``, and with a region ``lrisc-roi``."""
+"""The project's own system: ``lrisc``, ``lrisc:CHECKPOINT``, and with a region ``lrisc-roi``.
+
+With ``@beta=0.2`` after the name, its rate is Eq. 3's and follows the picture.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +22,22 @@ if TYPE_CHECKING:
     from lrisc.transmission import Report
 
 
-@SCHEMES.register("lrisc")
 class Generative(Scheme):
     """LRISC without a region of interest; the variant is a checkpoint's name or folder."""
+
+    follows_beta = True
 
     def __init__(self, variant: str | None, options: Options) -> None:
         from lrisc.checkpoint import load_checkpoint
         from lrisc.system import check_steps
 
         check_steps(options.steps)
-        self.steps = options.steps
         self.effort = 0
         self.objective: ObjectiveName = options.objective
         self.checkpoint = load_checkpoint(variant or "compact", options.device)
+        chosen = self.checkpoint.model.config.decode_steps
+        self.steps = chosen if options.steps is None else options.steps
+        self.beta = options.beta
 
     @property
     def fingerprint(self) -> str:
@@ -49,7 +55,8 @@ class Generative(Scheme):
         result = transmit(
             picture.pixels,
             snr_db=condition.snr_db,
-            cbr=condition.cbr,
+            cbr=condition.cbr if self.beta is None else None,
+            beta=self.beta,
             channel=condition.channel,
             steps=self.steps,
             effort=self.effort,
@@ -71,6 +78,10 @@ class Generative(Scheme):
             rate_map=result.rate_map,
             roi_mask=result.roi_mask,
         )
+
+
+# Not by the decorator, which would hide the class's own attributes from those that build on it.
+SCHEMES.add("lrisc", Generative)
 
 
 @SCHEMES.register("lrisc-effort")
@@ -100,12 +111,14 @@ class GenerativeWithRegion(Generative):
     def __init__(self, variant: str | None, options: Options) -> None:
         from lrisc.roi.detectors import detector_version, find_detector, is_detector
         from lrisc.roi.masks import is_box
+        from lrisc.system import steering_of
 
         super().__init__(variant, options)
         if options.roi is None or options.roi == "none":
             raise InputError("it needs --roi: auto, a box x,y,w,h, a mask, or a folder of masks")
         self.roi = options.roi
-        self.favoured = Region(self.roi)
+        steering = steering_of(self.checkpoint, options.roi_steering)
+        self.favoured = Region(self.roi, steering=steering)
         if options.roi_strength is not None:
             self.favoured = replace(self.favoured, gamma=options.roi_strength)
         self.made_by = ""
