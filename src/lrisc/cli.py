@@ -245,7 +245,12 @@ def train(
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value …")] = None,
 ) -> None:
     """Train a stage or a whole schedule; run it again and it goes on."""
-    from lrisc.training.schedule import run
+    from lrisc.training import missing_package
+
+    try:
+        from lrisc.training.schedule import run
+    except ModuleNotFoundError as error:
+        raise missing_package(error) from error
 
     # Without a terminal there is no progress bar: the log is all there is of a long run.
     logging.getLogger("lrisc").setLevel(logging.INFO)

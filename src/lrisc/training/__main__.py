@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from lrisc.training.schedule import exit_code, run
+from lrisc.errors import InputError
+from lrisc.training import missing_package
 
 
 def main() -> int:
@@ -15,6 +16,11 @@ def main() -> int:
     parser.add_argument("config", type=Path, help="a stage or a plan, see configs/")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     arguments = parser.parse_args()
+    try:
+        from lrisc.training.schedule import exit_code, run
+    except ModuleNotFoundError as error:
+        print(f"error: {missing_package(error)}", file=sys.stderr)
+        return InputError.exit_code
     return exit_code(lambda: run(arguments.config, arguments.overrides))
 
 

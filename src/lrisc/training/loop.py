@@ -278,6 +278,9 @@ class Trainer:
         waiting = 0.0
         before, start = progress.seconds, time.monotonic()
         upcoming = self.batches.start(progress.step)
+        if self.compiled:
+            logger.info("compiling, this takes minutes")
+        compiling = self.compiled
         while not self.finished:
             asked = time.monotonic()
             pictures = upcoming.result()
@@ -291,7 +294,15 @@ class Trainer:
                 0 < 60 * config.validate.minutes <= now - validated,
                 slot.interrupted,
             )
-            over, save, check, interrupted = self.update(pictures, flags, before + now - start)
+            try:
+                over, save, check, interrupted = self.update(pictures, flags, before + now - start)
+            except Exception:
+                # Ctrl-C ends every process of a terminal, compilers too, and torch says so at
+                # length. Nothing of the step is done yet.
+                if compiling and slot.interrupted:
+                    return "interrupted"
+                raise
+            compiling = False
 
             if progress.step % config.log_every == 0:
                 line = self._log_line(time.monotonic() - logged, waiting)

@@ -6,12 +6,13 @@ import logging
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from lrisc.errors import InputError, LriscError
-from lrisc.files import replace_atomically
+from lrisc.files import alone_in, replace_atomically
 from lrisc.training.config.read import apply_overrides, build, merge, read_yaml
 from lrisc.training.config.schema import Plan, StageConfig, flatten
 from lrisc.training.data.squares import pictures_key
@@ -97,8 +98,11 @@ def run(config_path: Path, overrides: list[str]) -> Outcome:
             if _is_done(config):
                 logger.info("%s is finished: %s/final", config.name, config.output)
                 continue
-            trainer = Trainer(config, accelerator)
-            outcome = trainer.run(slot)
+            # One process of several speaks for all.
+            first = accelerator.is_main_process
+            with alone_in(Path(config.output), "training") if first else nullcontext():
+                trainer = Trainer(config, accelerator)
+                outcome = trainer.run(slot)
             if outcome != "finished":
                 logger.warning(
                     "%s: %s stopped at step %d; the same command goes on from there",
