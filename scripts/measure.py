@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import lrisc
-from lrisc.cli import parse_cbr
+from lrisc.link.budget import parse_cbr
 
 KEYS = ("psnr_db", "ms_ssim", "lpips", "cbr", "cbr_payload")
 

@@ -19,9 +19,9 @@ import torch
 from torch.nn import functional as F
 
 import lrisc
-from lrisc.cli import parse_cbr
-from lrisc.evaluation.region import region_quality, region_symbols
 from lrisc.images import load_image
+from lrisc.link.budget import parse_cbr
+from lrisc.metrics.region import region_quality, region_symbols
 from lrisc.roi.fusion import STEERINGS
 from lrisc.roi.masks import region_mask
 from lrisc.system import DEFAULT_ROI_STRENGTH

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -37,11 +36,3 @@ def portrait_path() -> Path:
 @pytest.fixture(scope="session")
 def portrait(portrait_path: Path) -> Image.Image:
     return Image.open(portrait_path).convert("RGB")
-
-
-def picture(height: int, width: int, seed: int = 0) -> torch.Tensor:
-    """A smooth random picture, (3, H, W) in [0, 1]."""
-    rng = np.random.default_rng(seed)
-    small = Image.fromarray(rng.integers(0, 256, (height // 16 + 2, width // 16 + 2, 3), np.uint8))
-    pixels = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from lrisc import cli
-from lrisc.errors import InputError
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -29,17 +28,6 @@ def photo(tmp_path: Path, portrait: Image.Image) -> Path:
     path = tmp_path / "photo.png"
     portrait.crop((100, 40, 356, 296)).save(path)
     return path
-
-
-@pytest.mark.parametrize(("text", "value"), [("1/48", 1 / 48), ("0.017", 0.017), ("1e-2", 0.01)])
-def test_cbr_as_fraction_or_number(text: str, value: float) -> None:
-    assert cli.parse_cbr(text) == value
-
-
-@pytest.mark.parametrize("text", ["", "a", "1/0", "0", "-1/48", "nan", "inf", "1/48/2"])
-def test_cbr_that_is_none(text: str) -> None:
-    with pytest.raises(InputError):
-        cli.parse_cbr(text)
 
 
 def test_transmit_writes_pictures_and_report(

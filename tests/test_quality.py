@@ -11,9 +11,9 @@ from PIL import Image
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
-from lrisc.evaluation.metrics import psnr
 from lrisc.images import load_image
 from lrisc.link.iq import estimate_channel, read_recording, write_recording
+from lrisc.metrics.distortion import psnr
 
 GOLDEN = Path(__file__).parent / "golden_quality.json"
 CROPS = {"face": (96, 32, 416, 288), "medals": (160, 300, 416, 556), "whole": (0, 0, 512, 600)}

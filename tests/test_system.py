@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.conftest import picture
+from tests.helpers import picture
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint

@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from lrisc.checkpoint import load_checkpoint
     from lrisc.link.channels import Received, channel
     from lrisc.link.frame import Frame
-    from lrisc.system import Receiver, TransmitResult, Transmitter, transmit
+    from lrisc.system import Receiver, Transmitter
+    from lrisc.transmission import TransmitResult, transmit
 
 _LAZY = {
     "Frame": "lrisc.link.frame",
     "Received": "lrisc.link.channels",
     "Receiver": "lrisc.system",
-    "TransmitResult": "lrisc.system",
+    "TransmitResult": "lrisc.transmission",
     "Transmitter": "lrisc.system",
     "channel": "lrisc.link.channels",
     "load_checkpoint": "lrisc.checkpoint",
-    "transmit": "lrisc.system",
+    "transmit": "lrisc.transmission",
 }
 
 __all__ = [

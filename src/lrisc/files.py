@@ -199,3 +199,9 @@ def slug(name: str) -> str:
     stem, dot, suffix = plain.strip(".")[:180].rpartition(".")
     mark = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
     return f"{stem}-{mark}{dot}{suffix}" if dot else f"{suffix}-{mark}"
+
+
+def cache_folder() -> Path:
+    """The folder of LRISC's caches: ``$XDG_CACHE_HOME/lrisc``, or ``~/.cache/lrisc``."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "lrisc"

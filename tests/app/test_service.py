@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lrisc import system
+from lrisc import transmission
 from lrisc.app import compare
 from lrisc.app import service as service_module
 from lrisc.app.recordings import zip_recording
@@ -142,7 +142,7 @@ def test_one_thread_runs_the_networks_whoever_asks(
     """Each thread that ever ran them keeps some 20 MB, and the page's server asks from many."""
     ran: set[int] = set()
 
-    def transmit(*args: Any, **options: Any) -> system.TransmitResult:
+    def transmit(*args: Any, **options: Any) -> transmission.TransmitResult:
         ran.add(threading.get_ident())
         return sent(*args, **options)
 
@@ -150,8 +150,8 @@ def test_one_thread_runs_the_networks_whoever_asks(
         ran.add(threading.get_ident())
         return estimated(*args)
 
-    sent, estimated = system.transmit, service_module.estimate_channel
-    monkeypatch.setattr(system, "transmit", transmit)
+    sent, estimated = transmission.transmit, service_module.estimate_channel
+    monkeypatch.setattr(transmission, "transmit", transmit)
     monkeypatch.setattr(service_module, "estimate_channel", estimate)
     recording = service.send(request_).files[-1]
     tasks: list[Callable[[], object]] = [
@@ -177,7 +177,7 @@ def test_gaps_in_memory_go_back_to_the_system(
 ) -> None:
     left: list[bytes] = []
 
-    def transmit(*args: Any, **options: Any) -> system.TransmitResult:
+    def transmit(*args: Any, **options: Any) -> transmission.TransmitResult:
         # 200 MB, and all but 20 of them freed again, but with something left above every gap.
         blocks = [b"x" * 100_000 for _ in range(2000)]
         left.extend(blocks[::10])
@@ -187,9 +187,9 @@ def test_gaps_in_memory_go_back_to_the_system(
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
-    sent = system.transmit
+    sent = transmission.transmit
     service.send(request_)
-    monkeypatch.setattr(system, "transmit", transmit)
+    monkeypatch.setattr(transmission, "transmit", transmit)
     before = resident()
     service.send(request_)
     assert resident() - before < 100
@@ -200,13 +200,13 @@ def test_a_service_that_stops_finishes_its_work_and_begins_no_other(
 ) -> None:
     working, go_on = threading.Event(), threading.Event()
 
-    def transmit(*args: Any, **options: Any) -> system.TransmitResult:
+    def transmit(*args: Any, **options: Any) -> transmission.TransmitResult:
         working.set()
         assert go_on.wait(60)
         return sent(*args, **options)
 
-    sent = system.transmit
-    monkeypatch.setattr(system, "transmit", transmit)
+    sent = transmission.transmit
+    monkeypatch.setattr(transmission, "transmit", transmit)
     workspace = Workspace()
     service = Service(tiny_folder, workspace)
     with ThreadPoolExecutor(3) as visitors:
@@ -267,14 +267,14 @@ def test_the_real_others_deliver_and_fail(service: Service, request_: Request) -
 def test_work_ends_when_its_visitor_leaves_or_its_time_is_up(
     service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = system.transmit
+    real = transmission.transmit
 
-    def transmit(*args: Any, **options: Any) -> system.TransmitResult:
+    def transmit(*args: Any, **options: Any) -> transmission.TransmitResult:
         service.visits.leave("gone")
         return real(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(system, "transmit", transmit)
+        patch.setattr(transmission, "transmit", transmit)
         with pytest.raises(InputError, match="left"):
             service.send(request_, "gone")
         assert not service.send(request_, "here").failed

@@ -11,13 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from lrisc import checkpoint
-from lrisc.baselines import deepjscc
-from lrisc.baselines.deepjscc import DeepJscc, embedded_names, nearest, save
-from lrisc.baselines.deepjscc_network import PRESETS, DeepJsccConfig, DeepJsccNetwork
+from lrisc.baselines.deepjscc import codec as codec_module
+from lrisc.baselines.deepjscc.codec import DeepJscc, embedded_names, nearest, save
+from lrisc.baselines.deepjscc.network import PRESETS, DeepJsccConfig, DeepJsccNetwork
 from lrisc.errors import InputError
-from lrisc.evaluation.metrics import psnr
 from lrisc.images import load_image
 from lrisc.link.channels import CHANNELS, noise_variance
+from lrisc.metrics.distortion import psnr
 
 
 def codec(channels: int = 2, seed: int = 0) -> DeepJscc:
@@ -179,7 +179,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         save(tmp_path / name, codec(channels).network, {"snr_db": wide})
     for snr in (0, 10):
         save(tmp_path / f"deepjscc-1-48-{snr}db", codec().network, {"snr_db": [snr, snr]})
-    for module in (deepjscc, checkpoint):
+    for module in (codec_module, checkpoint):
         monkeypatch.setattr(module, "EMBEDDED", tmp_path)
 
 

@@ -135,7 +135,7 @@ def test_cheap_commands_run(
 def test_python_examples_run(
     page: Path, folder: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lrisc import system
+    from lrisc import transmission
     from lrisc.checkpoint import load_checkpoint
     from lrisc.link import channels
 
@@ -143,6 +143,6 @@ def test_python_examples_run(
     monkeypatch.setattr(channels, "FADING", channels.FADING)
     tiny = load_checkpoint(tiny_folder)
     # The examples name no model or "compact"; a tiny one does as well here.
-    monkeypatch.setattr(system, "load_checkpoint", lambda name: tiny)
+    monkeypatch.setattr(transmission, "load_checkpoint", lambda name: tiny)
     for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
         exec(compile(block, str(page), "exec"), {})

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from sionna.phy.fec.crc import CRCDecoder, CRCEncoder
 from sionna.phy.fec.ldpc import LDPC5GDecoder, LDPC5GEncoder
 from sionna.phy.mapping import Demapper
-from tests.conftest import picture
+from tests.helpers import picture
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint

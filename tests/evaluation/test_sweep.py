@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.conftest import picture
+from tests.helpers import picture
 
 from lrisc import cli, system
 from lrisc.errors import InputError
-from lrisc.evaluation.measuring import scheme_of
+from lrisc.evaluation.measure_row import scheme_of
 from lrisc.evaluation.plan import Sweep, find_pictures, seed_of
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
 from lrisc.evaluation.schemes import Options, create_scheme, scheme_names
@@ -328,31 +328,11 @@ def test_changed_settings_are_refused(pictures: Path, tmp_path: Path) -> None:
         run(replace(sweep, seed=1), sources, folder)
 
 
-def test_deepjscc_by_its_contract(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
+def test_deepjscc_by_bandwidth_and_by_snr() -> None:
     from lrisc.evaluation.schemes import Condition, Picture
 
-    class DeepJscc:
-        @classmethod
-        def from_pretrained(cls, name: str) -> "DeepJscc":
-            return cls()
-
-        def transmit(
-            self, image: torch.Tensor, snr_db: float, channel: str, seed: int
-        ) -> tuple[torch.Tensor, int]:
-            return image, 256
-
-    class Module:
-        @staticmethod
-        def nearest(cbr: float, snr_db: float | None = None) -> str:
-            return f"{cbr:.3f}@{snr_db}"
-
-    module = Module()
-    module.DeepJscc = DeepJscc  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "lrisc.baselines.deepjscc", module)  # type: ignore[arg-type]
     sent = Picture("p.png", picture(64, 64))
-    for name, model in (("deepjscc", "0.021@None"), ("deepjscc-per-snr", "0.021@10.0")):
-        delivery = create_scheme(name, Options()).send(sent, Condition("awgn", 10.0, 1 / 48, 0))
+    for name, model in (("deepjscc", "1-48"), ("deepjscc-per-snr", "1-48-10db")):
+        delivery = create_scheme(name, Options()).send(sent, Condition("awgn", 9.0, 1 / 48, 0))
         assert delivery.symbols == 256
-        assert delivery.note == f"model {model}"
+        assert delivery.note == f"model deepjscc-{model}"

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from lrisc.errors import InputError
+from lrisc.link.draws import Draws
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.crops import centre_crops, crop_batch
 from lrisc.training.data.squares import open_pictures
-from lrisc.training.draws import Draws
 
 Save = Callable[..., None]
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lrisc.baselines.deepjscc import DeepJscc
+from lrisc.baselines.deepjscc.codec import DeepJscc
 from lrisc.training.data.squares import Squares
 from lrisc.training.schedule import run
 

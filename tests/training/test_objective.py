@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lrisc.link.draws import Draws
 from lrisc.models.config import PRESETS
 from lrisc.models.diffusion import loss_weight
 from lrisc.models.lrisc import Lrisc
-from lrisc.roi.detector import SaliencyConfig
 from lrisc.roi.fusion import Steering
+from lrisc.roi.saliency import SaliencyConfig
 from lrisc.training.conditions import LinkConditions, Regions, draw_link, draw_regions, fixed_link
 from lrisc.training.config.schema import LinkConfig, LossConfig, RoiConfig
-from lrisc.training.draws import Draws
 from lrisc.training.objective import cross_channel, rate_levels, training_loss
 
 PLAIN = LossConfig(lpips=0.0, source="none", one_step_fraction=1.0)

@@ -21,14 +21,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from lrisc.errors import InputError
-from lrisc.evaluation.lpips import Lpips
-from lrisc.evaluation.lpips_weights import LpipsUnavailableError
 from lrisc.files import UnwritableError
+from lrisc.link.draws import Draws
+from lrisc.metrics.lpips import Lpips
+from lrisc.metrics.lpips_weights import LpipsUnavailableError
 from lrisc.training import conditions
 from lrisc.training import step as step_module
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.crops import crop_batch
-from lrisc.training.draws import Draws
 from lrisc.training.loop import DivergedError
 from lrisc.training.reporting import Reporter
 from lrisc.training.schedule import read_schedule, run

@@ -91,9 +91,9 @@ def _scheme(name: str) -> Scheme:
 
 
 def _deliver(name: str, source: Image.Image, condition: Condition) -> Delivered:
-    from lrisc.baselines.ldpc import BelowAllSchemesError
-    from lrisc.evaluation.report import quality
+    from lrisc.baselines.bpg.ldpc import BelowAllSchemesError
     from lrisc.evaluation.schemes import Picture
+    from lrisc.metrics.quality import quality
 
     pixels = load_image(source)
     try:

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lrisc import system
+from lrisc import system, transmission
 from lrisc.app import compare, pictures
 from lrisc.app.reader import read_upload_picture
 from lrisc.app.recordings import read_upload, zip_recording
@@ -28,10 +28,10 @@ from lrisc.app.region import PAINTED, chosen_region
 from lrisc.app.visits import Visit, Visits
 from lrisc.app.workspace import Workspace
 from lrisc.checkpoint import load_checkpoint
-from lrisc.cli import parse_cbr
 from lrisc.errors import InputError, OutageError
 from lrisc.evaluation.schemes import Condition
 from lrisc.images import MIN_SIDE
+from lrisc.link.budget import parse_cbr
 from lrisc.link.channels import CHANNELS, DEFAULT_BLOCK_LENGTH, FADING
 from lrisc.link.frame import parse_header
 from lrisc.link.iq import estimate_channel
@@ -154,7 +154,7 @@ class Service:
     def warm_up(self) -> None:
         """Send a small grey picture, so that the first visitor does not wait for imports."""
         grey = torch.full((3, 256, 384), 0.5)
-        self._in_turn(lambda: system.transmit(grey, model=self.checkpoint))
+        self._in_turn(lambda: transmission.transmit(grey, model=self.checkpoint))
 
     def drain(self) -> None:
         """Wait for the request under way and begin no other.
@@ -243,7 +243,7 @@ class Service:
         image, original = self.source(request)
         _check_work(*image.size, request.steps)
         channel, block_length = CHANNEL_CHOICES[request.channel]
-        result = system.transmit(
+        result = transmission.transmit(
             image,
             snr_db=request.snr_db,
             cbr=parse_cbr(request.cbr),
@@ -288,7 +288,7 @@ class Service:
                 "choose another channel"
             )
         condition = Condition(channel, request.snr_db, cbr, request.seed)
-        result = system.transmit(
+        result = transmission.transmit(
             image,
             snr_db=request.snr_db,
             cbr=cbr,
@@ -326,7 +326,7 @@ class Service:
             files=[path],
         )
 
-    def _write(self, result: system.TransmitResult) -> list[Path]:
+    def _write(self, result: transmission.TransmitResult) -> list[Path]:
         folder = self.workspace.folder()
         files = [folder / "source.png", folder / "report.json"]
         _save(result.source, files[0])
@@ -377,7 +377,7 @@ def _save(picture: Image.Image, path: Path) -> None:
     picture.save(path, compress_level=1)
 
 
-def _figures(result: system.TransmitResult) -> str:
+def _figures(result: transmission.TransmitResult) -> str:
     report = result.report
     values: dict[str, str] = {}
     if result.reconstruction is not None:

@@ -14,6 +14,7 @@ from lrisc.evaluation.plan import Sweep, find_pictures
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
 from lrisc.evaluation.sweep import run
 from lrisc.link import channels
+from lrisc.link.budget import check_cbr
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,8 +90,7 @@ def check(sweep: Sweep, jobs: int | None, limit: int | None) -> None:
     for snr_db in sweep.snrs_db:
         channels.channel(sweep.channel, snr_db, seed=sweep.seed)
     for cbr in sweep.cbrs:
-        if not 0 < cbr <= 1:
-            raise InputError(f"cbr must lie in (0, 1], such as 1/48, not {cbr:g}")
+        check_cbr(cbr)
     for name, value in (("--jobs", jobs), ("--limit", limit)):
         if value is not None and value < 1:
             raise InputError(f"{name} must be at least 1, not {value}")
@@ -111,7 +111,7 @@ def shard_from_environment() -> tuple[int, int]:
 
 
 def _warn_without_lpips(sweep: Sweep, console: Console) -> None:
-    from lrisc.evaluation.lpips_weights import LpipsUnavailableError, resolve_weights
+    from lrisc.metrics.lpips_weights import LpipsUnavailableError, resolve_weights
 
     try:
         resolve_weights(sweep.lpips, download=False)

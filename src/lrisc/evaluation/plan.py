@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from lrisc.errors import InputError
-from lrisc.evaluation.lpips import Backbone
 from lrisc.evaluation.results import Key, key
 from lrisc.evaluation.schemes import Options
 from lrisc.images import load_image, to_pil
+from lrisc.metrics.lpips import Backbone
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".jp2"}
 

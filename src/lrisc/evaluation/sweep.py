@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from lrisc.evaluation.measuring import OnRow, measure_picture, scheme_of
+from lrisc.evaluation.measure_row import OnRow, measure_picture, scheme_of
 from lrisc.evaluation.plan import Source, Sweep
 from lrisc.evaluation.results import ResultsFolder, Row
 from lrisc.evaluation.schemes import import_plugins

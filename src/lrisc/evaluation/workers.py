@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from lrisc.evaluation.measuring import OnRow, measure_picture
+from lrisc.evaluation.measure_row import OnRow, measure_picture
 from lrisc.evaluation.plan import Source, Sweep
 from lrisc.evaluation.results import Key, ResultsFolder, Row
 from lrisc.evaluation.schemes import import_plugins

@@ -77,7 +77,7 @@ class Mcs:
 
 
 # Thresholds for 400 bits: lowest SNR on a grid of 0.25 dB at which
-# ``block_error.block_error_rate`` stays at 1e-3 or less over 4000 blocks, plus a margin of 0.5 dB,
+# ``baselines.bpg.block_errors`` counts 1e-3 or less over 4000 blocks, plus a margin of 0.5 dB,
 # which takes the rate below 1e-4 (a decade costs 0.25 to 0.4 dB). For 2000 bits: 0.75 dB less, as
 # measured over 6000 blocks for 16QAM 2/3; the others lost none of 250 (QPSK 1/3: 60) at 0.25 dB
 # below. QPSK 1/5 is placed by its 100 bits (3e-3 at -2.25 dB); it serves all lower SNRs anyway.

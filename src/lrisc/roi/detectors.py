@@ -4,7 +4,7 @@ A detector is a function: a picture (3, H, W) in [0, 1] in, saliency (H, W) in [
 
 | name | detector |
 |---|---|
-| ``auto`` | the package's own, :func:`lrisc.roi.detector.detect` |
+| ``auto`` | the package's own, :func:`lrisc.roi.saliency.detect` |
 | ``rembg:MODEL`` | any model of the rembg library: u2net, isnet-general-use, birefnet-general |
 | ``detector:NAME`` | one that an installed package offers, entry point group ``lrisc.detectors`` |
 """
@@ -44,7 +44,7 @@ def find_detector(name: str) -> Detector:
         InputError: there is none, or the extra it needs is not installed.
     """
     if name == "auto":
-        from lrisc.roi.detector import detect
+        from lrisc.roi.saliency import detect
 
         return detect
     kind, _, which = name.partition(":")

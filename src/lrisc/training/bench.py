@@ -22,8 +22,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lrisc.errors import InputError, LriscError
+from lrisc.link.draws import Draws
 from lrisc.training.config.schema import StageConfig
-from lrisc.training.draws import Draws
 from lrisc.training.loop import Trainer, deterministic, make_accelerator
 from lrisc.training.schedule import read_schedule
 

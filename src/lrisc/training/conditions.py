@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lrisc.roi.detector import embedded_detector, saliency
+from lrisc.link.draws import Draws
 from lrisc.roi.fusion import Steering
 from lrisc.roi.masks import SALIENT
+from lrisc.roi.saliency import embedded_detector, saliency
 from lrisc.training.config.schema import LinkConfig, RoiConfig
-from lrisc.training.draws import Draws
 
 
 @dataclass(frozen=True)

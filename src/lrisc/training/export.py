@@ -17,12 +17,12 @@ from torch import Tensor
 from lrisc._version import __version__
 from lrisc.checkpoint import save_checkpoint
 from lrisc.files import replace_atomically
+from lrisc.link.draws import Draws
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import draw_link
 from lrisc.training.config.schema import StageConfig
 from lrisc.training.data.crops import to_signal
 from lrisc.training.data.squares import Pictures, Squares
-from lrisc.training.draws import Draws
 from lrisc.training.objective import rate_levels
 from lrisc.training.state import Progress
 

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
+from lrisc.link.draws import Draws
 from lrisc.training.config.schema import StageConfig, flatten
 from lrisc.training.data.crops import centre_crops, crop_batch
 from lrisc.training.data.squares import MIN_PICTURES, Pictures, Squares, open_pictures
-from lrisc.training.draws import Draws
 from lrisc.training.export import hardware, stage_record
 from lrisc.training.muon import Muon
 from lrisc.training.reporting import Reporter

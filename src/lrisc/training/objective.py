@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lrisc.link.channels import mmse, noise_variance
+from lrisc.link.draws import Draws
 from lrisc.link.power import embedding_power
 from lrisc.link.rate_control import quantise_rate, rate_scale_for, smooth_bits
 from lrisc.models.diffusion import add_noise, loss_weight
@@ -17,7 +18,6 @@ from lrisc.models.lrisc import Lrisc
 from lrisc.roi.fusion import FUSING, fuse, steer_bits
 from lrisc.training.conditions import LinkConditions, Regions
 from lrisc.training.config.schema import LossConfig
-from lrisc.training.draws import Draws
 
 Terms = dict[str, Tensor]
 

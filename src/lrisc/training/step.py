@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from lrisc.checkpoint import load_checkpoint
 from lrisc.errors import InputError
-from lrisc.evaluation.lpips import Lpips
+from lrisc.link.draws import Draws
+from lrisc.metrics.lpips import Lpips
 from lrisc.models.config import PRESETS
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import draw_link, draw_regions
 from lrisc.training.config.schema import PARTS, StageConfig
 from lrisc.training.data.crops import to_signal
-from lrisc.training.draws import Draws
 from lrisc.training.objective import Terms, training_loss
 
 logger = logging.getLogger(__name__)

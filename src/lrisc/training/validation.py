@@ -10,15 +10,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lrisc.evaluation.metrics import psnr, round_to_8_bit
 from lrisc.files import replace_atomically
+from lrisc.link.draws import Draws
+from lrisc.metrics.distortion import psnr, round_to_8_bit
 from lrisc.models.entropy import bits
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import fixed_link
 from lrisc.training.config.schema import StageConfig
 from lrisc.training.data.crops import to_signal
 from lrisc.training.data.squares import Squares
-from lrisc.training.draws import Draws
 from lrisc.training.objective import send
 
 _SHEET_ROWS = 6

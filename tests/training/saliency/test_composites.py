@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lrisc.training.draws import Draws
+from lrisc.link.draws import Draws
 from lrisc.training.saliency.composites import (
     Composer,
     clear_objects,

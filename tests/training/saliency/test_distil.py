@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from lrisc.errors import InputError
-from lrisc.training.draws import Draws
+from lrisc.link.draws import Draws
 from lrisc.training.saliency.distil import (
     MaskedSquares,
     Shares,

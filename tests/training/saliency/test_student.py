@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lrisc.evaluation.lpips import Lpips
-from lrisc.roi.detector import SaliencyConfig, SaliencyNet
+from lrisc.metrics.lpips import Lpips
+from lrisc.roi.saliency import SaliencyConfig, SaliencyNet
 from lrisc.training.saliency.distil import MaskedSquares
 from lrisc.training.saliency.student import HINT_CHANNELS, Student, hint_loss, hints
 from lrisc.training.saliency.train import SaliencyRun, train

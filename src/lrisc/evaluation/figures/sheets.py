@@ -14,11 +14,11 @@ from PIL import Image
 
 from lrisc.errors import InputError
 from lrisc.evaluation.figures.style import display_name, file_part, fraction, new_figure, save
-from lrisc.evaluation.lpips import Backbone
-from lrisc.evaluation.region import region_quality, region_symbols
 from lrisc.evaluation.results import REGION_COLUMNS, ResultsFolder, Row
 from lrisc.files import check_regular
 from lrisc.images import read_rgb
+from lrisc.metrics.lpips import Backbone
+from lrisc.metrics.region import region_quality, region_symbols
 
 _PREFERRED_SNRS = (0.0, 5.0, 10.0, 15.0)
 _COLUMNS = ("scheme", "image", "channel", "snr_db", "cbr_target", "cbr", "psnr_db", "lpips")

@@ -1,189 +1,25 @@
-"""What can be compared: one small class per scheme, found by its name.
+"""What can be compared, see `lrisc.evaluation.schemes.base`."""
 
-A scheme gets a picture and a condition, and delivers what a receiver would show::
+from lrisc.evaluation.schemes.base import (
+    Condition,
+    Delivery,
+    Options,
+    Picture,
+    Scheme,
+    create_scheme,
+    import_plugins,
+    register,
+    scheme_names,
+)
 
-    from lrisc.evaluation.schemes import Condition, Delivery, Picture, Scheme, register
-
-    @register("grey")
-    class Grey(Scheme):
-        '''Sends nothing.'''
-
-        def send(self, picture: Picture, condition: Condition) -> Delivery:
-            return Delivery(torch.full_like(picture.pixels, 0.5), symbols=0)
-
-``lrisc evaluate --plugin MODULE`` imports the module that registers it.
-"""
-
-from __future__ import annotations
-
-import math
-import sys
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, TypeVar
-
-import numpy.typing as npt
-from torch import Tensor
-
-from lrisc.errors import InputError
-
-_BUILT_IN = ("generative", "separate", "deep_jscc")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a sweep says to all of its schemes; each takes what concerns it.
-
-    Attributes:
-        roi: region of interest for schemes that have one: a box, "auto", a mask, or a folder of
-            masks named as the pictures.
-        roi_strength: gamma in (0, 1]; ``None`` for the scheme's own default.
-        steps: diffusion steps.
-    """
-
-    roi: str | None = None
-    roi_strength: float | None = None
-    steps: int = 1
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """What is to be sent.
-
-    Attributes:
-        name: its file's name.
-        pixels: float32 (3, H, W) in [0, 1], whole multiples of 1/255.
-    """
-
-    name: str
-    pixels: Tensor
-
-    def budget(self, cbr: float) -> int:
-        """Complex symbols that a bandwidth ratio allows for this picture."""
-        return math.floor(cbr * self.pixels.numel() + 1e-9)
-
-
-@dataclass(frozen=True)
-class Condition:
-    """How a picture is to be sent.
-
-    Attributes:
-        channel: a name in :data:`lrisc.link.channels.CHANNELS`.
-        snr_db: mean Es/N0 per complex symbol, dB.
-        cbr: ceiling on all complex symbols, per 3·H·W.
-        seed: of everything random; another for every picture and condition.
-    """
-
-    channel: str
-    snr_db: float
-    cbr: float
-    seed: int
-
-
-@dataclass(frozen=True, eq=False)
-class Delivery:
-    """What came out.
-
-    Attributes:
-        reconstruction: float (3, H, W) in [0, 1]; ``None`` in an outage.
-        symbols: complex symbols that were really sent, everything included.
-        note: one line for the row, such as the modulation and coding scheme.
-        rate_map: symbols per patch (h, w), where the scheme has one.
-        roi_mask: (H, W) in [0, 1], where a region was favoured.
-    """
-
-    reconstruction: Tensor | None
-    symbols: int
-    note: str = ""
-    rate_map: npt.NDArray[Any] | None = None
-    roi_mask: npt.NDArray[Any] | None = None
-
-
-class Scheme(ABC):
-    """One way of sending pictures.
-
-    Args:
-        variant: what follows the colon in ``name:variant``; ``None`` without one.
-        options: of the sweep.
-
-    Raises:
-        InputError: the variant or an option cannot be used.
-    """
-
-    def __init__(self, variant: str | None, options: Options) -> None:
-        if variant is not None:
-            raise InputError(f"this scheme has no variants such as '{variant}'")
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes when the scheme's numbers do: other weights, another codec."""
-        return ""
-
-    @abstractmethod
-    def send(self, picture: Picture, condition: Condition) -> Delivery:
-        """Send one picture.
-
-        Raises:
-            InputError: it cannot be sent so; the sweep marks the row and goes on.
-            OutageError: it was sent and lost.
-        """
-
-
-_REGISTRY: dict[str, type[Scheme]] = {}
-
-
-SchemeClass = TypeVar("SchemeClass", bound=type[Scheme])
-
-
-def register(name: str) -> Callable[[SchemeClass], SchemeClass]:
-    """Class decorator: makes a scheme available under ``name``."""
-
-    def add(scheme: SchemeClass) -> SchemeClass:
-        _REGISTRY[name] = scheme
-        return scheme
-
-    return add
-
-
-def scheme_names() -> list[str]:
-    """Names of all registered schemes."""
-    _import_built_in()
-    return sorted(_REGISTRY)
-
-
-def create_scheme(spec: str, options: Options) -> Scheme:
-    """Make the scheme that ``name`` or ``name:variant`` means.
-
-    Raises:
-        InputError: nothing is registered under the name, or it cannot be used.
-    """
-    _import_built_in()
-    name, colon, variant = spec.partition(":")
-    if name not in _REGISTRY:
-        raise InputError(f"unknown scheme '{name}'; choose from {', '.join(sorted(_REGISTRY))}")
-    try:
-        return _REGISTRY[name](variant if colon else None, options)
-    except InputError as error:
-        raise InputError(f"scheme {spec}: {error}") from error
-
-
-def import_plugins(modules: tuple[str, ...]) -> None:
-    """Import modules that register schemes, installed or in the working directory.
-
-    Raises:
-        InputError: one cannot be imported.
-    """
-    if modules and "" not in sys.path:
-        sys.path.insert(0, "")
-    for module in modules:
-        try:
-            import_module(module)
-        except ImportError as error:
-            raise InputError(f"cannot import the plugin {module}: {error}") from error
-
-
-def _import_built_in() -> None:
-    for module in _BUILT_IN:
-        import_module(f"{__name__}.{module}")
+__all__ = [
+    "Condition",
+    "Delivery",
+    "Options",
+    "Picture",
+    "Scheme",
+    "create_scheme",
+    "import_plugins",
+    "register",
+    "scheme_names",
+]

@@ -11,7 +11,7 @@ import zlib
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
 
-from lrisc.baselines.deepjscc_network import PRESETS as DEEPJSCC_PRESETS
+from lrisc.baselines.deepjscc.network import PRESETS as DEEPJSCC_PRESETS
 from lrisc.errors import InputError
 from lrisc.models.config import PRESETS
 from lrisc.roi.fusion import Steering

@@ -10,10 +10,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from lrisc.errors import InputError
+from lrisc.link.draws import Draws
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.sources import list_pictures, read_pictures
 from lrisc.training.data.squares import Squares
-from lrisc.training.draws import Draws
 
 
 def centre_crops(paths: tuple[str, ...], count: int, side: int) -> Squares:

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from lrisc.errors import InputError
-from lrisc.evaluation.lpips_weights import cache_folder
+from lrisc.files import cache_folder
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.sources import Listing, list_pictures, read_pictures
 

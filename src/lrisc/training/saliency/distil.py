@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lrisc.errors import InputError
-from lrisc.training.draws import Draws
+from lrisc.link.draws import Draws
 from lrisc.training.saliency.measure import masked_photographs
 
 SIDE = 256

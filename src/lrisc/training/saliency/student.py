@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lrisc.evaluation.lpips import Lpips
-from lrisc.roi.detector import SaliencyNet
+from lrisc.metrics.lpips import Lpips
+from lrisc.roi.saliency import SaliencyNet
 
 HINT_CHANNELS = 256
 """Of AlexNet's last convolution, at 1/16 of the picture's sides."""

@@ -24,9 +24,9 @@ import torch
 from torch import nn
 
 from lrisc.errors import InputError, LriscError
-from lrisc.evaluation.lpips import Lpips
-from lrisc.roi.detector import SaliencyConfig, SaliencyNet, saliency, save_detector
-from lrisc.training.draws import Draws
+from lrisc.link.draws import Draws
+from lrisc.metrics.lpips import Lpips
+from lrisc.roi.saliency import SaliencyConfig, SaliencyNet, saliency, save_detector
 from lrisc.training.muon import Muon
 from lrisc.training.saliency.composites import Composer
 from lrisc.training.saliency.distil import (

@@ -1,6 +1,6 @@
 """What the training loop can train: a task per kind of network."""
 
-from lrisc.baselines.deepjscc_network import PRESETS as DEEPJSCC_PRESETS
+from lrisc.baselines.deepjscc.network import PRESETS as DEEPJSCC_PRESETS
 from lrisc.training.config.schema import StageConfig
 from lrisc.training.tasks.base import Task
 from lrisc.training.tasks.deepjscc import DeepJsccTask

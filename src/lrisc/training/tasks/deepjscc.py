@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from lrisc._version import __version__
-from lrisc.baselines.deepjscc import DeepJscc, save
-from lrisc.baselines.deepjscc_network import PRESETS, DeepJsccNetwork
-from lrisc.evaluation.metrics import psnr, round_to_8_bit
+from lrisc.baselines.deepjscc.codec import DeepJscc, save
+from lrisc.baselines.deepjscc.network import PRESETS, DeepJsccNetwork
 from lrisc.files import write_atomically
+from lrisc.link.draws import Draws
+from lrisc.metrics.distortion import psnr, round_to_8_bit
 from lrisc.training.conditions import LinkConditions, draw_link, fixed_link
 from lrisc.training.config.schema import StageConfig
 from lrisc.training.data.crops import to_signal
 from lrisc.training.data.squares import Squares
-from lrisc.training.draws import Draws
 from lrisc.training.export import CARD_FILE
 from lrisc.training.objective import Terms, cross_channel
 from lrisc.training.step import compile_in_place
@@ -187,7 +187,7 @@ def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]]) -> str:
         "symbol.",
         "",
         "```python",
-        "from lrisc.baselines.deepjscc import DeepJscc",
+        "from lrisc.baselines.deepjscc.codec import DeepJscc",
         "",
         'codec = DeepJscc.from_pretrained("THIS FOLDER")',
         'picture, symbols = codec.transmit(image, snr_db=10.0, channel="awgn", seed=0)',

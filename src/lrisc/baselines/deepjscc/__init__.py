@@ -1,0 +1,1 @@
+"""DeepJSCC: one convolutional codec between picture and symbols."""

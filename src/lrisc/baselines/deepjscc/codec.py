@@ -1,0 +1,217 @@
+"""DeepJSCC as a codec: pictures through its networks and a channel, and its checkpoints.
+
+::
+
+    image ─ pad ─ encoder ─ power 1 ─ interleave ─► channel ─ MMSE ─ back in order ─ decoder ─ crop
+
+As published but for two things: the symbols are interleaved like those of a frame of ours, so that
+a fade does not hit one place of the picture, and one set of weights may be trained over random
+SNRs. Nothing but payload is counted: the receiver knows the picture's size and the channel.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lrisc._version import __version__
+from lrisc.baselines.deepjscc.network import STRIDE, DeepJsccConfig, DeepJsccNetwork
+from lrisc.checkpoint import CONFIG_FILE, EMBEDDED, WEIGHTS_FILE
+from lrisc.errors import InputError
+from lrisc.files import write_atomically
+from lrisc.link.channels import channel as make_channel
+from lrisc.link.channels import mmse, noise_variance
+from lrisc.link.frame import interleaver
+
+FORMAT = "deepjscc-1"
+_TOLERANCE = 0.25
+
+
+@dataclass(frozen=True)
+class DeepJscc:
+    """A trained DeepJSCC.
+
+    Attributes:
+        name: what it was asked for as.
+        network: float32, in evaluation mode.
+        snr_db: lowest and highest SNR it was trained at, in dB.
+        info: everything config.json says.
+
+    Example:
+        >>> codec = DeepJscc.from_pretrained(nearest(1 / 48))
+        >>> made, symbols = codec.transmit(torch.rand(3, 64, 96), 10.0, "awgn", seed=0)
+        >>> symbols * 48 == 3 * 64 * 96
+        True
+    """
+
+    name: str
+    network: DeepJsccNetwork
+    snr_db: tuple[float, float]
+    info: dict[str, Any]
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> DeepJscc:
+        """Load an embedded name (see :func:`embedded_names`) or a folder.
+
+        Raises:
+            InputError: there is no such codec, or its files do not fit together.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = EMBEDDED / str(name) if str(name) in embedded_names() else Path(name)
+        if not folder.is_dir():
+            raise InputError(
+                f"no DeepJSCC {name}: give a folder or one of "
+                f"{', '.join(embedded_names()) or '(none embedded)'}"
+            )
+        info = _read_info(folder)
+        if info.get("format") != FORMAT:
+            raise InputError(f"{folder} holds no DeepJSCC: its format is not {FORMAT}")
+        try:
+            network = DeepJsccNetwork(DeepJsccConfig(**info["model"]))
+            low, high = (float(snr) for snr in info["snr_db"])
+            stored = load_file(folder / WEIGHTS_FILE)
+            network.load_state_dict({key: tensor.float() for key, tensor in stored.items()})
+        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"DeepJSCC {folder} is damaged: {reason}") from error
+        network.eval().requires_grad_(False)
+        return cls(str(name), network, (low, high), info)
+
+    @torch.inference_mode()
+    def encode(self, image: Tensor) -> Tensor:
+        """Symbols of a picture.
+
+        Args:
+            image: (3, H, W) in [0, 1], any size.
+
+        Returns:
+            complex64 (n,), mean power 1, n = ceil(c·ceil(H/4)·ceil(W/4)/2).
+        """
+        height, width = image.shape[-2:]
+        bottom, right = -height % STRIDE, -width % STRIDE
+        padded = functional.pad(image.unsqueeze(0), (0, right, 0, bottom), mode="replicate")
+        symbols = torch.view_as_complex(self.network.encode(padded)[0].contiguous())
+        power = symbols.abs().square().mean().clamp(min=1e-12)
+        return (symbols * power.rsqrt())[interleaver(symbols.numel())]
+
+    @torch.inference_mode()
+    def decode(self, symbols: Tensor, height: int, width: int) -> Tensor:
+        """Picture from equalised symbols, complex64 (n,).
+
+        Args:
+            symbols: in the order :meth:`encode` gave them.
+            height: of the picture.
+            width: of the picture.
+
+        Returns:
+            (3, H, W) float32 in [0, 1].
+        """
+        ordered = symbols[torch.argsort(interleaver(symbols.numel()))]
+        sides = height + -height % STRIDE, width + -width % STRIDE
+        made = self.network.decode(torch.view_as_real(ordered).unsqueeze(0), *sides)
+        return made[0, :, :height, :width].clamp(0, 1).contiguous()
+
+    def transmit(self, image: Tensor, snr_db: float, channel: str, seed: int) -> tuple[Tensor, int]:
+        """Send a picture over a channel.
+
+        Args:
+            image: (3, H, W) in [0, 1], any size.
+            snr_db: mean Es/N0 per complex symbol in dB.
+            channel: a name of :data:`lrisc.link.channels.CHANNELS`.
+            seed: of fades and noise.
+
+        Returns:
+            The reconstruction (3, H, W) float32 in [0, 1], and the complex symbols sent.
+
+        Raises:
+            InputError: no such channel, or an SNR or seed that is not usable.
+        """
+        symbols = self.encode(image)
+        received = make_channel(channel, snr_db, seed=seed)(symbols)
+        low, high = self.snr_db
+        # A codec for one SNR has that SNR's equaliser: its decoder knows no other scale.
+        n0 = noise_variance(low) if low == high else received.noise_variance
+        equalised = mmse(received.symbols, received.gains, n0)
+        return self.decode(equalised, *image.shape[-2:]), symbols.numel()
+
+
+def embedded_names() -> list[str]:
+    """Names of the DeepJSCC codecs that come inside the package."""
+    folders = sorted(path.parent for path in EMBEDDED.glob(f"*/{CONFIG_FILE}"))
+    return [folder.name for folder in folders if _read_info(folder).get("format") == FORMAT]
+
+
+def nearest(cbr: float, snr_db: float | None = None) -> str:
+    """Name of the embedded codec whose CBR is nearest in ratio to the one asked for.
+
+    Args:
+        cbr: complex symbols per (3·H·W).
+        snr_db: ``None`` for a codec trained over random SNRs; else one trained at a single SNR,
+            the nearest to this one in dB (of two equally near, the higher, which loses less:
+            22.9 against 22.4 dB at 5 dB on validation pictures).
+
+    Raises:
+        InputError: no codec of that kind is within 25 % of that CBR.
+    """
+    if not cbr > 0:
+        raise InputError(f"the CBR must be positive, not {cbr:g}")
+    found: list[tuple[float, float, float, str]] = []
+    for name in embedded_names():
+        info = _read_info(EMBEDDED / name)
+        own, (low, high) = DeepJsccConfig(**info["model"]).cbr, info["snr_db"]
+        if abs(own - cbr) > _TOLERANCE * cbr or (low == high) != (snr_db is not None):
+            continue
+        ratio = max(own / cbr, cbr / own)
+        distance = abs(low - snr_db) if snr_db is not None else 0.0
+        found.append((ratio, distance, -low, name))
+    if not found:
+        kind = "" if snr_db is None else " for a single SNR"
+        raise InputError(f"no DeepJSCC{kind} within 25 % of CBR {cbr:.4f}")
+    return min(found)[3]
+
+
+def save(folder: Path, network: DeepJsccNetwork, extra: Mapping[str, Any]) -> None:
+    """Write a codec's config.json and float16 model.safetensors.
+
+    Args:
+        folder: created if needed.
+        network: what to store.
+        extra: more entries for config.json; ``snr_db``, the range it was trained for, is a must.
+
+    Raises:
+        InputError: a weight is not finite in float16.
+        UnwritableError: the folder is not writable or full.
+    """
+    from safetensors.torch import save as serialise
+
+    tensors = {key: t.detach().to("cpu", torch.float16) for key, t in network.state_dict().items()}
+    for key, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"cannot save: {key} holds values that are not finite in float16")
+    info = {
+        "format": FORMAT,
+        "lrisc_version": __version__,
+        "model": network.config.to_dict(),
+        **extra,
+    }
+    # In the layout of training, channels last, the file would not serialise.
+    contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
+    write_atomically(folder / WEIGHTS_FILE, serialise(contiguous))
+    write_atomically(folder / CONFIG_FILE, (json.dumps(info, indent=2) + "\n").encode())
+
+
+def _read_info(folder: Path) -> dict[str, Any]:
+    try:
+        info = json.loads((folder / CONFIG_FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {folder / CONFIG_FILE}: {error}") from error
+    return cast(dict[str, Any], info) if isinstance(info, dict) else {}

@@ -1,0 +1,74 @@
+"""All commands, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from lrisc._version import __version__
+from lrisc.cli import evaluate, link, measure, page, train
+from lrisc.cli.output import one_line
+from lrisc.errors import LriscError
+
+app = typer.Typer(
+    name="lrisc",
+    help="Send photographs over noisy channels in very few symbols.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
+) -> None:
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(levelname)s: %(message)s",
+        stream=sys.stderr,
+    )
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+# In the order of the help.
+app.command()(link.transmit)
+app.command()(link.encode)
+app.command()(link.channel)
+app.command()(link.decode)
+app.command()(train.train)
+app.command("app")(page.web_page)
+app.command()(evaluate.evaluate)
+app.command()(evaluate.plot)
+app.command()(measure.models)
+
+
+def main() -> None:
+    """Entry point: errors of the user become one line and a documented exit code."""
+    try:
+        # Typer returns the code of what ended a command early: typer.Exit, or Ctrl-C.
+        code = app(standalone_mode=False)
+        if code:
+            sys.exit(code)
+    except LriscError as error:
+        print(f"lrisc: {one_line(error)}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        print("lrisc: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        # Typer vendors its own copy of click, whose usage errors are told by what they can do.
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+            # Without a command there is only the help, already printed.
+            if message := one_line(error.format_message()):  # type: ignore[attr-defined]
+                print(f"lrisc: {message}", file=sys.stderr)
+            sys.exit(2)
+        raise

@@ -1,0 +1,96 @@
+"""``lrisc evaluate`` and ``lrisc plot``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lrisc.cli.options import (
+    ChannelOption,
+    SeedOption,
+    StepsOption,
+    StrengthOption,
+    number,
+    split,
+)
+from lrisc.cli.output import terminal
+from lrisc.errors import InputError
+from lrisc.link.budget import parse_cbr
+
+
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Folder of pictures.")],
+    schemes: Annotated[
+        str, typer.Option("--schemes", help="Names, with commas between; see docs/evaluation.md.")
+    ] = "lrisc,deepjscc,bpg-ldpc,bpg-capacity",
+    snr: Annotated[str, typer.Option("--snr", help="Es/N0 in dB, with commas.")] = "0,5,10,15,20",
+    cbr: Annotated[str, typer.Option("--cbr", help="Ceilings, with commas.")] = "1/48",
+    output: Annotated[Path, typer.Option("-o", "--output", help="Results folder.")] = Path(
+        "results"
+    ),
+    channel: ChannelOption = "awgn",
+    roi: Annotated[
+        str | None,
+        typer.Option("--roi", help="For lrisc-roi: auto, x,y,w,h, a mask, or a folder of masks."),
+    ] = None,
+    roi_strength: StrengthOption = None,
+    steps: StepsOption = 1,
+    seed: SeedOption = 0,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", help="Processes; default: one per core.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="Only the first so many pictures.")
+    ] = None,
+    keep: Annotated[
+        int, typer.Option("--keep", help="Keep the pictures of the first so many sources.")
+    ] = 4,
+    lpips: Annotated[str, typer.Option("--lpips", help="Backbone: alex or vgg.")] = "alex",
+    plugin: Annotated[
+        list[str] | None, typer.Option("--plugin", help="Python module that registers a scheme.")
+    ] = None,
+) -> None:
+    """Compare schemes on a folder of pictures; stopped, it goes on where it was."""
+    from lrisc.evaluation.command import evaluate_folder
+    from lrisc.evaluation.plan import Sweep
+    from lrisc.evaluation.schemes import Options
+
+    sweep = Sweep(
+        schemes=tuple(split(schemes, "--schemes")),
+        snrs_db=tuple(number(text, "--snr") for text in split(snr, "--snr")),
+        cbrs=tuple(parse_cbr(text) for text in split(cbr, "--cbr")),
+        channel=channel,
+        seed=seed,
+        options=Options(roi=roi, roi_strength=roi_strength, steps=steps),
+        plugins=tuple(plugin or ()),
+        lpips="vgg" if lpips == "vgg" else "alex",
+        keep=keep,
+    )
+    if lpips not in ("alex", "vgg"):
+        raise InputError(f"--lpips is alex or vgg, not {lpips}")
+    console = terminal()
+    try:
+        evaluate_folder(sweep, data, output, jobs=jobs, limit=limit, console=console)
+    except KeyboardInterrupt as stop:
+        console.print("lrisc: interrupted; the same command goes on where it was")
+        raise typer.Exit(130) from stop
+
+
+def plot(
+    results: Annotated[Path, typer.Argument(help="Results folder of lrisc evaluate.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Default: RESULTS/figures.")
+    ] = None,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Add published curves as thin lines.")
+    ] = False,
+) -> None:
+    """Draw the figures of a results folder, as PNG and PDF, with their data as CSV."""
+    from lrisc.evaluation.figures import draw_all
+
+    console = terminal()
+    with console.status("drawing"):
+        for path in draw_all(results, output or results / "figures", reference):
+            console.print(str(path))

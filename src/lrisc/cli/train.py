@@ -1,0 +1,27 @@
+"""``lrisc train``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="CONFIG.yaml of a stage or of a schedule.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value …")] = None,
+) -> None:
+    """Train a stage or a whole schedule; run it again and it goes on."""
+    from lrisc.training import missing_package
+
+    try:
+        from lrisc.training.schedule import run
+    except ModuleNotFoundError as error:
+        raise missing_package(error) from error
+
+    # Without a terminal there is no progress bar: the log is all there is of a long run.
+    logging.getLogger("lrisc").setLevel(logging.INFO)
+    if run(config, overrides or []) == "interrupted":
+        raise typer.Exit(130)

@@ -1,0 +1,137 @@
+"""One picture sent under many conditions, and what it is worth."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lrisc.errors import InputError, OutageError
+from lrisc.evaluation.plan import Source, Sweep, seed_of
+from lrisc.evaluation.results import Key, ResultsFolder, Row
+from lrisc.evaluation.schemes import (
+    Condition,
+    Delivery,
+    Options,
+    Picture,
+    Scheme,
+    create_scheme,
+)
+from lrisc.files import write_atomically
+from lrisc.images import load_image, to_pil
+from lrisc.metrics.lpips import Backbone
+
+OnRow = Callable[[Row], None]
+
+
+def measure_picture(
+    sweep: Sweep, source: Source, missing: Iterable[Key], folder: ResultsFolder, finish: OnRow
+) -> None:
+    """Send one picture under all conditions that are missing.
+
+    Args:
+        sweep: what to measure.
+        source: the picture.
+        missing: keys of the rows to compute.
+        folder: where pictures are kept.
+        finish: called with every row.
+    """
+    picture = Picture(source.path.name, load_image(to_pil(load_image(source.path))))
+    if source.kept:
+        _keep(folder.source_path(picture.name), picture.pixels)
+    for row_key in missing:
+        finish(_measure(sweep, picture, row_key, folder if source.kept else None))
+
+
+def _measure(sweep: Sweep, picture: Picture, row_key: Key, keep_in: ResultsFolder | None) -> Row:
+    spec, name, channel, snr_db, cbr = row_key
+    condition = Condition(channel, float(snr_db), float(cbr), seed_of(sweep.seed, row_key))
+    common: dict[str, Any] = {
+        "scheme": spec,
+        "image": name,
+        "channel": channel,
+        "snr_db": condition.snr_db,
+        "cbr_target": condition.cbr,
+    }
+    numbers: dict[str, Any] = dict.fromkeys(("psnr_db", "ms_ssim", "lpips", "cbr"))
+    start = time.perf_counter()
+    try:
+        delivery = scheme_of(spec, sweep.options).send(picture, condition)
+    except OutageError as error:
+        delivery = Delivery(None, picture.budget(condition.cbr), str(error))
+    except InputError as error:
+        seconds = time.perf_counter() - start
+        return Row(
+            **common, status="impossible", outage=False, **numbers, seconds=seconds, note=str(error)
+        )
+    seconds = time.perf_counter() - start
+    received = delivery.reconstruction
+    shown = torch.full_like(picture.pixels, 0.5) if received is None else received
+    numbers.update(_quality(picture, shown, sweep.lpips))
+    numbers["cbr"] = delivery.symbols / picture.pixels.numel()
+    if received is not None:
+        numbers.update(_region(picture, received, delivery, sweep.lpips))
+    if keep_in is not None:
+        _keep_delivery(keep_in, row_key, shown, delivery)
+    return Row(
+        **common,
+        status="outage" if received is None else "sent",
+        outage=received is None,
+        **numbers,
+        seconds=seconds,
+        note=delivery.note,
+    )
+
+
+def _quality(picture: Picture, shown: torch.Tensor, backbone: Backbone) -> dict[str, float | None]:
+    from lrisc.metrics.quality import quality
+
+    measured = quality(to_pil(picture.pixels), to_pil(shown), backbone)
+    if measured["psnr_db"] is None:
+        measured["psnr_db"] = float("inf")
+    return {name: measured[name] for name in ("psnr_db", "ms_ssim", "lpips")}
+
+
+def _region(
+    picture: Picture, received: torch.Tensor, delivery: Delivery, backbone: Backbone
+) -> dict[str, float | None]:
+    """Measures inside and outside of the region, if there was one."""
+    from lrisc.metrics.region import region_quality, region_symbols
+
+    if delivery.roi_mask is None or delivery.rate_map is None:
+        return {}
+    mask = torch.from_numpy(np.asarray(delivery.roi_mask, dtype=np.float32))
+    rate_map = np.asarray(delivery.rate_map, dtype=np.int64)
+    measured = region_quality(to_pil(picture.pixels), to_pil(received), mask, backbone)
+    return measured | region_symbols(rate_map, mask)
+
+
+def _keep_delivery(
+    folder: ResultsFolder, row_key: Key, shown: torch.Tensor, delivery: Delivery
+) -> None:
+    _keep(folder.picture_path(row_key, ".png"), shown)
+    if delivery.rate_map is not None:
+        kept = io.BytesIO()
+        np.save(kept, np.asarray(delivery.rate_map, dtype=np.int32), allow_pickle=False)
+        write_atomically(folder.picture_path(row_key, ".rate.npy"), kept.getvalue())
+    if delivery.roi_mask is not None:
+        mask = torch.from_numpy(np.asarray(delivery.roi_mask, dtype=np.float32))
+        _keep(folder.picture_path(row_key, ".roi.png"), mask.expand(3, -1, -1))
+
+
+def _keep(path: Path, pixels: torch.Tensor) -> None:
+    from lrisc.files import replace_atomically
+
+    replace_atomically(path, lambda temporary: to_pil(pixels).save(temporary, format="png"))
+
+
+@lru_cache(maxsize=16)
+def scheme_of(spec: str, options: Options) -> Scheme:
+    """The scheme of that name; each process makes it once."""
+    return create_scheme(spec, options)

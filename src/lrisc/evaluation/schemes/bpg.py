@@ -1,0 +1,94 @@
+"""Source coding and channel coding apart: BPG with LDPC, and BPG at capacity."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lrisc.baselines.bpg import ldpc
+from lrisc.baselines.bpg.capacity import capacity
+from lrisc.baselines.bpg.codec import PictureCodec, Pixels, default_codec
+from lrisc.baselines.bpg.fitting import FittedPicture
+from lrisc.evaluation.schemes.base import Condition, Delivery, Options, Picture, Scheme, register
+
+
+@register("bpg-ldpc")
+class BpgLdpc(Scheme):
+    """BPG with 5G LDPC and QAM.
+
+    Without a variant, the scheme with most bits per symbol that decodes at the SNR, which the
+    transmitter knows; with one, such as ``bpg-ldpc:16qam-2/3``, always the same: it falls off the
+    cliff below its threshold and gains nothing above.
+
+    A lost codeword is a lost picture. Whether one is lost is drawn with the measured error rates.
+    """
+
+    def __init__(self, variant: str | None, options: Options) -> None:
+        self.codec = default_codec()
+        self.fixed = None if variant is None else ldpc.by_name(variant)
+
+    @property
+    def fingerprint(self) -> str:
+        """Codec and tables."""
+        return f"{self.codec.name}, tables {_digest(ldpc.table_text())}"
+
+    def send(self, picture: Picture, condition: Condition) -> Delivery:
+        """The largest quality that fits, lost or not."""
+        mcs = self.fixed or ldpc.best_scheme(condition.channel, condition.snr_db)
+        fitted = _fitted(picture, self.codec)
+        budget = picture.budget(condition.cbr)
+        quality = fitted.best(budget, lambda bits: ldpc.symbol_count(bits, mcs))
+        coded = fitted.coded(quality)
+        blocks = ldpc.block_count(8 * coded.size, mcs)
+        symbols = ldpc.symbol_count(8 * coded.size, mcs)
+        note = f"{ldpc.name_of(mcs)}, {coded.label}"
+        error_rate = ldpc.curve(mcs, condition.channel).at(condition.snr_db)
+        drawn = np.random.default_rng(condition.seed).random()
+        if drawn < 1 - (1 - error_rate) ** blocks:
+            return Delivery(None, symbols, f"{note}, a codeword is lost")
+        return Delivery(_tensor(fitted.decoded(quality)), symbols, note)
+
+
+@register("bpg-capacity")
+class BpgCapacity(Scheme):
+    """BPG with an ideal code: as many bits as the channel's capacity carries, none of them lost."""
+
+    def __init__(self, variant: str | None, options: Options) -> None:
+        super().__init__(variant, options)
+        self.codec = default_codec()
+
+    @property
+    def fingerprint(self) -> str:
+        """The codec."""
+        return self.codec.name
+
+    def send(self, picture: Picture, condition: Condition) -> Delivery:
+        """The largest quality that fits."""
+        bits_per_symbol = capacity(condition.channel, condition.snr_db)
+        fitted = _fitted(picture, self.codec)
+        budget = picture.budget(condition.cbr)
+        quality = fitted.best(budget, lambda bits: math.ceil(bits / bits_per_symbol))
+        coded = fitted.coded(quality)
+        symbols = math.ceil(8 * coded.size / bits_per_symbol)
+        note = f"{bits_per_symbol:.3f} bits per symbol, {coded.label}"
+        return Delivery(_tensor(fitted.decoded(quality)), symbols, note)
+
+
+@lru_cache(maxsize=1)
+def _fitted(picture: Picture, codec: PictureCodec) -> FittedPicture:
+    """A sweep goes picture by picture, so that all schemes and conditions share the encodes."""
+    pixels = (picture.pixels * 255).round().to(torch.uint8).permute(1, 2, 0)
+    return FittedPicture(codec, np.ascontiguousarray(pixels.numpy()))
+
+
+def _tensor(pixels: Pixels) -> Tensor:
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,124 @@
+"""The project's own system: ``lrisc``, ``lrisc:CHECKPOINT``, and with a region ``lrisc-roi``."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from lrisc.errors import InputError
+from lrisc.evaluation.schemes.base import Condition, Delivery, Options, Picture, Scheme, register
+from lrisc.images import load_image
+from lrisc.link.header import VERSION as FRAME_VERSION
+
+
+@register("lrisc")
+class Generative(Scheme):
+    """LRISC without a region of interest; the variant is a checkpoint's name or folder."""
+
+    def __init__(self, variant: str | None, options: Options) -> None:
+        from lrisc.checkpoint import load_checkpoint
+        from lrisc.system import check_steps
+
+        check_steps(options.steps)
+        self.steps = options.steps
+        self.checkpoint = load_checkpoint(variant or "compact")
+
+    @property
+    def fingerprint(self) -> str:
+        """Weights, steps and the frame's format."""
+        return f"{self.checkpoint.sha256[:16]}, steps {self.steps}, frame {FRAME_VERSION}"
+
+    def region(self, picture: Picture) -> dict[str, Any]:
+        """The arguments of ``transmit`` that concern the region."""
+        return {}
+
+    def send(self, picture: Picture, condition: Condition) -> Delivery:
+        """Through transmitter, channel and receiver."""
+        from lrisc.transmission import transmit
+
+        result = transmit(
+            picture.pixels,
+            snr_db=condition.snr_db,
+            cbr=condition.cbr,
+            channel=condition.channel,
+            steps=self.steps,
+            model=self.checkpoint,
+            seed=condition.seed,
+            measure=_no_measures,
+            **self.region(picture),
+        )
+        report = result.report
+        kinds = ("payload", "side_info", "header", "pilot")
+        painted = result.reconstruction
+        return Delivery(
+            reconstruction=None if painted is None else load_image(painted),
+            symbols=sum(report[f"{kind}_symbols"] for kind in kinds),
+            note=report.get("outage_reason", f"payload CBR {report['cbr_payload']:.5f}"),
+            rate_map=result.rate_map,
+            roi_mask=result.roi_mask,
+        )
+
+
+@register("lrisc-roi")
+class GenerativeWithRegion(Generative):
+    """LRISC with the sweep's region of interest."""
+
+    def __init__(self, variant: str | None, options: Options) -> None:
+        from lrisc.roi.detectors import detector_version, find_detector, is_detector
+        from lrisc.roi.masks import is_box
+        from lrisc.system import DEFAULT_ROI_STEERING, DEFAULT_ROI_STRENGTH, check_strength
+
+        super().__init__(variant, options)
+        if options.roi is None or options.roi == "none":
+            raise InputError("it needs --roi: auto, a box x,y,w,h, a mask, or a folder of masks")
+        self.roi = options.roi
+        self.strength = (
+            DEFAULT_ROI_STRENGTH if options.roi_strength is None else options.roi_strength
+        )
+        check_strength(self.strength)
+        self.steering = DEFAULT_ROI_STEERING
+        self.made_by = ""
+        if is_detector(self.roi):
+            find_detector(self.roi)
+            self.made_by = f" ({detector_version(self.roi)})"
+        elif not is_box(self.roi):
+            self.made_by = f" of {_hash_of(Path(self.roi))}"
+
+    @property
+    def fingerprint(self) -> str:
+        """All of `Generative`, and the region: detectors by version, masks by their contents."""
+        return (
+            f"{super().fingerprint}, roi {self.roi}{self.made_by}, "
+            f"strength {self.strength:g}, steering {self.steering}"
+        )
+
+    def region(self, picture: Picture) -> dict[str, Any]:
+        """What was asked for all pictures, or each its own mask."""
+        roi: str | Path = self.roi
+        if Path(self.roi).is_dir():
+            stem = Path(picture.name).stem
+            masks = sorted(p for p in Path(self.roi).iterdir() if p.stem == stem)
+            if not masks:
+                raise InputError(f"{self.roi} holds no mask named {stem}")
+            roi = masks[0]
+        return {"roi": roi, "roi_strength": self.strength, "roi_steering": self.steering}
+
+
+def _hash_of(masks: Path) -> str:
+    """Of a mask, or of all of a folder's."""
+    found = hashlib.sha256()
+    try:
+        files = sorted(p for p in masks.iterdir() if p.is_file()) if masks.is_dir() else [masks]
+        for file in files:
+            found.update(file.name.encode() + b"\0" + file.read_bytes())
+    except OSError as error:
+        raise InputError(f"--roi: cannot read the mask {masks}: {error.strerror}") from error
+    return found.hexdigest()[:16]
+
+
+def _no_measures(source: Image.Image, reconstruction: Image.Image) -> dict[str, Any]:
+    """A sweep measures all schemes alike, and later."""
+    return {}

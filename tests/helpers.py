@@ -1,0 +1,13 @@
+"""What several tests make."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+
+def picture(height: int, width: int, seed: int = 0) -> torch.Tensor:
+    """A smooth random picture, (3, H, W) in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 256, (height // 16 + 2, width // 16 + 2, 3), np.uint8))
+    pixels = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
