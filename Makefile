@@ -38,6 +38,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache
 
 # The tables and figures of docs/results.md; the 24 Kodak pictures must be in the folder KODAK.
 # Stopped, it goes on where it was.
