@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lrisc.files import UnwritableError, replace_atomically, write_atomically
+from lrisc.files import UnwritableError, cache_folder, replace_atomically, write_atomically
 
 
 def test_files_are_whole_or_untouched(tmp_path: Path) -> None:
@@ -24,3 +24,11 @@ def test_unwritable_folders_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(UnwritableError, match="cannot write") as caught:
         write_atomically(tmp_path / "file" / "a.txt", b"x")
     assert "\n" not in str(caught.value)
+
+
+def test_the_cache_is_in_the_home_folder_by_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "lrisc"

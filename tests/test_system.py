@@ -30,12 +30,9 @@ def receiver(tiny: LoadedCheckpoint) -> lrisc.Receiver:
 def test_import_is_light() -> None:
     import subprocess
     import sys
-    import time
 
     code = "import lrisc, sys; sys.exit('sionna' in sys.modules or 'matplotlib' in sys.modules)"
-    start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert time.perf_counter() - start < 3
 
 
 def test_the_frame_is_all_there_is(

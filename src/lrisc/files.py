@@ -1,10 +1,9 @@
-"""Writing files so that a crash, a kill or a full disk never leaves half of one."""
+"""The cache folder, and files written so that a crash or a full disk never leaves half of one."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -163,29 +162,6 @@ def _check_folder(folder: Path, path: Path) -> None:
             read_only = os.statvfs(there).f_flag & os.ST_RDONLY
             code = errno.EROFS if read_only else errno.EACCES
             raise OSError(code, f"{there}: {os.strerror(code)}")
-
-
-@contextlib.contextmanager
-def alone_in(folder: Path, what: str) -> Generator[None]:
-    """Work in a folder that no other process works in; a killed one no longer does.
-
-    Args:
-        folder: is created.
-        what: is at work, for the error.
-
-    Raises:
-        InputError: another process is.
-        UnwritableError: the folder is not writable.
-    """
-    with told(f"write to {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"another {what} is at work in {folder}") from error
-        yield
 
 
 def slug(name: str) -> str:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrisc.files import alone_in
 from lrisc.images import MAX_FILE_BYTES
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.sources import list_pictures, read_pictures
@@ -58,20 +57,6 @@ def test_a_sparse_member_of_gigabytes_is_skipped(tmp_path: Path) -> None:
     found = list(read_pictures(list_pictures(paths)))
     assert {name for name, _ in found} == {"sparse.png", "large.jpg"}
     assert all(raw is None for _, raw in found)
-
-
-def test_two_of_one_kind_in_a_folder_are_one_too_many(tmp_path: Path) -> None:
-    with alone_in(tmp_path, "training"):
-        code = (
-            "import sys; from pathlib import Path; from lrisc.files import alone_in\n"
-            "with alone_in(Path(sys.argv[1]), 'training'): pass"
-        )
-        other = subprocess.run(
-            [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False
-        )
-        assert f"another training is at work in {tmp_path}" in other.stderr
-    with alone_in(tmp_path, "training"):
-        pass
 
 
 @pytest.mark.parametrize("command", [["lrisc", "train"], ["lrisc.training"]])

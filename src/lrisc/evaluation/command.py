@@ -114,7 +114,7 @@ def _warn_without_lpips(sweep: Sweep, console: Console) -> None:
     from lrisc.metrics.lpips_weights import LpipsUnavailableError, resolve_weights
 
     try:
-        resolve_weights(sweep.lpips, download=False)
+        resolve_weights(sweep.lpips)
     except LpipsUnavailableError as error:
         console.print(f"warning: the lpips column stays empty: {error}")
 

@@ -33,10 +33,12 @@ __all__ = [
     "HEADER_BITS",
     "HEADER_SYMBOLS",
     "PILOT_SYMBOLS",
+    "START_SYMBOLS",
     "VERSION",
     "Frame",
     "Header",
     "build_frame",
+    "decode_header",
     "index_to_rate_scale",
     "known_symbols",
     "parse_body",
@@ -47,6 +49,9 @@ __all__ = [
 ]
 
 Bits = npt.NDArray[np.uint8]
+
+START_SYMBOLS = PILOT_SYMBOLS + HEADER_SYMBOLS
+"""Symbols from the start of a frame to the end of its header."""
 
 # The first 64 fractional bits of pi, two to a QPSK symbol: nothing up the sleeve.
 _PILOT_BITS = 0x243F6A8885A308D3
@@ -149,23 +154,42 @@ def known_symbols(header: Header, side_info_bits: Bits) -> Tensor:
 
 
 def parse_header(received: Received) -> Header:
-    """Decode the header.
+    """Decode the header of a whole frame.
 
     Raises:
         InputError: no or too few symbols, samples not finite, or not our format.
         OutageError: the header fails its CRC.
     """
-    start = PILOT_SYMBOLS + HEADER_SYMBOLS
+    header = decode_header(received)
+    n = received.symbols.numel()
+    if n < header.frame_symbols:
+        raise InputError(
+            f"the recording is cut short: {n} symbols of the frame's {header.frame_symbols}"
+        )
+    return header
+
+
+def decode_header(received: Received) -> Header:
+    """Decode the header from a frame's first symbols; it says how many more there are.
+
+    Args:
+        received: at least the first START_SYMBOLS symbols; only those are used.
+
+    Raises:
+        InputError: too few symbols, samples not finite, or not our format.
+        OutageError: the header fails its CRC.
+    """
     n = received.symbols.numel()
     if n == 0:
         raise InputError("the recording is empty and holds no frame")
-    if n < start:
+    if n < START_SYMBOLS:
         raise InputError(
-            f"the recording is cut short: {n} symbols, but pilots and header alone take {start}"
+            f"the recording is cut short: {n} symbols, "
+            f"but pilots and header alone take {START_SYMBOLS}"
         )
     if not bool(torch.isfinite(torch.view_as_real(received.symbols)).all()):
         raise InputError("the recording holds samples that are not finite numbers")
-    part = slice(PILOT_SYMBOLS, start)
+    part = slice(PILOT_SYMBOLS, START_SYMBOLS)
     try:
         bits = fec.decode(
             received.symbols[part],
@@ -178,12 +202,7 @@ def parse_header(received: Received) -> Header:
         raise OutageError(
             "outage: the header fails its CRC; the channel is too noisy, or this is not a frame"
         ) from error
-    header = Header.unpack(bits)
-    if n < header.frame_symbols:
-        raise InputError(
-            f"the recording is cut short: {n} symbols of the frame's {header.frame_symbols}"
-        )
-    return header
+    return Header.unpack(bits)
 
 
 def parse_body(received: Received, header: Header) -> tuple[Bits, Received]:
@@ -204,7 +223,7 @@ def parse_body(received: Received, header: Header) -> tuple[Bits, Received]:
         # Without a rate map there is no CRC either, and a picture of any size would be invented.
         missing = "payload" if header.side_info_bits else "rate map"
         raise OutageError(f"outage: the frame carries no {missing}, so there is no picture in it")
-    body = slice(PILOT_SYMBOLS + HEADER_SYMBOLS, header.frame_symbols)
+    body = slice(START_SYMBOLS, header.frame_symbols)
     inverse = torch.argsort(interleaver(header.body_symbols))
     symbols, gains = received.symbols[body][inverse], received.gains[body][inverse]
     side = header.side_info_symbols

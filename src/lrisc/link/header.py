@@ -30,7 +30,8 @@ _SENT_MINUS_ONE = ("height", "width")
 HEADER_BITS = sum(_FIELD_BITS.values())
 HEADER_SYMBOLS = fec.symbol_count(HEADER_BITS, fec.MOST_ROBUST)
 
-# A 16x16 patch in a picture padded to multiples of 64 costs at most this much in any preset.
+# A 16x16 patch costs at most this much in any preset. Presets pad pictures to multiples of 16 or
+# 32 pixels; the bound below rounds up to 64.
 _PATCH_BITS = 8
 _PATCH_SYMBOLS = 256
 

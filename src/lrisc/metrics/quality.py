@@ -30,7 +30,7 @@ def quality(
 
     Returns:
         ``psnr_db`` (``None`` for identical pictures), ``ms_ssim``, ``lpips`` (``None`` with
-        ``lpips_reason`` where its weights are not on this machine; nothing is downloaded here).
+        ``lpips_reason`` where its weights are not on this machine).
     """
     a, b = _tensor(source), _tensor(reconstruction)
     decibels = float(psnr(a, b))
@@ -49,7 +49,7 @@ def quality(
 @lru_cache(maxsize=2)
 def _lpips(backbone: Backbone) -> Lpips:
     lpips = Lpips(backbone)
-    lpips.load_state_dict(resolve_weights(backbone, download=False))
+    lpips.load_state_dict(resolve_weights(backbone))
     return lpips
 
 

@@ -59,7 +59,7 @@ def region_quality(
 @lru_cache(maxsize=1)
 def _spatial(backbone: Backbone) -> Lpips:
     lpips = Lpips(backbone, spatial=True)
-    lpips.load_state_dict(resolve_weights(backbone, download=False))
+    lpips.load_state_dict(resolve_weights(backbone))
     return lpips
 
 

@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lrisc.errors import InputError, LriscError
 from lrisc.link.draws import Draws
+from lrisc.training.agreement import Agreement
 from lrisc.training.config.schema import StageConfig
 from lrisc.training.loop import Trainer, deterministic, make_accelerator
 from lrisc.training.schedule import read_schedule
@@ -107,7 +108,7 @@ def measure(config: StageConfig, steps: int, warmup: int) -> Measurement:
             pictures = upcoming.result()
             upcoming = trainer.batches.start(step + 1)
             waits += (time.perf_counter() - start) * (step >= warmup)
-            trainer.update(pictures, (False, False, False, False), 0.0)
+            trainer.update(pictures, Agreement())
         _synchronise(device)
         step_seconds = (time.perf_counter() - begin) / steps
         parts = _parts(trainer, max(2, steps // 4)) | {"waiting": waits / steps}

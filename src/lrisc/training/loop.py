@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import math
@@ -23,9 +22,11 @@ from torch import Tensor
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
 from lrisc.link.draws import Draws
+from lrisc.training.agreement import Agreement, agree
 from lrisc.training.config.schema import StageConfig, flatten
 from lrisc.training.data.crops import centre_crops, crop_batch
 from lrisc.training.data.squares import MIN_PICTURES, Pictures, Squares, open_pictures
+from lrisc.training.ema import Ema
 from lrisc.training.export import hardware, stage_record
 from lrisc.training.muon import Muon
 from lrisc.training.reporting import Reporter
@@ -95,6 +96,7 @@ def make_accelerator(config: StageConfig) -> Accelerator:
 def deterministic(accelerator: Accelerator) -> Generator[None]:
     """Bit-exact kernels on CPUs while training; on GPUs they would cost speed."""
     before = torch.are_deterministic_algorithms_enabled()
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
     # A module whose property pyright does not see.
     module: Any = torch.utils.deterministic
     fill = module.fill_uninitialized_memory
@@ -104,7 +106,7 @@ def deterministic(accelerator: Accelerator) -> Generator[None]:
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=True)
+        torch.use_deterministic_algorithms(before, warn_only=lenient)
         module.fill_uninitialized_memory = fill
 
 
@@ -153,10 +155,9 @@ class Trainer:
         if not (self.folder / STATE_FILE).is_file():
             self.task.start(self.squares)
         model, device = self.task.model, accelerator.device
-        self.ema = copy.deepcopy(model).eval().requires_grad_(False)
-        self.ema.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.step = self.task.step.to(device)
         self.model = model
+        self.ema = Ema(model, config.optimiser.ema)
         self.optimiser = self._make_optimiser()
         self.progress = self._resume()
         self.compiled = config.compile and self.task.compile(device)
@@ -166,8 +167,6 @@ class Trainer:
         self.total_steps = config.steps
         if config.epochs > 0:
             self.total_steps = math.ceil(config.epochs * len(self.squares) / config.batch_size)
-        pairs = zip(model.parameters(), self.ema.parameters(), strict=True)
-        self._averaged = [(p, e) for p, e in pairs if p.requires_grad]
         self._save_seconds = 0.0
 
     def _open_data(self) -> tuple[Pictures, Squares, Squares]:
@@ -218,17 +217,13 @@ class Trainer:
             progress = read_progress(path)
             for change in changes_since(path, progress, self.config, self.pictures.key):
                 logger.warning("resuming with a changed config: %s", change)
-            load_state(path, self.model, self.ema, self.optimiser)
+            load_state(path, self.model, self.ema.model, self.optimiser)
             logger.info("resuming %s at step %d", self.config.name, progress.step)
         progress.config, progress.data_key = flatten(self.config), self.pictures.key
+        progress.finished = False
         if here not in progress.hardware:
             progress.hardware.append(here)
         return progress
-
-    @property
-    def finished(self) -> bool:
-        """Whether the schedule has ended."""
-        return self.fraction >= 1
 
     @property
     def fraction(self) -> float:
@@ -261,6 +256,9 @@ class Trainer:
             self._validate(reporter)
             self._save()
             self._export(self.folder / "final", fit=True)
+            # Only now: a run that is killed in its export goes on with the export.
+            self.progress.finished = True
+            self._save()
         self.accelerator.wait_for_everyone()
         return "finished"
 
@@ -281,21 +279,21 @@ class Trainer:
         if self.compiled:
             logger.info("compiling, this takes minutes")
         compiling = self.compiled
-        while not self.finished:
+        while self.fraction < 1:
             asked = time.monotonic()
             pictures = upcoming.result()
             upcoming = self.batches.start(progress.step + 1)
             waiting += time.monotonic() - asked
             now = time.monotonic()
-            # Only the first process's clock counts, or the processes would part ways.
-            flags = (
-                slot.left() < self._save_seconds,
-                now - saved >= 60 * config.save_minutes,
-                0 < 60 * config.validate.minutes <= now - validated,
-                slot.interrupted,
+            wish = Agreement(
+                over=slot.left() < self._save_seconds,
+                save=now - saved >= 60 * config.save_minutes,
+                validate=0 < 60 * config.validate.minutes <= now - validated,
+                interrupted=slot.interrupted,
+                seconds=before + now - start,
             )
             try:
-                over, save, check, interrupted = self.update(pictures, flags, before + now - start)
+                agreed = self.update(pictures, wish)
             except Exception:
                 # Ctrl-C ends every process of a terminal, compilers too, and torch says so at
                 # length. Nothing of the step is done yet.
@@ -311,84 +309,72 @@ class Trainer:
                     reporter.log(progress.step, line)
             if reporter is not None:
                 reporter.advance(self.fraction)
-            if check and not self.finished:
+            if agreed.validate and self.fraction < 1:
                 self._validate(reporter)
                 validated = time.monotonic()
-            if interrupted or over:
-                return "interrupted" if interrupted else "out of time"
-            if save:
+            if agreed.interrupted or agreed.over:
+                return "interrupted" if agreed.interrupted else "out of time"
+            if agreed.save:
                 self._save()
                 saved = time.monotonic()
         return "finished"
 
-    def update(self, pictures: Tensor, flags: tuple[bool, ...], seconds: float) -> tuple[bool, ...]:
+    def update(self, pictures: Tensor, wish: Agreement) -> Agreement:
         """Forward, backward, update.
 
         Args:
             pictures: (B, 3, crop, crop) uint8.
-            flags: what this process's clock and signals ask for.
-            seconds: wall time of the run.
+            wish: what this process's clock and signals ask for.
 
         Returns:
-            ``flags`` as all processes agree on them.
+            What all processes agree on.
         """
-        config, progress, device = self.config, self.progress, self.accelerator.device
-        rate = self.learning_rate()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        draws = Draws(config.draw_seed, progress.step, self.batches.samples, device)
-        pictures = pictures.to(device, non_blocking=True)
-        half = config.precision == "bf16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            loss, terms = self.wrapped(pictures, draws, progress.step)
-        self.accelerator.backward(loss)
+        pictures = pictures.to(self.accelerator.device, non_blocking=True)
+        loss, terms = self._backward(pictures)
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        norm = torch.nn.utils.clip_grad_norm_(trained, config.optimiser.clip, foreach=True)
-
-        # One small sum over the processes carries the figures, the flags and the clock.
-        first = self.accelerator.is_main_process
-        figures = torch.stack([loss.detach(), norm, *terms.values()]).double()
-        clock = [float(f) for f in flags[:-1]] + [seconds] if first else [0.0] * len(flags)
-        clock.append(float(flags[-1]))
-        joint: Any = torch.cat([figures, figures.new_tensor(clock)])
-        summed: Any = self.accelerator.reduce(joint, "sum")
-        values: list[float] = summed.tolist()
-        processes = self.accelerator.num_processes
-        total, gradient = values[0] / processes, values[1] / processes
-        if not math.isfinite(total):
-            self._stop_diverged(pictures, bool(torch.isfinite(loss)), f"the loss is {total}")
-        if math.isfinite(gradient):
+        norm = torch.nn.utils.clip_grad_norm_(trained, self.config.optimiser.clip, foreach=True)
+        figures = {"loss": loss, "norm": norm, **terms}
+        agreed, sums = agree(self.accelerator, wish, figures)
+        for name in ("loss", "norm"):
+            sums[name] /= self.accelerator.num_processes
+        if not math.isfinite(sums["loss"]):
+            reason = f"the loss is {sums['loss']}"
+            self._stop_diverged(pictures, bool(torch.isfinite(loss)), reason)
+        if math.isfinite(sums["norm"]):
             self.apply_gradient()
-            progress.skipped_in_row = 0
+            self.progress.skipped_in_row = 0
         else:
-            progress.skipped += 1
-            progress.skipped_in_row += 1
-            logger.warning("step %d: the gradient is not finite, update skipped", progress.step)
-            if progress.skipped_in_row >= _MAX_SKIPPED:
-                reason = f"{_MAX_SKIPPED} gradients in a row are not finite"
-                self._stop_diverged(pictures, False, reason)
-            self.optimiser.zero_grad(set_to_none=True)
+            self._skip_gradient(pictures)
+        self.progress.count(self.config.batch_size, agreed.seconds, sums)
+        return agreed
 
-        progress.step += 1
-        progress.samples += config.batch_size
-        progress.seconds = values[-2]
-        names = ["loss", "norm", *terms]
-        for name, value in zip(names, [total, gradient, *values[2:]], strict=False):
-            progress.sums[name] = progress.sums.get(name, 0.0) + value
-        progress.sums["steps"] = progress.sums.get("steps", 0.0) + 1
-        agreed = values[len(names) :]
-        return (*(v > 0 for v in agreed[: len(flags) - 1]), agreed[-1] > 0)
+    def _backward(self, pictures: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Detached loss and terms of this process's crops; the gradients are in the parameters."""
+        config, step, device = self.config, self.progress.step, pictures.device
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate()
+        draws = Draws(config.draw_seed, step, self.batches.samples, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            loss, terms = self.wrapped(pictures, draws, step)
+        self.accelerator.backward(loss)
+        return loss.detach(), terms
 
     def apply_gradient(self) -> None:
-        """Move the weights, and their exponential moving average, which is faster at first."""
+        """Move the weights, and their average."""
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        step = self.progress.step
-        decay = min(self.config.optimiser.ema, (step + 1) / (step + 20))
-        with torch.no_grad():
-            weights, averages = (list(x) for x in zip(*self._averaged, strict=True))
-            lerp: Any = torch._foreach_lerp_  # pyright: ignore
-            lerp(averages, weights, 1 - decay)
+        self.ema.update(self.progress.step)
+
+    def _skip_gradient(self, pictures: Tensor) -> None:
+        """Leave the weights as they are; too many of these in a row end the run."""
+        progress = self.progress
+        progress.skipped += 1
+        progress.skipped_in_row += 1
+        logger.warning("step %d: the gradient is not finite, update skipped", progress.step)
+        if progress.skipped_in_row >= _MAX_SKIPPED:
+            reason = f"{_MAX_SKIPPED} gradients in a row are not finite"
+            self._stop_diverged(pictures, False, reason)
+        self.optimiser.zero_grad(set_to_none=True)
 
     def _log_line(self, seconds: float, waiting: float) -> dict[str, float]:
         """Means since the last line; what no picture was in is left out."""
@@ -431,14 +417,14 @@ class Trainer:
         if self.accelerator.is_main_process:
             start = time.monotonic()
             path = self.folder / STATE_FILE
-            save_state(path, self.model, self.ema, self.optimiser, self.progress)
+            save_state(path, self.model, self.ema.model, self.optimiser, self.progress)
             self._save_seconds = 2 * (time.monotonic() - start)
 
     def _validate(self, reporter: Reporter | None) -> None:
         """Figures, sheet, and ``best`` if the metric says so."""
         if reporter is None:
             return
-        found = self.task.validate(self.ema, self.held_out)
+        found = self.task.validate(self.ema.model, self.held_out)
         progress, metric = self.progress, self.config.validate.metric
         progress.validation = found.figures
         reporter.log(progress.step, found.figures, "validation")
@@ -455,4 +441,4 @@ class Trainer:
             return
         record = stage_record(self.config, self.progress, self.pictures)
         records = [*self.task.records, record]
-        self.task.export(folder, self.ema, records, self.squares if fit else None)
+        self.task.export(folder, self.ema.model, records, self.squares if fit else None)

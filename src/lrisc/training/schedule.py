@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import filecmp
 import logging
 import shutil
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from lrisc.errors import InputError, LriscError
-from lrisc.files import alone_in, replace_atomically
+from lrisc.files import replace_atomically
 from lrisc.training.config.read import apply_overrides, build, merge, read_yaml
 from lrisc.training.config.schema import Plan, StageConfig, flatten
 from lrisc.training.data.squares import pictures_key
 from lrisc.training.loop import Outcome, Slot, Trainer, deterministic, make_accelerator
-from lrisc.training.state import STATE_FILE, changes_since, read_progress
+from lrisc.training.state import STATE_FILE, changes_since, locked, read_progress
 
 logger = logging.getLogger(__name__)
 
@@ -93,16 +94,15 @@ def run(config_path: Path, overrides: list[str]) -> Outcome:
     schedule = read_schedule(config_path, overrides)
     slot = Slot(schedule.max_minutes)
     accelerator = make_accelerator(schedule.stages[0])
-    with slot.signals(), deterministic(accelerator):
+    with slot.signals(), deterministic(accelerator), ExitStack() as locks:
         for config in schedule.stages:
+            if accelerator.is_main_process:
+                locks.enter_context(locked(Path(config.output)))
             if _is_done(config):
                 logger.info("%s is finished: %s/final", config.name, config.output)
                 continue
-            # One process of several speaks for all.
-            first = accelerator.is_main_process
-            with alone_in(Path(config.output), "training") if first else nullcontext():
-                trainer = Trainer(config, accelerator)
-                outcome = trainer.run(slot)
+            trainer = Trainer(config, accelerator)
+            outcome = trainer.run(slot)
             if outcome != "finished":
                 logger.warning(
                     "%s: %s stopped at step %d; the same command goes on from there",
@@ -119,22 +119,17 @@ def run(config_path: Path, overrides: list[str]) -> Outcome:
 
 
 def _is_done(config: StageConfig) -> bool:
-    """Whether a stage has its final checkpoint for the length the config asks for.
+    """Whether a stage was trained to the end that the config asks for.
 
     Raises:
-        InputError: it has, but with another config or other pictures.
+        InputError: it was, but with another config or other pictures.
     """
     folder = Path(config.output)
     if not (folder / "final" / "config.json").is_file() or not (folder / STATE_FILE).is_file():
         return False
     progress, now = read_progress(folder / STATE_FILE), flatten(config)
     lengths = ("steps", "epochs", "schedule", "total_minutes")
-    if any(progress.config.get(key) != now[key] for key in lengths):
-        return False
-    # A run made longer and stopped on the way still has the final checkpoint of the shorter one.
-    if config.schedule == "time" and progress.seconds < 60 * config.total_minutes:
-        return False
-    if config.schedule == "steps" and config.epochs == 0 and progress.step < config.steps:
+    if not progress.finished or any(progress.config.get(key) != now[key] for key in lengths):
         return False
     key = pictures_key(config.data, config.crops) if config.data else None
     for change in changes_since(folder / STATE_FILE, progress, config, key):
@@ -144,7 +139,8 @@ def _is_done(config: StageConfig) -> bool:
 
 def _copy(source: Path, target: Path) -> None:
     for file in sorted(source.iterdir()):
-        replace_atomically(target / file.name, partial(_copy_file, file))
+        if not (target / file.name).is_file() or not filecmp.cmp(file, target / file.name, False):
+            replace_atomically(target / file.name, partial(_copy_file, file))
 
 
 def _copy_file(source: Path, target: Path) -> None:

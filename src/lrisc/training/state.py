@@ -7,8 +7,11 @@ disagree.
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -19,11 +22,14 @@ from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariable
 from torch import Tensor, nn
 
 from lrisc.errors import InputError
-from lrisc.files import replace_atomically
+from lrisc.files import replace_atomically, told
 from lrisc.training.config.read import config_changes
 from lrisc.training.config.schema import StageConfig
 
+logger = logging.getLogger(__name__)
+
 STATE_FILE = "state.safetensors"
+_LOCK_FILE = ".lock"
 _FORMAT = "lrisc-training-1"
 
 
@@ -43,6 +49,7 @@ class Progress:
         data_key: hash of the pictures.
         validation: the last validation's figures.
         hardware: descriptions of the machines, in the order they were first used.
+        finished: whether ``config`` was trained to its end and its final checkpoint is written.
     """
 
     step: int = 0
@@ -56,6 +63,41 @@ class Progress:
     data_key: str = ""
     validation: dict[str, float] = field(default_factory=lambda: {})
     hardware: list[str] = field(default_factory=lambda: [])
+    finished: bool = False
+
+    def count(self, batch_size: int, seconds: float, sums: dict[str, float]) -> None:
+        """One more step: its pictures, the wall time of the run, and its sums for the log."""
+        self.step += 1
+        self.samples += batch_size
+        self.seconds = seconds
+        for name, value in {**sums, "steps": 1.0}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+
+@contextmanager
+def locked(folder: Path) -> Generator[None]:
+    """Keep other trainings out of a run folder; the system lets go of a process that dies.
+
+    Args:
+        folder: created if needed.
+
+    Raises:
+        InputError: another training is in it.
+        UnwritableError: it cannot be made.
+    """
+    with told(f"write into {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / _LOCK_FILE).open("a")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{folder} is in use by another training; wait for it or choose another output"
+            ) from error
+        except OSError as error:  # a file system without locks
+            logger.warning("cannot lock %s: %s", folder, error.strerror)
+        yield
 
 
 def _optimised(model: nn.Module, optimiser: torch.optim.Optimizer) -> Iterator[tuple[str, Any]]:
