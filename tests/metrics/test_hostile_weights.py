@@ -16,7 +16,7 @@ class Evil:
     """Pickles as an array of objects whose addresses an attacker chose."""
 
     def __reduce__(self) -> Any:
-        return np.ndarray, ((2,), "O", b"A" * 16)
+        return np.ndarray, ((1, 1, 1, 2), "O", b"A" * 16)
 
 
 @pytest.mark.parametrize("place", ["file", "package"])
@@ -34,7 +34,6 @@ def test_it_is_known_by_its_hash_before_it_is_opened(
     environment = {
         **os.environ,
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "LRISC_CACHE": str(tmp_path / "cache"),
         "PYTHONPATH": os.pathsep.join([str(package.parent), *sys.path]),
     }
     environment.pop("LRISC_LPIPS_WEIGHTS", None)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -33,6 +34,8 @@ from lrisc.training.data.sources import Listing, list_pictures, read_pictures
 logger = logging.getLogger(__name__)
 
 MIN_PICTURES = 16
+# What numpy and json raise of files that are not what their names say.
+_DAMAGED = (ValueError, EOFError, SyntaxError, RecursionError, MemoryError)
 _FORMAT = 1
 Squares = npt.NDArray[np.uint8]
 
@@ -111,8 +114,10 @@ def _cache_key(listing: Listing, data: DataConfig) -> str:
 def _open_npy(path: Path, crop: int) -> Squares:
     try:
         squares = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, *_DAMAGED) as error:
         raise InputError(f"data: cannot read {path}: {' '.join(str(error).split())}") from error
+    if not isinstance(squares, np.ndarray):
+        raise InputError(f"data: {path} holds more than one array")
     shape = squares.shape
     if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or squares.dtype != np.uint8:
         raise InputError(f"data: {path} must hold (n, side, side, 3) uint8, not {shape}")
@@ -126,7 +131,8 @@ def _open_cache(paths: tuple[str, ...], name: str, data: DataConfig) -> Pictures
     folder = Path(data.cache).expanduser() if data.cache else cache_folder() / "pictures"
     path, facts = folder / f"{key[:20]}.npy", folder / f"{key[:20]}.json"
     try:
-        if not (path.is_file() and facts.is_file()):
+        found = _read_cache(path, facts, data.square)
+        if found is None:
             folder.mkdir(parents=True, exist_ok=True)
             logger.info("decoding the pictures of %s into %s", name, path)
             # Under a temporary name until complete: another process may build the same file.
@@ -136,16 +142,41 @@ def _open_cache(paths: tuple[str, ...], name: str, data: DataConfig) -> Pictures
                 (made / facts.name).write_text(json.dumps({"squares": count, "skipped": skipped}))
                 os.replace(made / facts.name, facts)
                 os.replace(made / path.name, path)
-        skipped = int(json.loads(facts.read_text())["skipped"])
-        squares = np.load(path, mmap_mode="r", allow_pickle=False)
+            found = _read_cache(path, facts, data.square)
+            if found is None:
+                raise OSError(errno.EIO, "what was written cannot be read")
     except OSError as error:
         raise InputError(
             f"cannot write or read the picture cache {folder}: {error.strerror or error}; "
             "choose another with crops.cache=FOLDER"
         ) from error
+    squares, skipped = found
     if skipped:
         logger.warning("%d pictures of %s are corrupt or too small and are skipped", skipped, name)
     return Pictures(squares, name, key, skipped)
+
+
+def _read_cache(path: Path, facts: Path, side: int) -> tuple[Squares, int] | None:
+    """Squares of a finished cache and how many pictures were skipped.
+
+    ``None`` where there is none, or where its files are not as they were written: it is a copy,
+    and made again.
+    """
+    if not (path.is_file() and facts.is_file()):
+        return None
+    try:
+        known = json.loads(facts.read_text())
+        count, skipped = known["squares"], known["skipped"]
+        squares = np.load(path, mmap_mode="r", allow_pickle=False)
+        whole = path.stat().st_size == squares.offset + squares.nbytes
+    except (KeyError, TypeError, AttributeError, *_DAMAGED) as error:
+        logger.warning("the picture cache %s is damaged and is made again: %s", path, error)
+        return None
+    fits = squares.shape == (count, side, side, 3) and squares.dtype == np.uint8
+    if not (whole and fits and isinstance(skipped, int) and skipped >= 0):
+        logger.warning("the picture cache %s is not whole and is made again", path)
+        return None
+    return squares, skipped
 
 
 def _chosen(paths: tuple[str, ...], data: DataConfig) -> Iterator[tuple[str, bytes | None]]:
