@@ -27,6 +27,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 EMBEDDED = Path(__file__).parent / "weights"
 _PRIOR = "rate_map_prior"
+_OWN_KEYS = ("format", "lrisc_version", "model")
 
 
 @dataclass(frozen=True)
@@ -64,27 +65,26 @@ def save_checkpoint(
     model: Lrisc,
     extra: Mapping[str, Any] | None = None,
     prior_table: Tensor | None = None,
+    dtype: torch.dtype = torch.float16,
 ) -> None:
     """Write a checkpoint folder; each file is complete or untouched.
 
     Args:
         folder: created if needed.
-        model: its floating-point weights are stored in float16.
+        model: the networks.
         extra: more entries for config.json (training facts).
         prior_table: ``RateMapPrior.table``, int32; default: the untrained prior's.
+        dtype: of the stored weights, float16 to ship them or float32 to train them further.
 
     Raises:
-        InputError: a weight is not finite or does not fit float16.
+        InputError: a weight is not finite or does not fit ``dtype``.
         UnwritableError: the folder is not writable or full.
     """
     from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
-        half = tensor.detach().to("cpu", torch.float16) if tensor.is_floating_point() else tensor
-        if not bool(torch.isfinite(half).all()):
-            raise InputError(f"cannot save: {name} holds values that are not finite in float16")
-        tensors[name] = half.contiguous()
+        tensors[name] = _stored(name, tensor, dtype)
     if prior_table is None:
         from lrisc.link.rate_map import RateMapPrior
 
@@ -99,6 +99,26 @@ def save_checkpoint(
     }
     write_atomically(folder / WEIGHTS_FILE, save(tensors))
     write_atomically(folder / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
+
+
+def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    stored = tensor.detach().to("cpu", dtype) if tensor.is_floating_point() else tensor
+    if not bool(torch.isfinite(stored).all()):
+        kind = str(dtype).removeprefix("torch.")
+        raise InputError(f"cannot save: {name} holds values that are not finite in {kind}")
+    return stored.contiguous()
+
+
+def halve_checkpoint(source: Path, target: Path) -> None:
+    """Write a checkpoint of float32 weights again in float16, half its size, to ship it.
+
+    Raises:
+        InputError: ``source`` is no checkpoint, or a weight does not fit float16.
+        UnwritableError: ``target`` is not writable or full.
+    """
+    loaded = load_checkpoint(source)
+    extra = {k: v for k, v in loaded.info.items() if k not in _OWN_KEYS}
+    save_checkpoint(target, loaded.model, extra, torch.from_numpy(loaded.prior.table))
 
 
 def load_checkpoint(name: str | Path) -> LoadedCheckpoint:

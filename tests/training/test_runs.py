@@ -21,6 +21,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from lrisc.checkpoint import load_checkpoint
 from lrisc.errors import InputError
 from lrisc.files import UnwritableError
 from lrisc.link.draws import Draws
@@ -30,7 +31,7 @@ from lrisc.training import conditions
 from lrisc.training import step as step_module
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.crops import crop_batch
-from lrisc.training.loop import DivergedError, deterministic
+from lrisc.training.loop import DivergedError, Trainer, deterministic
 from lrisc.training.reporting import Reporter
 from lrisc.training.schedule import read_schedule, run
 from lrisc.training.state import read_progress
@@ -109,7 +110,7 @@ def test_all_stages_then_transmit(
     default = type(loaded.prior).default(loaded.prior.levels)
     assert (loaded.prior.table != default.table).any()
     card = (folder / "README.md").read_text()
-    for fact in (pictures.name, "24 (0 skipped)", "240", "stage2b", "psnr@10dB", "LPIPS"):
+    for fact in (pictures.name, "18 (0 skipped)", "240", "stage2b", "psnr@10dB", "LPIPS"):
         assert fact in card
     image = Image.open(next(pictures.iterdir()))
     result = lrisc.transmit(image, snr_db=10, cbr=1 / 8, model=folder)
@@ -337,6 +338,50 @@ def test_detector_finds_regions_in_half_precision(
     detected = {"roi.fraction": 1, "roi.detector_fraction": 1, "precision": "bf16"}
     assert run(tiny_configs / "stage3.yaml", short(steps=2, **detected)) == "finished"
     assert sizes == [4, 4]
+
+
+def test_stages_hand_over_full_precision(
+    tiny_configs: Path, short: Overrides, tmp_path: Path
+) -> None:
+    """To the bit; the schedule's own checkpoint, which is shipped, is half of it."""
+    (tmp_path / "two.yaml").write_text(
+        f"stages: [{tiny_configs / 'stage1.yaml'}, {tiny_configs / 'stage3.yaml'}]\noutput: runs\n"
+    )
+    changed = [o for o in short(steps=1, roi__fraction=0) if not o.startswith("parent")]
+    steering = ["stage3.roi.fraction=0.5", "stage3.roi.steering=power"]
+    assert run(tmp_path / "two.yaml", [*changed, *steering]) == "finished"
+    root = tmp_path / "run"
+    state = load_file(root / "stage1" / "state.safetensors")
+    handed = load_file(root / "stage1" / "final" / "model.safetensors")
+    kept = [name for name in handed if f"ema.{name}" in state]
+    assert len(kept) > 100
+    assert all(torch.equal(handed[name], state[f"ema.{name}"]) for name in kept)
+    whole = load_file(root / "stage3" / "final" / "model.safetensors")
+    shipped = load_file(root / "final" / "model.safetensors")
+    assert shipped["unet.out.weight"].dtype == torch.float16
+    assert all(torch.equal(shipped[n], whole[n].to(shipped[n].dtype)) for n in whole)
+    assert "float16" in (root / "final" / "README.md").read_text()
+    assert "float32" in (root / "stage3" / "final" / "README.md").read_text()
+    steerings = [load_checkpoint(root / n / "final").model.config.roi_steering
+                 for n in ("stage1", "stage3")]  # fmt: skip
+    assert steerings == ["", "power"]
+
+
+def test_weights_beyond_half_precision_stop_the_run_at_once(
+    tiny_configs: Path, short: Overrides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Trainer.apply_gradient
+
+    def grow(trainer: Trainer) -> None:
+        original(trainer)
+        if trainer.progress.step == 1:
+            with torch.no_grad():
+                trainer.model.get_parameter("unet.out.bias")[0] = 7e4
+
+    monkeypatch.setattr(Trainer, "apply_gradient", grow)
+    complaint = r"at step 2 a weight of unet.out.bias is 7e\+04, beyond the 65504 of float16"
+    with pytest.raises(DivergedError, match=complaint):
+        run(tiny_configs / "stage1.yaml", short(steps=9))
 
 
 def test_other_pictures_are_noticed(

@@ -12,14 +12,24 @@ import typer
 def train(
     config: Annotated[Path, typer.Argument(help="CONFIG.yaml of a stage or of a schedule.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value …")] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what it would cost on this machine; train nothing."),
+    ] = False,
 ) -> None:
     """Train a stage or a whole schedule; run it again and it goes on."""
     from lrisc.training import missing_package
 
     try:
-        from lrisc.training.schedule import run
+        from lrisc.training.dry_run import dry_run as costs
+        from lrisc.training.schedule import read_schedule, run
     except ModuleNotFoundError as error:
         raise missing_package(error) from error
+
+    if dry_run:
+        print("
+".join(costs(read_schedule(config, overrides or []))))
+        return
 
     # Without a terminal there is no progress bar: the log is all there is of a long run.
     logging.getLogger("lrisc").setLevel(logging.INFO)

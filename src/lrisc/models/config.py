@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, cast, get_args
 
 from lrisc.errors import InputError
@@ -125,6 +125,11 @@ class ModelConfig:
     def multiple(self) -> int:
         """Pictures are padded to a multiple of this many pixels a side."""
         return max(LATENT_STRIDE, self.patch * 2 ** (len(self.unet_widths) - 1))
+
+    def same_networks(self, other: ModelConfig) -> bool:
+        """Whether weights fit both; how they are used may differ."""
+        names = ("decode_steps", "sigma_start", "roi_steering")
+        return replace(other, **{name: getattr(self, name) for name in names}) == self
 
     def to_dict(self) -> dict[str, Any]:
         """The config as plain values for JSON."""

@@ -62,6 +62,5 @@ class Lrisc(nn.Module):
         if sigma:
             start.normal_(0.0, sigma, generator=generator)
         condition = self.context(latent)
-        return ddim(
-            lambda x, time: self.unet(x, condition, time), start, steps or self.config.decode_steps
-        )
+        count = self.config.decode_steps if steps is None else steps
+        return ddim(lambda x, time: self.unet(x, condition, time), start, count)

@@ -84,7 +84,8 @@ def measure(config: StageConfig, steps: int, warmup: int) -> Measurement:
             shape = (count, config.crops.square, config.crops.square, 3)
             squares = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
             np.save(Path(folder) / "squares.npy", squares)
-            config = replace(config, data=(str(Path(folder) / "squares.npy"),))
+            crops = replace(config.crops, decode="once")
+            config = replace(config, data=(str(Path(folder) / "squares.npy"),), crops=crops)
         config = replace(
             config,
             output=folder,

@@ -80,8 +80,10 @@ def fixed_link(
     return LinkConditions(snr_db * one, cbr * one, math.nan * one, None, 256 * one, 256)
 
 
-def draw_regions(draws: Draws, roi: RoiConfig, pictures: Tensor) -> Regions | None:
-    """Random soft-edged regions, or what the detector finds in a picture.
+def draw_regions(
+    draws: Draws, roi: RoiConfig, pictures: Tensor, masks: Tensor | None = None
+) -> Regions | None:
+    """Random soft-edged regions, or what a detector finds in a picture.
 
     A random one is the union of an ellipse and a rectangle, one often tiny; it also stands in where
     the detector finds nothing.
@@ -90,6 +92,8 @@ def draw_regions(draws: Draws, roi: RoiConfig, pictures: Tensor) -> Regions | No
         draws: of these samples.
         roi: how often and how strong.
         pictures: (B, 3, H, W) uint8.
+        masks: what a detector found in them offline, (B, 1, H, W) uint8, 255 inside; ``None``:
+            the embedded detector looks at the pictures.
 
     Returns:
         Regions of the batch, or ``None`` where regions are switched off.
@@ -100,7 +104,10 @@ def draw_regions(draws: Draws, roi: RoiConfig, pictures: Tensor) -> Regions | No
     mask = _random_masks(draws, *pictures.shape[-2:])
     by_detector = has & draws.chance("detector mask", roi.detector_fraction)
     if bool(by_detector.any()):
-        found = saliency(pictures[by_detector] / 255, embedded_detector(str(pictures.device)))
+        if masks is not None:
+            found = masks[by_detector] / 255
+        else:
+            found = saliency(pictures[by_detector] / 255, embedded_detector(str(pictures.device)))
         nothing = found.amax((1, 2, 3), keepdim=True) < SALIENT
         mask[by_detector] = torch.where(nothing, mask[by_detector], found)
     gamma = torch.where(has, draws.between("gamma", *roi.gamma), 1.0)

@@ -15,21 +15,27 @@ import torch
 from torch import Tensor
 
 from lrisc._version import __version__
-from lrisc.checkpoint import save_checkpoint
+from lrisc.checkpoint import halve_checkpoint, load_checkpoint, save_checkpoint
 from lrisc.files import replace_atomically
 from lrisc.link.draws import Draws
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import draw_link
 from lrisc.training.config.schema import StageConfig
 from lrisc.training.data.crops import to_signal
-from lrisc.training.data.squares import Pictures, Squares
+from lrisc.training.data.opened import TrainingData
+from lrisc.training.data.squares import Squares
 from lrisc.training.objective import rate_levels
 from lrisc.training.state import Progress
 
 logger = logging.getLogger(__name__)
 
 CARD_FILE = "README.md"
-_PLACES = frozenset(("output", "data", "validation", "parent", "crops.cache", "loss.lpips_weights"))
+_PLACES = frozenset(
+    (
+        *("output", "data", "validation", "parent", "crops.cache", "loss.lpips_weights"),
+        "roi.masks",
+    )
+)
 """Keys of the config that tell of a machine's folders, which is nobody else's business."""
 _BATCH = 8
 
@@ -71,13 +77,13 @@ def fit_prior_table(model: Lrisc, squares: Squares, config: StageConfig) -> Tens
     return torch.from_numpy(RateMapPrior.fit(rate_maps(model, squares, config), levels).table)
 
 
-def stage_record(config: StageConfig, progress: Progress, pictures: Pictures) -> dict[str, Any]:
+def stage_record(config: StageConfig, progress: Progress, data: TrainingData) -> dict[str, Any]:
     """What config.json and the card say about a stage."""
     return {
         "stage": config.name,
-        "data": pictures.name,
-        "pictures": len(pictures),
-        "pictures_skipped": pictures.skipped,
+        "data": data.name,
+        "pictures": data.count,
+        "pictures_skipped": data.skipped,
         "parent": "/".join(Path(config.parent).parts[-2:]),
         "steps": progress.step,
         "samples": progress.samples,
@@ -97,7 +103,10 @@ def export(
     records: list[dict[str, Any]],
     prior_table: Tensor | None,
 ) -> None:
-    """Write a checkpoint folder: config.json, model.safetensors (float16) and README.md.
+    """Write a checkpoint folder: config.json, model.safetensors and README.md.
+
+    Its weights are float32, so that a next stage goes on from what was trained, not from rounded
+    weights; :func:`ship` halves them.
 
     Args:
         folder: created if needed.
@@ -108,8 +117,22 @@ def export(
     Raises:
         LriscError: the folder is not writable or a weight not finite.
     """
-    save_checkpoint(folder, model, {"training": records}, prior_table)
-    text = model_card(model, records)
+    save_checkpoint(folder, model, {"training": records}, prior_table, torch.float32)
+    _write_card(folder, model_card(model, records, "float32"))
+
+
+def ship(source: Path, target: Path) -> None:
+    """Write a trained checkpoint again with float16 weights, and its card.
+
+    Raises:
+        LriscError: no such checkpoint, a weight beyond float16, or a folder not writable.
+    """
+    halve_checkpoint(source, target)
+    loaded = load_checkpoint(target)
+    _write_card(target, model_card(loaded.model, loaded.info["training"], "float16"))
+
+
+def _write_card(folder: Path, text: str) -> None:
     replace_atomically(folder / CARD_FILE, lambda path: _write(path, text))
 
 
@@ -117,7 +140,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def model_card(model: Lrisc, records: list[dict[str, Any]]) -> str:
+def model_card(model: Lrisc, records: list[dict[str, Any]], precision: str) -> str:
     """The README.md of a checkpoint: data, effort, losses and figures of every stage."""
     parameters = sum(p.numel() for p in model.parameters())
     hours = sum(r["hours"] for r in records)
@@ -130,7 +153,7 @@ def model_card(model: Lrisc, records: list[dict[str, Any]]) -> str:
         "",
         "# LRISC checkpoint",
         "",
-        f"{parameters / 1e6:.2f} M parameters, float16, lrisc {__version__}. "
+        f"{parameters / 1e6:.2f} M parameters, {precision}, lrisc {__version__}. "
         f"{len(records)} training stage(s), {hours:.2f} hours, "
         f"{sum(r['samples'] for r in records):,} crops.",
         "",

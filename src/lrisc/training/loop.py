@@ -7,7 +7,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +24,7 @@ from lrisc.files import replace_atomically
 from lrisc.link.draws import Draws
 from lrisc.training.agreement import Agreement, agree
 from lrisc.training.config.schema import StageConfig, flatten
-from lrisc.training.data.crops import centre_crops, crop_batch
-from lrisc.training.data.squares import MIN_PICTURES, Pictures, Squares, open_pictures
+from lrisc.training.data.opened import open_data
 from lrisc.training.ema import Ema
 from lrisc.training.export import hardware, stage_record
 from lrisc.training.muon import Muon
@@ -45,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 Outcome = Literal["finished", "out of time", "interrupted"]
 _MAX_SKIPPED = 10
+_HALF_MAX = torch.finfo(torch.float16).max
 
 
 class DivergedError(LriscError):
@@ -114,14 +114,12 @@ def deterministic(accelerator: Accelerator) -> Generator[None]:
 class _Batches:
     """Crops of this process, a pure function of the step; the next step's are made meanwhile."""
 
-    squares: Squares
-    config: StageConfig
+    crops: Callable[[int, range], Tensor]
     samples: range
     pool: ThreadPoolExecutor
 
     def make(self, step: int) -> Tensor:
-        draws = Draws(self.config.draw_seed, step, self.samples)
-        batch = crop_batch(self.squares, draws, self.config.crops)
+        batch = self.crops(step, self.samples)
         return batch.pin_memory() if torch.cuda.is_available() else batch
 
     def start(self, step: int) -> Future[Tensor]:
@@ -149,11 +147,13 @@ class Trainer:
         self.config = config
         self.accelerator = accelerator
         self.folder = Path(config.output)
-        self.pictures, self.squares, self.held_out = self._open_data()
+        # One process per machine decodes; the others find the finished cache.
+        with accelerator.local_main_process_first():
+            self.data = open_data(config)
         samples = self._samples()
         self.task = make_task(config)
         if not (self.folder / STATE_FILE).is_file():
-            self.task.start(self.squares)
+            self.task.start(self.data.squares)
         model, device = self.task.model, accelerator.device
         self.step = self.task.step.to(device)
         self.model = model
@@ -163,29 +163,9 @@ class Trainer:
         self.compiled = config.compile and self.task.compile(device)
         self.wrapped: Any = accelerator.prepare_model(self.step)
         self.pool = ThreadPoolExecutor(1)
-        self.batches = _Batches(self.squares, config, samples, self.pool)
-        self.total_steps = config.steps
-        if config.epochs > 0:
-            self.total_steps = math.ceil(config.epochs * len(self.squares) / config.batch_size)
+        self.batches = _Batches(self.data.crops, samples, self.pool)
+        self.total_steps = self.data.steps(config)
         self._save_seconds = 0.0
-
-    def _open_data(self) -> tuple[Pictures, Squares, Squares]:
-        """All squares, those to train on, and those to validate with."""
-        config = self.config
-        least = max(MIN_PICTURES, config.batch_size)
-        # One process per machine decodes; the others find the finished cache.
-        with self.accelerator.local_main_process_first():
-            pictures = open_pictures(config.data, config.crops, least)
-        side = config.validate.side
-        if config.validation:
-            held = centre_crops((config.validation,), config.validate.pictures, side)
-            return pictures, pictures.squares, held
-        count = min(config.crops.held_out, len(pictures) // 4)
-        train, held = pictures.squares[: len(pictures) - count], pictures.squares[-count:]
-        multiple = config.crops.crop if held.shape[1] < side else side
-        edge = (held.shape[1] - multiple) // 2
-        inner = slice(edge, edge + multiple)
-        return pictures, train, held[: config.validate.pictures, inner, inner]
 
     def _samples(self) -> range:
         """This process's share of the joint batch."""
@@ -212,14 +192,14 @@ class Trainer:
         path = self.folder / STATE_FILE
         here = hardware(self.accelerator.device, self.accelerator.num_processes)
         if not path.is_file():
-            progress = Progress(data_key=self.pictures.key)
+            progress = Progress(data_key=self.data.key)
         else:
             progress = read_progress(path)
-            for change in changes_since(path, progress, self.config, self.pictures.key):
+            for change in changes_since(path, progress, self.config, self.data.key):
                 logger.warning("resuming with a changed config: %s", change)
             load_state(path, self.model, self.ema.model, self.optimiser)
             logger.info("resuming %s at step %d", self.config.name, progress.step)
-        progress.config, progress.data_key = flatten(self.config), self.pictures.key
+        progress.config, progress.data_key = flatten(self.config), self.data.key
         progress.finished = False
         if here not in progress.hardware:
             progress.hardware.append(here)
@@ -303,6 +283,7 @@ class Trainer:
             compiling = False
 
             if progress.step % config.log_every == 0:
+                self._check_range()
                 line = self._log_line(time.monotonic() - logged, waiting)
                 logged, waiting = time.monotonic(), 0.0
                 if reporter is not None:
@@ -396,6 +377,23 @@ class Trainer:
             "data_share": waiting / seconds,
         }
 
+    def _check_range(self) -> None:
+        """Stop as soon as a weight leaves float16, in which checkpoints are shipped.
+
+        Raises:
+            DivergedError: which one.
+        """
+        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+        norms: Any = torch._foreach_norm([p.detach() for _, p in named], math.inf)  # pyright: ignore
+        largest = torch.stack(list(norms)).tolist()
+        for (name, _), value in zip(named, largest, strict=True):
+            if not value <= _HALF_MAX:
+                raise DivergedError(
+                    f"{self.config.name}: at step {self.progress.step} a weight of {name} is "
+                    f"{value:.4g}, beyond the {_HALF_MAX:g} of float16, in which checkpoints are "
+                    f"shipped; the last state is in {self.folder / STATE_FILE}"
+                )
+
     def _stop_diverged(self, pictures: Tensor, harmless: bool, reason: str) -> NoReturn:
         """Save this process's batch and stop."""
         step, samples = self.progress.step, self.batches.samples
@@ -424,7 +422,7 @@ class Trainer:
         """Figures, sheet, and ``best`` if the metric says so."""
         if reporter is None:
             return
-        found = self.task.validate(self.ema.model, self.held_out)
+        found = self.task.validate(self.ema.model, self.data.held_out)
         progress, metric = self.progress, self.config.validate.metric
         progress.validation = found.figures
         reporter.log(progress.step, found.figures, "validation")
@@ -439,6 +437,6 @@ class Trainer:
         """Write the averaged weights as a checkpoint folder."""
         if not self.accelerator.is_main_process:
             return
-        record = stage_record(self.config, self.progress, self.pictures)
+        record = stage_record(self.config, self.progress, self.data)
         records = [*self.task.records, record]
-        self.task.export(folder, self.ema.model, records, self.squares if fit else None)
+        self.task.export(folder, self.ema.model, records, self.data.squares if fit else None)

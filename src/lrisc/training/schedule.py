@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import filecmp
+import json
 import logging
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from lrisc.checkpoint import CONFIG_FILE, FORMAT
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
 from lrisc.training.config.read import apply_overrides, build, merge, read_yaml
 from lrisc.training.config.schema import Plan, StageConfig, flatten
-from lrisc.training.data.squares import pictures_key
+from lrisc.training.data.opened import data_key
+from lrisc.training.export import ship
 from lrisc.training.loop import Outcome, Slot, Trainer, deterministic, make_accelerator
 from lrisc.training.state import STATE_FILE, changes_since, locked, read_progress
 
@@ -112,7 +116,7 @@ def run(config_path: Path, overrides: list[str]) -> Outcome:
                 )
                 return outcome
         if accelerator.is_main_process and len(schedule.stages) > 1:
-            _copy(Path(schedule.stages[-1].output) / "final", schedule.output / "final")
+            _finish(Path(schedule.stages[-1].output) / "final", schedule.output / "final")
     accelerator.wait_for_everyone()
     logger.info("finished: the checkpoint is in %s", schedule.output / "final")
     return "finished"
@@ -131,10 +135,20 @@ def _is_done(config: StageConfig) -> bool:
     lengths = ("steps", "epochs", "schedule", "total_minutes")
     if not progress.finished or any(progress.config.get(key) != now[key] for key in lengths):
         return False
-    key = pictures_key(config.data, config.crops) if config.data else None
+    key = data_key(config) if config.data else None
     for change in changes_since(folder / STATE_FILE, progress, config, key):
         logger.warning("%s is finished and stays as it was: %s", config.name, change)
     return True
+
+
+def _finish(source: Path, target: Path) -> None:
+    """The checkpoint of a whole schedule: that of its last stage, in float16."""
+    if json.loads((source / CONFIG_FILE).read_text()).get("format") != FORMAT:
+        _copy(source, target)  # a baseline's, which is in float16 already
+        return
+    with tempfile.TemporaryDirectory() as halved:
+        ship(source, Path(halved))
+        _copy(Path(halved), target)
 
 
 def _copy(source: Path, target: Path) -> None:

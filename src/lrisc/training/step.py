@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from lrisc.checkpoint import load_checkpoint
 from lrisc.errors import InputError
 from lrisc.link.draws import Draws
 from lrisc.metrics.lpips import Lpips
-from lrisc.models.config import PRESETS
+from lrisc.models.config import PRESETS, ModelConfig, Steering
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import draw_link, draw_regions
 from lrisc.training.config.schema import PARTS, StageConfig
@@ -53,7 +54,7 @@ class TrainingStep(nn.Module):
         """Loss of a batch.
 
         Args:
-            pictures: (B, 3, H, W) uint8.
+            pictures: (B, 3, H, W) uint8; a fourth channel is the mask of the region of interest.
             draws: of these samples.
             step: counted from 0; warm-ups and curricula follow it.
 
@@ -61,6 +62,8 @@ class TrainingStep(nn.Module):
             See :func:`lrisc.training.objective.training_loss`.
         """
         config = self.config
+        masks = pictures[:, 3:] if pictures.shape[1] > 3 else None
+        pictures = pictures[:, :3]
         return training_loss(
             self.model,
             self.lpips,
@@ -69,7 +72,7 @@ class TrainingStep(nn.Module):
             config.loss,
             rate=config.loss.rate_at(step),
             conditions=draw_link(draws, config.link, step) if config.link.enabled else None,
-            regions=draw_regions(draws, config.roi, pictures),
+            regions=draw_regions(draws, config.roi, pictures, masks),
             adapt=config.link.adapt,
         )
 
@@ -114,6 +117,12 @@ def _cannot_compile(device: torch.device) -> str:
     return ""
 
 
+def _model_config(config: StageConfig, steering: Steering | Literal[""]) -> ModelConfig:
+    """The preset's numbers, and the steering that the stage, or else its parent, trains."""
+    preset = PRESETS[config.preset]
+    return replace(preset, roi_steering=config.roi.steering if config.roi.fraction else steering)
+
+
 def build_model(config: StageConfig) -> tuple[Lrisc, list[dict[str, Any]]]:
     """The stage's networks: from its parent, or anew from the seed.
 
@@ -125,14 +134,15 @@ def build_model(config: StageConfig) -> tuple[Lrisc, list[dict[str, Any]]]:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = Lrisc(PRESETS[config.preset])
+        model = Lrisc(_model_config(config, ""))
     if not config.parent:
         return model, []
     if not Path(config.parent).is_dir():
         raise InputError(f"parent: {config.parent} is no checkpoint folder; train it first")
     loaded = load_checkpoint(config.parent)
-    if loaded.model.config != model.config:
+    if not loaded.model.config.same_networks(model.config):
         raise InputError(f"parent: {config.parent} is not of preset {config.preset}")
+    model.config = _model_config(config, loaded.model.config.roi_steering)
     for part in PARTS:
         if part not in config.fresh:
             source = loaded.model.get_submodule(part).state_dict()

@@ -21,6 +21,7 @@ _MAX_YAML_BYTES = 2**18
 _HARMLESS = frozenset(
     (
         *("output", "data", "validation", "parent", "crops.cache", "loss.lpips_weights"),
+        *("crops.workers", "roi.masks"),
         *("steps", "epochs", "max_minutes", "save_minutes", "log_every", "resume_anyway"),
         "prior_pictures",
     )

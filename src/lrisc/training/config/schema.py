@@ -110,6 +110,8 @@ class RoiConfig:
         fraction: share of pictures with a mask.
         gamma: smallest and largest weight of the background, uniform.
         detector_fraction: share of those masks that are the detector's rather than random.
+        masks: folder of mask pictures, named as the photographs, that stand for the detector's:
+            made offline by any detector. Empty: the embedded detector finds them.
         steering: what gamma weights, see `lrisc.roi.fusion.Steering`; ``latent`` is the paper's
             way, ``power`` what the transmitter does unless told otherwise.
     """
@@ -117,6 +119,7 @@ class RoiConfig:
     fraction: float = 0.0
     gamma: tuple[float, float] = (0.2, 1.0)
     detector_fraction: float = 0.0
+    masks: str = ""
     steering: Steering = "latent"
 
 
@@ -151,6 +154,11 @@ class DataConfig:
 
     Attributes:
         crop: side of a training crop in pixels.
+        decode: ``once``: squares are cut and scaled from every picture, kept decoded in the cache,
+            and crops are cut from them; ``always``: every crop is cut from its photograph, at the
+            photograph's own scale, decoded anew from its file or shard. An epoch then is every
+            photograph once.
+        workers: threads that decode with ``always``.
         square: side of the squares kept in the cache, at least ``crop``.
         squares_per_picture: squares cut from each picture.
         downscale_fraction: share of crops cut larger and averaged down to ``crop``.
@@ -160,6 +168,8 @@ class DataConfig:
     """
 
     crop: int = 128
+    decode: Literal["once", "always"] = "once"
+    workers: int = 4
     square: int = 256
     squares_per_picture: int = 1
     downscale_fraction: float = 0.25
@@ -245,7 +255,9 @@ _RANGES = {
     "optimiser.weight_decay": _NOT_NEGATIVE,
     **dict.fromkeys(("optimiser.betas", "optimiser.ema"), _DECAY),
     "optimiser.clip": _POSITIVE,
-    **dict.fromkeys(("crops.crop", "crops.squares_per_picture", "crops.held_out"), _COUNT),
+    **dict.fromkeys(
+        ("crops.crop", "crops.squares_per_picture", "crops.held_out", "crops.workers"), _COUNT
+    ),
     "crops.downscale_fraction": _SHARE,
     "crops.pictures": _NOT_NEGATIVE,
     "validate.minutes": _NOT_NEGATIVE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -42,34 +43,50 @@ def centre_crops(paths: tuple[str, ...], count: int, side: int) -> Squares:
     return np.stack(crops)
 
 
+CROP_NUMBERS = 6
+"""Random numbers of a crop: which picture, downscale or not, by how much, top, left, flip."""
+
+
 def crop_batch(squares: Squares, draws: Draws, data: DataConfig) -> Tensor:
-    """Random crops, flips and downscales, a pure function of the draws.
+    """Random crops, flips and downscales of stored squares, a pure function of the draws.
 
     Args:
-        squares: (n, side, side, 3) uint8.
+        squares: (n, side, side, C) uint8.
         draws: of the samples wanted, on the CPU.
         data: the crop's side and how often to downscale.
 
     Returns:
-        (B, 3, crop, crop) uint8, channels last in memory.
+        (B, C, crop, crop) uint8, channels last in memory.
     """
-    side, crop = squares.shape[1], data.crop
-    batch = np.empty((len(draws), crop, crop, 3), np.uint8)
-    numbers = draws.uniform("crops", (6,)).double().numpy()
-    for i, (which, down, factor, top, left, flip) in enumerate(numbers):
-        square = squares[int(which * len(squares))]
-        most = side // crop
-        times = 1
-        if most > 1 and down < data.downscale_fraction:
-            times = 2 + int(factor * (most - 1))
-        window = crop * times
-        row, column = int(top * (side - window + 1)), int(left * (side - window + 1))
-        cut = square[row : row + window, column : column + window]
-        if times > 1:
-            sums = cut.reshape(crop, times, crop, times, 3).sum((1, 3), dtype=np.uint32)
-            cut = (sums + times * times // 2) // (times * times)
-        batch[i] = cut[:, ::-1] if flip < 0.5 else cut
-    return torch.from_numpy(batch).permute(0, 3, 1, 2)
+    numbers = draws.uniform("crops", (CROP_NUMBERS,)).double().numpy()
+    cuts = [cut_crop(squares[int(row[0] * len(squares))], row, data) for row in numbers]
+    return torch.from_numpy(np.stack(cuts)).permute(0, 3, 1, 2)
+
+
+def cut_crop(picture: Squares, numbers: npt.NDArray[np.float64], data: DataConfig) -> Squares:
+    """One crop.
+
+    Args:
+        picture: (height, width, C) uint8, both sides at least a crop's.
+        numbers: uniform in [0, 1), see :data:`CROP_NUMBERS`.
+        data: the crop's side and how often to downscale.
+
+    Returns:
+        (crop, crop, C) uint8.
+    """
+    height, width, channels = picture.shape
+    crop, (_, down, factor, top, left, flip) = data.crop, numbers
+    most = min(height, width) // crop
+    times = 1
+    if most > 1 and down < data.downscale_fraction:
+        times = 2 + int(factor * (most - 1))
+    window = crop * times
+    row, column = int(top * (height - window + 1)), int(left * (width - window + 1))
+    cut = picture[row : row + window, column : column + window]
+    if times > 1:
+        sums = cut.reshape(crop, times, crop, times, channels).sum((1, 3), dtype=np.uint32)
+        cut = ((sums + times * times // 2) // (times * times)).astype(np.uint8)
+    return cut[:, ::-1] if flip < 0.5 else cut
 
 
 def to_signal(pictures: Tensor) -> Tensor:

@@ -17,8 +17,9 @@ import os
 import tempfile
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +28,9 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from lrisc.errors import InputError
-from lrisc.files import cache_folder
+from lrisc.files import UnwritableError, cache_folder
 from lrisc.training.config.schema import DataConfig
+from lrisc.training.data.masks import MaskFolder
 from lrisc.training.data.sources import Listing, list_pictures, read_pictures
 
 logger = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ class Pictures:
     """Decoded squares and where they came from.
 
     Attributes:
-        squares: (n, side, side, 3) uint8, usually memory-mapped.
+        squares: (n, side, side, 3) uint8, usually memory-mapped; a fourth channel is the mask.
         name: of the source, for the model card.
         key: hash of the content's listing.
         skipped: pictures that were corrupt or smaller than a square.
@@ -61,13 +63,17 @@ class Pictures:
         return self.squares.shape[0]
 
 
-def open_pictures(paths: tuple[str, ...], data: DataConfig, least: int = MIN_PICTURES) -> Pictures:
+def open_pictures(
+    paths: tuple[str, ...], data: DataConfig, least: int = MIN_PICTURES, masks: str = ""
+) -> Pictures:
     """Open the cache of some pictures, after building it if needed.
 
     Args:
         paths: folders, tar files, a COCO root; or one .npy file of squares (n, S, S, 3) uint8.
         data: side and number of the squares, and the cache's folder.
         least: fewest squares that are enough.
+        masks: folder for :class:`~lrisc.training.data.masks.MaskFolder`, whose masks become the
+            fourth channel of the squares; empty: none.
 
     Returns:
         The squares, memory-mapped.
@@ -79,19 +85,41 @@ def open_pictures(paths: tuple[str, ...], data: DataConfig, least: int = MIN_PIC
         raise InputError("data: name a folder of pictures (data=/path/to/pictures)")
     name = ", ".join(Path(p).name for p in paths)
     if len(paths) == 1 and paths[0].endswith(".npy"):
+        if masks:
+            raise InputError("roi.masks: needs pictures with names, not a file of squares")
         squares = _open_npy(Path(paths[0]), data.crop)
         found = Pictures(squares, name, _npy_key(squares), 0)
     else:
-        found = _open_cache(paths, name, data)
+        found = _open_cache(paths, name, data, MaskFolder(masks) if masks else None)
     if len(found) < least:
-        raise InputError(
-            f"data: only {len(found)} usable squares of {data.square} pixels in {name} "
-            f"({found.skipped} pictures skipped), at least {least} are needed"
-        )
+        raise too_few(len(found), "squares", data.square, name, found.skipped, least)
     return found
 
 
-def pictures_key(paths: tuple[str, ...], data: DataConfig) -> str:
+def too_few(count: int, what: str, side: int, name: str, skipped: int, least: int) -> InputError:
+    """The error that says so."""
+    return InputError(
+        f"data: only {count} usable {what} of {side} pixels in {name} "
+        f"({skipped} pictures skipped), at least {least} are needed"
+    )
+
+
+@contextmanager
+def cache_of(data: DataConfig) -> Generator[Path]:
+    """The folder of the picture cache, made if needed; what fails in it becomes an InputError."""
+    folder = Path(data.cache).expanduser() if data.cache else cache_folder() / "pictures"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except (OSError, UnwritableError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise InputError(
+            f"cannot write or read the picture cache {folder}: {reason or error}; "
+            "choose another with crops.cache=FOLDER"
+        ) from error
+
+
+def pictures_key(paths: tuple[str, ...], data: DataConfig, masks: str = "") -> str:
     """The ``key`` that :func:`open_pictures` would give, without decoding a picture.
 
     Raises:
@@ -99,16 +127,18 @@ def pictures_key(paths: tuple[str, ...], data: DataConfig) -> str:
     """
     if len(paths) == 1 and paths[0].endswith(".npy"):
         return _npy_key(_open_npy(Path(paths[0]), data.crop))
-    return _cache_key(list_pictures(paths), data)
+    return _cache_key(list_pictures(paths), data, MaskFolder(masks) if masks else None)
 
 
 def _npy_key(squares: Squares) -> str:
     return hashlib.sha256(f"{squares.shape}".encode() + squares[:8].tobytes()).hexdigest()
 
 
-def _cache_key(listing: Listing, data: DataConfig) -> str:
-    what = json.dumps([_FORMAT, listing.key, data.square, data.squares_per_picture, data.pictures])
-    return hashlib.sha256(what.encode()).hexdigest()
+def _cache_key(listing: Listing, data: DataConfig, masks: MaskFolder | None) -> str:
+    what = [_FORMAT, listing.key, data.square, data.squares_per_picture, data.pictures]
+    if masks is not None:
+        what.append(masks.key)
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
 def _open_npy(path: Path, crop: int) -> Squares:
@@ -126,37 +156,38 @@ def _open_npy(path: Path, crop: int) -> Squares:
     return squares
 
 
-def _open_cache(paths: tuple[str, ...], name: str, data: DataConfig) -> Pictures:
-    key = _cache_key(list_pictures(paths), data)
-    folder = Path(data.cache).expanduser() if data.cache else cache_folder() / "pictures"
-    path, facts = folder / f"{key[:20]}.npy", folder / f"{key[:20]}.json"
-    try:
-        found = _read_cache(path, facts, data.square)
+def _open_cache(
+    paths: tuple[str, ...], name: str, data: DataConfig, masks: MaskFolder | None
+) -> Pictures:
+    listing = list_pictures(paths)
+    key = _cache_key(listing, data, masks)
+    shape = _square_shape(data, masks)
+    with cache_of(data) as folder:
+        path, facts = folder / f"{key[:20]}.npy", folder / f"{key[:20]}.json"
+        found = _read_cache(path, facts, shape)
         if found is None:
-            folder.mkdir(parents=True, exist_ok=True)
             logger.info("decoding the pictures of %s into %s", name, path)
             # Under a temporary name until complete: another process may build the same file.
             with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as building:
                 made = Path(building)
-                count, skipped = _build(_chosen(paths, data), made / path.name, data)
+                count, skipped = _build(_chosen(listing, data), made / path.name, data, masks)
                 (made / facts.name).write_text(json.dumps({"squares": count, "skipped": skipped}))
                 os.replace(made / facts.name, facts)
                 os.replace(made / path.name, path)
-            found = _read_cache(path, facts, data.square)
+            found = _read_cache(path, facts, shape)
             if found is None:
                 raise OSError(errno.EIO, "what was written cannot be read")
-    except OSError as error:
-        raise InputError(
-            f"cannot write or read the picture cache {folder}: {error.strerror or error}; "
-            "choose another with crops.cache=FOLDER"
-        ) from error
     squares, skipped = found
     if skipped:
         logger.warning("%d pictures of %s are corrupt or too small and are skipped", skipped, name)
     return Pictures(squares, name, key, skipped)
 
 
-def _read_cache(path: Path, facts: Path, side: int) -> tuple[Squares, int] | None:
+def _square_shape(data: DataConfig, masks: MaskFolder | None) -> tuple[int, ...]:
+    return data.square, data.square, 3 if masks is None else 4
+
+
+def _read_cache(path: Path, facts: Path, shape: tuple[int, ...]) -> tuple[Squares, int] | None:
     """Squares of a finished cache and how many pictures were skipped.
 
     ``None`` where there is none, or where its files are not as they were written: it is a copy,
@@ -172,16 +203,15 @@ def _read_cache(path: Path, facts: Path, side: int) -> tuple[Squares, int] | Non
     except (KeyError, TypeError, AttributeError, *_DAMAGED) as error:
         logger.warning("the picture cache %s is damaged and is made again: %s", path, error)
         return None
-    fits = squares.shape == (count, side, side, 3) and squares.dtype == np.uint8
+    fits = squares.shape == (count, *shape) and squares.dtype == np.uint8
     if not (whole and fits and isinstance(skipped, int) and skipped >= 0):
         logger.warning("the picture cache %s is not whole and is made again", path)
         return None
     return squares, skipped
 
 
-def _chosen(paths: tuple[str, ...], data: DataConfig) -> Iterator[tuple[str, bytes | None]]:
+def _chosen(listing: Listing, data: DataConfig) -> Iterator[tuple[str, bytes | None]]:
     """Names and bytes of the pictures a config asks for, a fixed subset if it limits them."""
-    listing = list_pictures(paths)
     if not data.pictures or listing.shards:
         for number, item in enumerate(read_pictures(listing)):
             if data.pictures and number >= data.pictures:
@@ -195,11 +225,15 @@ def _chosen(paths: tuple[str, ...], data: DataConfig) -> Iterator[tuple[str, byt
 
 
 def _build(
-    pictures: Iterator[tuple[str, bytes | None]], path: Path, data: DataConfig
+    pictures: Iterator[tuple[str, bytes | None]],
+    path: Path,
+    data: DataConfig,
+    masks: MaskFolder | None,
 ) -> tuple[int, int]:
     """Decode everything into an .npy file; returns the number of squares and of skipped."""
     count = skipped = 0
-    shape = (data.square, data.square, 3)
+    shape = _square_shape(data, masks)
+    names: list[str] = []
     with path.open("w+b") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
         _write_header(file, (0, *shape))
         start = file.tell()
@@ -214,7 +248,8 @@ def _build(
 
         waiting: deque[Future[list[Squares]]] = deque()
         for name, raw in pictures:
-            waiting.append(pool.submit(_squares, name, raw, data))
+            names.append(name)
+            waiting.append(pool.submit(_squares, name, raw, data, masks))
             if len(waiting) > 64:
                 store(waiting.popleft())
         while waiting:
@@ -223,6 +258,8 @@ def _build(
         _write_header(file, (count, *shape))
         # numpy leaves room in the header for the first axis to grow.
         assert file.tell() == start
+    if masks is not None:
+        masks.check(names)
     return count, skipped
 
 
@@ -231,7 +268,9 @@ def _write_header(file: io.BufferedRandom, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _squares(name: str, raw: bytes | None, data: DataConfig) -> list[Squares]:
+def _squares(
+    name: str, raw: bytes | None, data: DataConfig, masks: MaskFolder | None
+) -> list[Squares]:
     """Squares of one picture, none if it is corrupt or too small.
 
     The scale is random between "the short side fits" and the picture's own; a picture's squares
@@ -245,6 +284,7 @@ def _squares(name: str, raw: bytes | None, data: DataConfig) -> list[Squares]:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(raw)) as opened:
                 picture = ImageOps.exif_transpose(opened).convert("RGB")
+            mask = None if masks is None else masks.read(name, picture.size)
     # Pillow's decoders raise almost anything on broken input; the picture is counted and skipped.
     except Exception:
         return []
@@ -258,6 +298,11 @@ def _squares(name: str, raw: bytes | None, data: DataConfig) -> list[Squares]:
         left = int(rng.integers(picture.width - window + 1))
         top = int(rng.integers(picture.height - window + 1))
         box = (left, top, left + window, top + window)
-        cut = picture.resize((side, side), Image.Resampling.BICUBIC, box, reducing_gap=3.0)
-        made.append(np.asarray(cut))
+        cut = np.asarray(
+            picture.resize((side, side), Image.Resampling.BICUBIC, box, reducing_gap=3.0)
+        )
+        if mask is not None:
+            inside = mask.resize((side, side), Image.Resampling.BILINEAR, box, reducing_gap=3.0)
+            cut = np.dstack([cut, np.asarray(inside)])
+        made.append(cut)
     return made
