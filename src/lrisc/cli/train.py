@@ -27,8 +27,7 @@ def train(
         raise missing_package(error) from error
 
     if dry_run:
-        print("
-".join(costs(read_schedule(config, overrides or []))))
+        print("\n".join(costs(read_schedule(config, overrides or []))))
         return
 
     # Without a terminal there is no progress bar: the log is all there is of a long run.
