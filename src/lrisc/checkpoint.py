@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
+import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +17,33 @@ from torch import Tensor
 
 from lrisc._version import __version__
 from lrisc.errors import InputError
-from lrisc.files import write_atomically
+from lrisc.files import UnwritableError, cache_folder, write_atomically
 from lrisc.models.config import ModelConfig
 from lrisc.models.lrisc import Lrisc
+from lrisc.tensors import CONFIG_FILE, HASH_KEY, WEIGHTS_FILE, load_into, read_folder, write_folder
 
 if TYPE_CHECKING:
     from lrisc.link.rate_map import RateMapPrior
 
+__all__ = [
+    "CONFIG_FILE",
+    "EMBEDDED",
+    "FORMAT",
+    "WEIGHTS_FILE",
+    "LoadedCheckpoint",
+    "embedded_names",
+    "halve_checkpoint",
+    "load_checkpoint",
+    "save_checkpoint",
+]
+
 FORMAT = 1
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 EMBEDDED = Path(__file__).parent / "weights"
 _PRIOR = "rate_map_prior"
-_OWN_KEYS = ("format", "lrisc_version", "model")
+_OWN_KEYS = ("format", "lrisc_version", "model", HASH_KEY)
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@\w[\w.-]*)?", re.ASCII)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,8 +96,6 @@ def save_checkpoint(
         InputError: a weight is not finite or does not fit ``dtype``.
         UnwritableError: the folder is not writable or full.
     """
-    from safetensors.torch import save
-
     tensors: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
         tensors[name] = _stored(name, tensor, dtype)
@@ -91,14 +105,13 @@ def save_checkpoint(
         default = RateMapPrior.default(len(model.config.rate_values))
         prior_table = torch.from_numpy(default.table)
     tensors[_PRIOR] = prior_table.to("cpu", torch.int32).contiguous()
-    config = {
+    info = {
         "format": FORMAT,
         "lrisc_version": __version__,
         "model": model.config.to_dict(),
         **(extra or {}),
     }
-    write_atomically(folder / WEIGHTS_FILE, save(tensors))
-    write_atomically(folder / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
+    write_folder(folder, tensors, info)
 
 
 def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -124,61 +137,32 @@ def halve_checkpoint(source: Path, target: Path) -> None:
 def load_checkpoint(name: str | Path) -> LoadedCheckpoint:
     """Load an embedded name, a folder, or a Hugging Face id (``owner/name``).
 
+    An id may name a revision, ``owner/name@commit``; what it delivers must then stay the same.
+
     Raises:
         InputError: no such checkpoint, another format, or files that do not fit together.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     from lrisc.link.rate_map import RateMapPrior
 
     folder = _locate(name)
-    try:
-        info = json.loads((folder / CONFIG_FILE).read_text())
-        data = (folder / WEIGHTS_FILE).read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{folder} is not a checkpoint: {Path(error.filename).name} is missing"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the checkpoint {folder}: {error}") from error
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
-        raise InputError(
-            f"checkpoint {folder} has another format than {FORMAT}, which this version reads"
-        )
-    try:
-        tensors = load(data)
-    except SafetensorError as error:
-        raise InputError(f"{folder / WEIGHTS_FILE} is damaged: {error}") from error
-    try:
-        model = Lrisc(ModelConfig.from_dict(info["model"]))
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise InputError(f"checkpoint {folder}: its config describes no networks") from error
-    prior = tensors.pop(_PRIOR, None)
-    expected = model.state_dict()
-    wrong = sorted(
-        key
-        for key in expected.keys() | tensors.keys()
-        if key not in tensors or key not in expected or tensors[key].shape != expected[key].shape
+    stored = read_folder(folder, "checkpoint", FORMAT)
+    prior = stored.tensors.pop(_PRIOR, None)
+    model = load_into(
+        lambda: Lrisc(ModelConfig.from_dict(stored.info["model"])), stored, "checkpoint"
     )
-    levels = len(model.config.rate_values)
-    if wrong or prior is None or prior.shape[-1] != levels:
-        raise InputError(
-            f"checkpoint {folder} does not fit its config: {wrong[0] if wrong else _PRIOR}"
-        )
-    bad = [k for k, v in tensors.items() if not bool(torch.isfinite(v).all())]
-    if bad:
-        raise InputError(f"checkpoint {folder} is damaged: {bad[0]} holds values not finite")
-    model.load_state_dict({k: v.to(expected[k].dtype) for k, v in tensors.items()})
-    model.eval().requires_grad_(False)
     # nn.Module.to takes a memory format, its type stub does not know.
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    levels = len(model.config.rate_values)
+    if prior is None or prior.dtype != torch.int32 or prior.shape[-1:] != (levels,):
+        raise InputError(f"checkpoint {folder} does not fit its config: {_PRIOR}")
+    if _HUB_ID.fullmatch(str(name)) and not os.path.isdir(name):
+        _remember(str(name), stored.sha256)
     return LoadedCheckpoint(
         name=str(name),
         model=model,
         prior=RateMapPrior(prior.numpy()),
-        sha256=hashlib.sha256(data).hexdigest(),
-        info=info,
+        sha256=stored.sha256,
+        info=stored.info,
     )
 
 
@@ -190,11 +174,15 @@ def _locate(name: str | Path) -> Path:
     if os.path.isdir(folder):
         return folder
     text = str(name)
-    if text.count("/") == 1 and not text.startswith(("/", ".", "~")):
+    if _HUB_ID.fullmatch(text):
         from huggingface_hub import snapshot_download
 
+        repository, _, revision = text.partition("@")
+        files = [CONFIG_FILE, WEIGHTS_FILE]
         try:
-            return Path(snapshot_download(text, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
+            return Path(
+                snapshot_download(repository, revision=revision or None, allow_patterns=files)
+            )
         except Exception as error:  # its errors have no common base; any means no checkpoint
             raise InputError(
                 f"no checkpoint {text}: not a folder, and Hugging Face did not deliver it"
@@ -203,3 +191,25 @@ def _locate(name: str | Path) -> Path:
         f"no checkpoint {text}: give one of {', '.join(embedded_names()) or '(none embedded)'}, "
         "a folder, or a Hugging Face id owner/name"
     )
+
+
+def _remember(name: str, sha256: str) -> None:
+    """Keep the hash of what an id delivered, and tell when it delivers something else.
+
+    Raises:
+        InputError: another file than before under the same revision.
+    """
+    path = cache_folder() / "hub-hashes.json"
+    known: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        known = dict(json.loads(path.read_text()))
+    before = known.get(name, sha256)
+    if before != sha256:
+        changed = f"{name} delivered weights {str(before)[:12]} before, now {sha256[:12]}"
+        if "@" in name:
+            raise InputError(f"{changed}: a revision does not change; remove {path} to accept it")
+        _log.warning("%s: name a revision (%s@COMMIT) to keep to one", changed, name)
+    try:
+        write_atomically(path, json.dumps({**known, name: sha256}, indent=2).encode())
+    except UnwritableError as error:
+        _log.warning("the hash of %s is not kept: %s", name, error)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, cast, get_args
 
-from lrisc.errors import InputError
+from lrisc.errors import InputError, shown
 
 LATENT_STRIDE = 16
 """Pixels per side of the patch that one latent embedding stands for."""
@@ -23,6 +23,32 @@ Steering = Literal["latent", "rate", "both", "power"]
 """What a region's weight gamma is multiplied into, see `lrisc.roi.fusion`."""
 STEERINGS: tuple[str, ...] = get_args(Steering)
 
+_MOST_VALUES = 256
+_WIDTH, _BLOCKS = (1, 4096), (0, 64)
+# What a size may be: far more than any network of ours has, and little enough to be told fast.
+_RANGES: dict[str, tuple[int, int]] = {
+    "patch": (1, 16),
+    "analysis_widths": _WIDTH,
+    "analysis_blocks": _BLOCKS,
+    "analysis_tail_blocks": _BLOCKS,
+    "latent_channels": _WIDTH,
+    "hyper_channels": _WIDTH,
+    "jscc_blocks": _BLOCKS,
+    "jscc_heads": (1, 256),
+    "jscc_window": (1, 256),
+    "rate_values": (0, 256),
+    "snr_hidden": _WIDTH,
+    "snr_layers": (1, 64),
+    "unet_widths": _WIDTH,
+    "unet_attention": (0, 256),
+    "unet_stem_kernel": (1, 63),
+    "unet_final_blocks": _BLOCKS,
+    "unet_final_kernel": (1, 63),
+    "context_widths": _WIDTH,
+    "time_channels": _WIDTH,
+    "linear_channels": (0, 4096),
+    "decode_steps": (1, 1000),
+}
 _FORMER_NAMES = {"initial_noise": "sigma_start"}
 """Names in the configs of older checkpoints."""
 
@@ -90,18 +116,26 @@ class ModelConfig:
         Raises:
             InputError: with what does not fit.
         """
+        for name, (low, high) in _RANGES.items():
+            value: object = getattr(self, name)
+            parts: tuple[object, ...] = value if isinstance(value, tuple) else (value,)
+            if not 1 <= len(parts) <= _MOST_VALUES:
+                raise InputError(f"{name} has {len(parts)} values, not 1 to {_MOST_VALUES}")
+            for part in parts:
+                if type(part) is not int or not low <= part <= high:
+                    raise InputError(f"{name} must be whole, {low} to {high}, not {shown(part)}")
         values = self.rate_values
         if len(values) < 2 or len(values) & (len(values) - 1):
             raise InputError(f"rate_values needs 2^n values, got {len(values)}")
         if values[0] != 0 or any(a >= b for a, b in itertools.pairwise(values)):
             raise InputError("rate_values must start at 0 and rise")
+        if type(self.sigma_start) not in (int, float):
+            raise InputError(f"sigma_start must be a number, not {shown(self.sigma_start)}")
         if not (math.isfinite(self.sigma_start) and self.sigma_start >= 0):
             raise InputError(f"sigma_start must be 0 or more, not {self.sigma_start}")
-        if self.decode_steps < 1:
-            raise InputError(f"decode_steps must be at least 1, not {self.decode_steps}")
         if self.roi_steering not in ("", *STEERINGS):
             raise InputError(
-                f"roi_steering {self.roi_steering!r} is none of {', '.join(STEERINGS)}"
+                f"roi_steering {shown(self.roi_steering)} is none of {', '.join(STEERINGS)}"
             )
         if not 0 <= self.linear_channels <= self.latent_channels:
             raise InputError("linear_channels cannot exceed latent_channels")
@@ -147,7 +181,7 @@ class ModelConfig:
         unknown = sorted(set(values) - known)
         missing = sorted({f.name for f in fields(cls) if f.default is MISSING} - set(values))
         if unknown or missing:
-            raise InputError(f"model config: unknown {unknown}, missing {missing}")
+            raise InputError(f"model config: unknown {shown(unknown)}, missing {shown(missing)}")
         plain: dict[str, Any] = {
             k: tuple(cast(list[Any], v)) if isinstance(v, list) else v for k, v in values.items()
         }

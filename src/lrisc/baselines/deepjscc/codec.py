@@ -23,12 +23,12 @@ from torch.nn import functional
 
 from lrisc._version import __version__
 from lrisc.baselines.deepjscc.network import STRIDE, DeepJsccConfig, DeepJsccNetwork
-from lrisc.checkpoint import CONFIG_FILE, EMBEDDED, WEIGHTS_FILE
+from lrisc.checkpoint import CONFIG_FILE, EMBEDDED
 from lrisc.errors import InputError
-from lrisc.files import write_atomically
 from lrisc.link.channels import channel as make_channel
 from lrisc.link.channels import mmse, noise_variance
 from lrisc.link.frame import interleaver
+from lrisc.tensors import load_into, read_folder, write_folder
 
 FORMAT = "deepjscc-1"
 _TOLERANCE = 0.25
@@ -63,28 +63,23 @@ class DeepJscc:
         Raises:
             InputError: there is no such codec, or its files do not fit together.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         folder = EMBEDDED / str(name) if str(name) in embedded_names() else Path(name)
         if not folder.is_dir():
             raise InputError(
                 f"no DeepJSCC {name}: give a folder or one of "
                 f"{', '.join(embedded_names()) or '(none embedded)'}"
             )
-        info = _read_info(folder)
-        if info.get("format") != FORMAT:
-            raise InputError(f"{folder} holds no DeepJSCC: its format is not {FORMAT}")
+        stored = read_folder(folder, "DeepJSCC", FORMAT)
+        network = load_into(
+            lambda: DeepJsccNetwork(DeepJsccConfig(**stored.info["model"])), stored, "DeepJSCC"
+        )
         try:
-            network = DeepJsccNetwork(DeepJsccConfig(**info["model"]))
-            low, high = (float(snr) for snr in info["snr_db"])
-            stored = load_file(folder / WEIGHTS_FILE)
-            network.load_state_dict({key: tensor.float() for key, tensor in stored.items()})
-        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"DeepJSCC {folder} is damaged: {reason}") from error
-        network.eval().requires_grad_(False)
-        return cls(str(name), network, (low, high), info)
+            low, high = (float(snr) for snr in stored.info["snr_db"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"DeepJSCC {folder} does not say its snr_db") from error
+        if not -100 <= low <= high <= 100:
+            raise InputError(f"DeepJSCC {folder}: no SNRs are {low:g} to {high:g} dB")
+        return cls(str(name), network, (low, high), stored.info)
 
     @torch.inference_mode()
     def encode(self, image: Tensor) -> Tensor:
@@ -191,8 +186,6 @@ def save(folder: Path, network: DeepJsccNetwork, extra: Mapping[str, Any]) -> No
         InputError: a weight is not finite in float16.
         UnwritableError: the folder is not writable or full.
     """
-    from safetensors.torch import save as serialise
-
     tensors = {key: t.detach().to("cpu", torch.float16) for key, t in network.state_dict().items()}
     for key, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
@@ -203,10 +196,7 @@ def save(folder: Path, network: DeepJsccNetwork, extra: Mapping[str, Any]) -> No
         "model": network.config.to_dict(),
         **extra,
     }
-    # In the layout of training, channels last, the file would not serialise.
-    contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
-    write_atomically(folder / WEIGHTS_FILE, serialise(contiguous))
-    write_atomically(folder / CONFIG_FILE, (json.dumps(info, indent=2) + "\n").encode())
+    write_folder(folder, tensors, info)
 
 
 def _read_info(folder: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lrisc.errors import InputError
+from lrisc.errors import InputError, shown
 
 STRIDE = 4
 """Pixels a side per position of the feature map that is sent."""
@@ -43,8 +43,8 @@ class DeepJsccConfig:
         Raises:
             InputError: there is nothing to send.
         """
-        if self.channels < 1:
-            raise InputError("deepjscc: channels must be at least 1")
+        if type(self.channels) is not int or not 1 <= self.channels <= 96:
+            raise InputError(f"deepjscc: channels must be 1 to 96, not {shown(self.channels)}")
 
     @property
     def multiple(self) -> int:

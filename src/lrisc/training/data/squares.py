@@ -22,6 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 MIN_PICTURES = 16
 # What numpy and json raise of files that are not what their names say.
-_DAMAGED = (ValueError, EOFError, SyntaxError, RecursionError, MemoryError)
+_DAMAGED = (ValueError, EOFError, SyntaxError, TokenError, RecursionError, MemoryError)
 _FORMAT = 1
 Squares = npt.NDArray[np.uint8]
 
