@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from lrisc.checkpoint import embedded_names, load_checkpoint, save_checkpoint
 from lrisc.errors import InputError

@@ -126,7 +126,7 @@ def test_recordings_that_are_no_use(
         (["PHOTO", "--cbr", "1/100000"], "too small"),
         (["PHOTO", "--channel", "wire"], "unknown channel"),
         (["PHOTO", "--model", "nothing"], "no checkpoint"),
-        (["PHOTO", "--roi", "detector:nothing"], "no installed package offers"),
+        (["PHOTO", "--roi", "detector:nothing"], "unknown detector"),
         (["PHOTO", "--roi", "0,0,64,64", "--roi-steering", "hope"], "latent, rate, both, power"),
         (["PHOTO", "--roi", "0,0,9999,5"], "does not lie"),
         (["PHOTO", "--steps", "0"], "steps"),

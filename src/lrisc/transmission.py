@@ -102,7 +102,7 @@ def transmit(
     _, height, width = pixels.shape
     with watch.part("region"):
         mask = region_mask(roi, pixels)
-    margin_db = FADING_MARGIN_DB if channel in channels.FADING else 0.0
+    margin_db = FADING_MARGIN_DB if channels.CHANNELS[channel].fades else 0.0
     frame = Transmitter(checkpoint).encode(
         pixels, snr_db, cbr, mask, roi_strength, margin_db, watch, roi_steering
     )

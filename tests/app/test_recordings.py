@@ -41,7 +41,7 @@ def test_what_is_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     zipfile.ZipFile(empty, "w").close()
     with pytest.raises(InputError, match="is missing"):
         read_upload([empty], tmp_path)
-    monkeypatch.setattr(recordings, "MAX_DATA_BYTES", 100)
+    monkeypatch.setattr(recordings, "MAX_UPLOAD_BYTES", 100)
     with pytest.raises(InputError, match="more than"):
         read_upload([zip_recording(tmp_path, "large", SYMBOLS)], tmp_path)
 

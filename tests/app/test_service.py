@@ -25,7 +25,7 @@ from lrisc.app.service import CHANNEL_CHOICES, SIZES, Request, Service, sentence
 from lrisc.app.workspace import Workspace
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError, OutageError
-from lrisc.evaluation.schemes import Condition, Delivery, Picture, Scheme, register
+from lrisc.evaluation.schemes import SCHEMES, Condition, Delivery, Picture, Scheme
 from lrisc.link.channels import Received
 from lrisc.link.frame import Header, build_frame
 
@@ -225,14 +225,14 @@ def test_a_service_that_stops_finishes_its_work_and_begins_no_other(
     workspace.close()
 
 
-@register("test-grey")
+@SCHEMES.register("test-grey")
 class Grey(Scheme):
     def send(self, picture: Picture, condition: Condition) -> Delivery:
         grey = torch.full_like(picture.pixels, 0.5)
         return Delivery(grey, picture.budget(condition.cbr), "all the same")
 
 
-@register("test-lost")
+@SCHEMES.register("test-lost")
 class Lost(Scheme):
     def send(self, picture: Picture, condition: Condition) -> Delivery:
         return Delivery(None, picture.budget(condition.cbr), "nothing came through")

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shlex
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import typer.main
 from PIL import Image
 
 from lrisc import cli
+from lrisc.cli import options
+from lrisc.link.channels import CHANNELS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -60,7 +63,11 @@ def test_there_are_commands() -> None:
 
 
 @pytest.mark.parametrize("command", ALL, ids=str)
-def test_the_command_exists_and_takes_these_options(command: Command) -> None:
+def test_the_command_exists_and_takes_these_options(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The reader's own modules are not here.
+    monkeypatch.setattr(options, "import_plugins", lambda modules: None)
     program, *arguments = command.words
     if program == "lrisc":
         check_lrisc(arguments)
@@ -103,6 +110,10 @@ def folder(
 ) -> Path:  # fmt: skip
     """A working folder with the files that the pages speak of."""
     portrait.save(tmp_path / "photo.jpg")
+    # The example of extending.md, and no trace of it in other tests.
+    shutil.copy(ROOT / "tests" / "link" / "rician.py", tmp_path)
+    monkeypatch.setattr(CHANNELS, "_things", dict(CHANNELS))
+    monkeypatch.delitem(sys.modules, "rician", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -137,10 +148,7 @@ def test_python_examples_run(
 ) -> None:
     from lrisc import transmission
     from lrisc.checkpoint import load_checkpoint
-    from lrisc.link import channels
 
-    monkeypatch.setattr(channels, "CHANNELS", dict(channels.CHANNELS))
-    monkeypatch.setattr(channels, "FADING", channels.FADING)
     tiny = load_checkpoint(tiny_folder)
     # The examples name no model or "compact"; a tiny one does as well here.
     monkeypatch.setattr(transmission, "load_checkpoint", lambda name: tiny)

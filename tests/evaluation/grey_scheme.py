@@ -5,10 +5,10 @@ import os
 import torch
 
 from lrisc.errors import InputError, OutageError
-from lrisc.evaluation.schemes import Condition, Delivery, Picture, Scheme, register
+from lrisc.evaluation.schemes import SCHEMES, Condition, Delivery, Picture, Scheme
 
 
-@register("grey")
+@SCHEMES.register("grey")
 class Grey(Scheme):
     """Sends the mean colour, with noise, in one symbol."""
 

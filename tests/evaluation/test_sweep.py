@@ -15,7 +15,7 @@ from lrisc.errors import InputError
 from lrisc.evaluation.measure_row import scheme_of
 from lrisc.evaluation.plan import Sweep, find_pictures, seed_of
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
-from lrisc.evaluation.schemes import Options, create_scheme, scheme_names
+from lrisc.evaluation.schemes import SCHEMES, Options, create_scheme
 from lrisc.evaluation.sweep import run
 from lrisc.evaluation.workers import _still_pending
 from lrisc.images import to_pil
@@ -196,7 +196,7 @@ def test_folders_that_are_no_use(
 
 def test_our_own_schemes(pictures: Path, tmp_path: Path, tiny_folder: Path) -> None:
     pytest.importorskip("pillow_heif")
-    assert {"lrisc", "lrisc-roi", "deepjscc", "bpg-ldpc", "bpg-capacity"} <= set(scheme_names())
+    assert {"lrisc", "lrisc-roi", "deepjscc", "bpg-ldpc", "bpg-capacity"} <= set(SCHEMES)
     ours = (f"lrisc:{tiny_folder}", f"lrisc-roi:{tiny_folder}")
     sweep = Sweep(
         (*ours, "bpg-ldpc", "bpg-ldpc:qpsk-2/3", "bpg-capacity"), (0.0, 10.0), (1 / 8,),

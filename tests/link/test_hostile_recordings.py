@@ -36,7 +36,7 @@ def test_samples_come_from_regular_files_of_sensible_size(recording: Path) -> No
     data.unlink()
     with data.open("wb") as file:
         file.truncate(1 << 33)
-    with pytest.raises(InputError, match="128 MB"):
+    with pytest.raises(InputError, match="more than"):
         read_recording(recording)
     data.unlink()
     os.mkfifo(data)

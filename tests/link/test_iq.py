@@ -76,8 +76,8 @@ def test_bad_recordings(recording: Path) -> None:
         recording.write_bytes(broken.encode("utf-8", "surrogateescape"))
         with pytest.raises(InputError, match="not SigMF"):
             read_recording(recording)
-    recording.write_text(text.replace("cf32_le", "ci16_le"))
-    with pytest.raises(InputError, match="ci16_le"):
+    recording.write_text(text.replace("cf32_le", "rf64_be"))
+    with pytest.raises(InputError, match="rf64_be"):
         read_recording(recording)
     recording.unlink()
     with pytest.raises(InputError, match="no file"):

@@ -9,13 +9,11 @@ from pathlib import Path
 from torch import Tensor
 
 from lrisc.errors import InputError
-from lrisc.link.iq import (
-    DATA_SUFFIX,
-    MAX_DATA_BYTES,
-    META_SUFFIX,
-    read_recording,
-    write_recording,
-)
+from lrisc.link.iq import read_recording, write_recording
+from lrisc.link.recording import DATA_SUFFIX, META_SUFFIX
+
+MAX_UPLOAD_BYTES = 128 * 2**20
+"""Of what is unpacked; the largest frame at one sample a symbol takes about half of it."""
 
 
 def zip_recording(folder: Path, name: str, symbols: Tensor) -> Path:
@@ -74,8 +72,8 @@ def _unzip(path: Path) -> dict[str, bytes]:
                 for member in packed.infolist()
                 if member.filename.endswith((META_SUFFIX, DATA_SUFFIX))
             }
-            if sum(member.file_size for member in members.values()) > MAX_DATA_BYTES:
-                limit = MAX_DATA_BYTES // 2**20
+            if sum(member.file_size for member in members.values()) > MAX_UPLOAD_BYTES:
+                limit = MAX_UPLOAD_BYTES // 2**20
                 raise InputError(f"{path.name} holds more than {limit} MB, which no frame fills")
             return {suffix: packed.read(member) for suffix, member in members.items()}
     # Encrypted members are a RuntimeError, unknown compression is not implemented.

@@ -32,7 +32,7 @@ from lrisc.errors import InputError, OutageError
 from lrisc.evaluation.schemes import Condition
 from lrisc.images import MIN_SIDE
 from lrisc.link.budget import parse_cbr
-from lrisc.link.channels import CHANNELS, DEFAULT_BLOCK_LENGTH, FADING
+from lrisc.link.channels import CHANNELS, DEFAULT_BLOCK_LENGTH
 from lrisc.link.frame import parse_header
 from lrisc.link.iq import estimate_channel
 
@@ -52,8 +52,8 @@ T = TypeVar("T")
 
 def _channel_choices() -> dict[str, tuple[str, int | None]]:
     choices: dict[str, tuple[str, int | None]] = {}
-    for name in CHANNELS:
-        if name in FADING:
+    for name, model in CHANNELS.items():
+        if model.fades:
             choices[f"{name}, a fade every {DEFAULT_BLOCK_LENGTH} symbols"] = (name, None)
             choices[f"{name}, one fade"] = (name, 0)
         else:

@@ -10,6 +10,7 @@ import typer
 
 from lrisc._version import __version__
 from lrisc.cli import evaluate, link, measure, page, train
+from lrisc.cli.options import CommandWithChannels
 from lrisc.cli.output import one_line
 from lrisc.errors import LriscError
 
@@ -38,13 +39,13 @@ def _main(
 
 
 # In the order of the help.
-app.command()(link.transmit)
+app.command(cls=CommandWithChannels)(link.transmit)
 app.command()(link.encode)
-app.command()(link.channel)
+app.command(cls=CommandWithChannels)(link.channel)
 app.command()(link.decode)
 app.command()(train.train)
 app.command("app")(page.web_page)
-app.command()(evaluate.evaluate)
+app.command(cls=CommandWithChannels)(evaluate.evaluate)
 app.command()(evaluate.plot)
 app.command()(measure.models)
 

@@ -9,6 +9,7 @@ import typer
 
 from lrisc.cli.options import (
     ChannelOption,
+    PluginOption,
     SeedOption,
     StepsOption,
     StrengthOption,
@@ -48,9 +49,7 @@ def evaluate(
         int, typer.Option("--keep", help="Keep the pictures of the first so many sources.")
     ] = 4,
     lpips: Annotated[str, typer.Option("--lpips", help="Backbone: alex or vgg.")] = "alex",
-    plugin: Annotated[
-        list[str] | None, typer.Option("--plugin", help="Python module that registers a scheme.")
-    ] = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Compare schemes on a folder of pictures; stopped, it goes on where it was."""
     from lrisc.evaluation.command import evaluate_folder

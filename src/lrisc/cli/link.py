@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,21 +11,29 @@ import typer
 
 from lrisc.cli.options import (
     BlockOption,
+    CarrierOption,
     CbrOption,
     ChannelOption,
+    DelaySpreadOption,
     ImageArgument,
     ModelOption,
+    PluginOption,
     RoiOption,
     SeedOption,
     SnrOption,
+    SpeedOption,
     SteeringOption,
     StepsOption,
     StrengthOption,
+    WaveformOption,
+    WrittenDatatypeOption,
+    mobility,
+    number,
     roi_options,
     roi_or_none,
 )
 from lrisc.cli.output import terminal
-from lrisc.errors import OutageError
+from lrisc.errors import InputError, OutageError
 from lrisc.link.budget import parse_cbr
 
 if TYPE_CHECKING:
@@ -50,6 +59,7 @@ def transmit(
         Path | None, typer.Option("--out", help="Folder for pictures and report.json.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    plugin: PluginOption = None,
 ) -> None:
     """Send a photograph over a simulated channel and show what arrives."""
     from lrisc import transmission
@@ -91,17 +101,37 @@ def encode(
     roi_strength: StrengthOption = None,
     roi_steering: SteeringOption = None,
     margin: Annotated[
-        float, typer.Option("--margin", help="Protect the rate map for an SNR this much lower, dB.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            "--margin",
+            help="Protect the rate map for an SNR this much lower, dB. Default: 12 for OFDM, whose "
+            "channels fade, else 0.",
+        ),
+    ] = None,
+    waveform: WaveformOption = "symbols",
+    clip: Annotated[
+        float, typer.Option("--clip", help="OFDM: peaks over the mean power, dB; inf: all.")
+    ] = 6.0,
+    datatype: WrittenDatatypeOption = "cf32_le",
     model: ModelOption = "compact",
+    plugin: PluginOption = None,
 ) -> None:
     """Write the frame of a photograph as IQ samples (SigMF): the frame and nothing else."""
     from lrisc.files import check_output
-    from lrisc.link.iq import recording_paths, write_recording
-    from lrisc.system import Transmitter
+    from lrisc.link.iq import write_recording
+    from lrisc.link.recording import Annotation, check_datatype, recording_paths, write_samples
+    from lrisc.link.waveform.modulator import check_clip, modulate
+    from lrisc.link.waveform.numerology import SYMBOLS, numerology
+    from lrisc.system import FADING_MARGIN_DB, Transmitter
 
+    check_datatype(datatype)
+    ofdm = None if waveform == SYMBOLS else numerology(waveform)
+    clip_db = None if clip == math.inf else clip
+    check_clip(clip_db)
     for path in recording_paths(output):
         check_output(path, inputs=(image, *(roi or ())))
+    if margin is None:
+        margin = 0.0 if ofdm is None else FADING_MARGIN_DB
     frame = Transmitter.from_pretrained(model).encode(
         image,
         snr,
@@ -110,12 +140,30 @@ def encode(
         margin_db=margin,
         **roi_options(roi_strength, roi_steering),
     )
-    meta = write_recording(output, frame.symbols)
-    terminal().print(
-        f"{meta}: {frame.symbols.numel():,} symbols, CBR {frame.cbr:.5f} "
+    told = (
+        f"{frame.symbols.numel():,} symbols, CBR {frame.cbr:.5f} "
         f"(payload {frame.payload_symbols:,}, rate map {frame.side_info_symbols:,}, "
         f"header {frame.header_symbols:,}, pilots {frame.pilot_symbols:,})"
     )
+    if ofdm is None:
+        meta = write_recording(output, frame.symbols, datatype)
+    else:
+        samples = modulate(frame.symbols.numpy(), ofdm, clip_db)
+        meta = write_samples(
+            output,
+            samples,
+            ofdm.sample_rate,
+            f"LRISC frame, waveform {ofdm.name}",
+            annotations=[Annotation(0, samples.size, ofdm.name)],
+            datatype=datatype,
+        )
+        values = 3 * frame.height * frame.width
+        grid = ofdm.elements(frame.symbols.numel())
+        told += (
+            f"; {grid:,} elements, CBR on the grid {grid / values:.5f}; {samples.size:,} samples, "
+            f"{1e3 * samples.size / ofdm.sample_rate:.1f} ms, on air {samples.size / values:.5f}"
+        )
+    terminal().print(f"{meta}: {told}")
 
 
 def channel(
@@ -124,50 +172,120 @@ def channel(
     snr: SnrOption,
     channel: ChannelOption = "awgn",
     block_length: BlockOption = None,
+    delay_spread: DelaySpreadOption = None,
+    speed: SpeedOption = None,
+    carrier_frequency: CarrierOption = None,
+    cfo: Annotated[float, typer.Option("--cfo", help="Carrier frequency offset, Hz.")] = 0.0,
+    timing: Annotated[float, typer.Option("--timing", help="Delay, samples and fractions.")] = 0.0,
+    sro: Annotated[
+        float, typer.Option("--sro", help="The receiver's clock is faster by this, ppm.")
+    ] = 0.0,
+    phase_noise: Annotated[
+        float, typer.Option("--phase-noise", help="Linewidth of the oscillators, Hz.")
+    ] = 0.0,
+    iq_imbalance: Annotated[
+        str, typer.Option("--iq-imbalance", help="Gain in dB and phase in degrees: 1,5.")
+    ] = "0,0",
+    dc: Annotated[
+        float | None, typer.Option("--dc", help="DC offset over the signal's power, dB.")
+    ] = None,
+    adc_bits: Annotated[
+        int | None, typer.Option("--adc-bits", help="Bits of the receiver's converters.")
+    ] = None,
+    pa: Annotated[
+        float | None, typer.Option("--pa", help="Back-off of a Rapp amplifier, dB.")
+    ] = None,
+    datatype: WrittenDatatypeOption = "cf32_le",
     seed: SeedOption = 0,
+    plugin: PluginOption = None,
 ) -> None:
-    """Send a recording over a simulated channel; the SNR is relative to its mean power.
+    """Send a recording over a simulated channel and through imperfect radios.
 
-    A recording carries no channel state, so with rayleigh the default is one fade for all of it.
+    The SNR is Es/N0 per symbol or resource element: relative to the power of the annotated frames
+    of an OFDM waveform, else to the mean power of all samples. A recording carries no channel
+    state, so at one sample a symbol the default of rayleigh is one fade for all of it.
     """
     from lrisc.files import check_output
-    from lrisc.link import channels
-    from lrisc.link.iq import read_recording, recording_paths, unit_power, write_recording
+    from lrisc.link.impairments import Impairments
+    from lrisc.link.over_the_air import over_the_air
+    from lrisc.link.recording import check_datatype, open_recording, recording_paths, write_samples
 
+    check_datatype(datatype)
+    parts = [number(part, "--iq-imbalance") for part in iq_imbalance.split(",")]
+    if len(parts) != 2:
+        raise InputError(f"--iq-imbalance is a gain and a phase such as 1,5, not {iq_imbalance}")
+    impairments = Impairments(
+        pa=pa,
+        timing=timing,
+        sro=sro,
+        cfo=cfo,
+        phase_noise=phase_noise,
+        iq_imbalance=(parts[0], parts[1]),
+        dc=dc,
+        adc_bits=adc_bits,
+    )
     for path in recording_paths(output):
         check_output(path, inputs=recording_paths(recording))
-    link = channels.channel(channel, snr, block_length=block_length or 0, seed=seed)
-    meta = write_recording(output, link(unit_power(read_recording(recording))).symbols)
+    source = open_recording(recording)
+    samples, annotations = over_the_air(
+        source,
+        channel,
+        snr,
+        block_length=block_length or 0,
+        mobility=mobility(delay_spread, speed, carrier_frequency),
+        impairments=impairments,
+        seed=seed,
+    )
+    meta = write_samples(
+        output,
+        samples,
+        source.sample_rate,
+        "LRISC recording behind a simulated channel",
+        annotations=annotations,
+        datatype=datatype,
+        full_scale=bool(annotations),
+    )
     terminal().print(f"{meta}: {channel}, {snr:g} dB")
 
 
 def decode(
-    recording: Annotated[Path, typer.Argument(help="IN.sigmf-meta.")],
+    recording: Annotated[
+        Path, typer.Argument(help="IN.sigmf-meta; a bare file with --datatype and --rate.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.png.")],
     steps: StepsOption = 1,
     model: ModelOption = "compact",
+    every: Annotated[
+        bool, typer.Option("--all", help="Paint every frame: OUT-1.png, OUT-2.png, …")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw spectrogram, constellation and channel: PLOT.png."),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="Samples per second of a bare file.")
+    ] = None,
+    datatype: Annotated[
+        str | None, typer.Option("--datatype", help="Of a bare file: cf32_le, ci16_le, ci8, cu8.")
+    ] = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Paint the photograph a recording holds; SNR, gain and phase come from its samples."""
-    from lrisc.files import check_output, remove_stale, replace_atomically
-    from lrisc.link.iq import estimate_channel, read_recording, recording_paths
-    from lrisc.system import Receiver
+    """Paint the photograph a recording holds, wherever it is and by whatever waveform.
 
-    check_output(output, suffixes=(".png",), inputs=recording_paths(recording))
-    samples = read_recording(recording)
-    receiver = Receiver.from_pretrained(model)
-    try:
-        received = estimate_channel(samples)
-        picture = receiver.decode(received, steps, seed)
-    except OutageError:
-        # What an earlier run left must not pass for this one's result.
-        remove_stale(output)
-        raise
-    replace_atomically(output, lambda path: picture.save(path, format="png"))
-    terminal().print(
-        f"{output}: {picture.width}×{picture.height}, "
-        f"estimated SNR {float(received.snr_db().mean()):.1f} dB"
-    )
+    SNR, gain, phase, timing and frequency come from the samples.
+    """
+    from lrisc.cli.decoding import paint
+    from lrisc.files import check_output
+    from lrisc.link.recording import open_recording, recording_paths
+
+    inputs = (recording,) if datatype is not None else recording_paths(recording)
+    for path in (output, plot):
+        if path is not None:
+            check_output(path, suffixes=(".png",), inputs=inputs)
+    if plot is not None and plot == output:
+        raise InputError(f"{plot} cannot be both picture and plot")
+    opened = open_recording(recording, rate, datatype)
+    paint(opened, output, every=every, plot=plot, model=model, steps=steps, seed=seed)
 
 
 def _write_result(result: TransmitResult, folder: Path) -> None:

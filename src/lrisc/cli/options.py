@@ -3,21 +3,76 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from lrisc.errors import InputError
+from lrisc.registry import import_plugins
+
+if TYPE_CHECKING:
+    from lrisc.link.multipath import Mobility
+
+CHANNEL_HELP = "CHANNELS"
+
+
+class CommandWithChannels(TyperCommand):
+    """A command whose help lists the channels that there are."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Read the registry only where somebody asks: it takes torch."""
+        from lrisc.link.channels import CHANNELS
+
+        known = "; ".join(f"{name}: {model.about}" for name, model in CHANNELS.items())
+        for parameter in self.params:
+            if getattr(parameter, "help", None) == CHANNEL_HELP:
+                parameter.help = f"{known}."  # pyright: ignore[reportAttributeAccessIssue]
+        return super().get_help(ctx)
+
+
+def _import_plugins(modules: list[str] | None) -> list[str]:
+    import_plugins(modules or ())
+    return modules or []
+
 
 ImageArgument = Annotated[Path, typer.Argument(help="Photograph, 64 to 4096 pixels a side.")]
 SnrOption = Annotated[float, typer.Option("--snr", help="Es/N0 per complex symbol, dB.")]
 CbrOption = Annotated[
     str, typer.Option("--cbr", help="Ceiling on all symbols per 3·H·W: 1/48 or 0.0208.")
 ]
-ChannelOption = Annotated[str, typer.Option("--channel", help="awgn or rayleigh.")]
+ChannelOption = Annotated[str, typer.Option("--channel", help=CHANNEL_HELP)]
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        help="Python module, installed or here, that adds a channel, scheme, detector or preset; "
+        "may be repeated.",
+        callback=_import_plugins,
+        is_eager=True,
+    ),
+]
+DelaySpreadOption = Annotated[
+    float | None, typer.Option("--delay-spread", help="RMS, ns; tdl and cdl. Default: 100.")
+]
+SpeedOption = Annotated[
+    float | None, typer.Option("--speed", help="Of the receiver, m/s. Default: 1.4.")
+]
+CarrierOption = Annotated[
+    float | None, typer.Option("--carrier-frequency", help="Hz. Default: 3.5e9.")
+]
+WaveformOption = Annotated[
+    str,
+    typer.Option("--waveform", help="symbols (one sample each), ofdm, ofdm-long or ofdm-narrow."),
+]
+WrittenDatatypeOption = Annotated[
+    str, typer.Option("--datatype", help="Of the file: cf32_le, ci16_le, ci8 or cu8.")
+]
 BlockOption = Annotated[
     int | None,
-    typer.Option("--block-length", help="Symbols per fade (rayleigh); 0: one for all."),
+    typer.Option(
+        "--block-length", help="Symbols per fade, where the channel fades; 0: one for all."
+    ),
 ]
 RoiOption = Annotated[
     list[str] | None,
@@ -57,6 +112,20 @@ def number(text: str, option: str) -> float:
         return float(text)
     except ValueError as error:
         raise InputError(f"{option}: '{text}' is not a number") from error
+
+
+def mobility(
+    delay_spread_ns: float | None, speed: float | None, carrier_frequency: float | None
+) -> Mobility:
+    """What was given; the rest keeps its defaults."""
+    from lrisc.link.multipath import Mobility
+
+    given = {
+        "delay_spread": None if delay_spread_ns is None else delay_spread_ns * 1e-9,
+        "speed": speed,
+        "carrier_frequency": carrier_frequency,
+    }
+    return Mobility(**{name: value for name, value in given.items() if value is not None})
 
 
 def roi_or_none(values: list[str] | None) -> list[str] | None:

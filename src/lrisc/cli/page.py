@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lrisc.cli.options import ModelOption
+from lrisc.cli.options import ModelOption, PluginOption
 from lrisc.cli.output import terminal
 
 
@@ -14,6 +14,7 @@ def web_page(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port to listen on.")] = 7860,
     model: ModelOption = "compact",
+    plugin: PluginOption = None,
     auth: Annotated[
         str | None,
         typer.Option(

@@ -8,10 +8,13 @@ from typing import Annotated
 
 import typer
 
+from lrisc.cli.options import PluginOption
+
 
 def train(
     config: Annotated[Path, typer.Argument(help="CONFIG.yaml of a stage or of a schedule.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value …")] = None,
+    plugin: PluginOption = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Say what it would cost on this machine; train nothing."),

@@ -18,8 +18,8 @@ import torch
 from lrisc.evaluation.measure_row import OnRow, measure_picture, scheme_of
 from lrisc.evaluation.plan import Source, Sweep
 from lrisc.evaluation.results import ResultsFolder, Row
-from lrisc.evaluation.schemes import import_plugins
 from lrisc.evaluation.workers import in_processes
+from lrisc.registry import import_plugins
 
 
 def run(

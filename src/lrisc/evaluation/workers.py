@@ -18,7 +18,7 @@ import torch
 from lrisc.evaluation.measure_row import OnRow, measure_picture
 from lrisc.evaluation.plan import Source, Sweep
 from lrisc.evaluation.results import Key, ResultsFolder, Row
-from lrisc.evaluation.schemes import import_plugins
+from lrisc.registry import import_plugins
 
 
 def in_processes(

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lrisc.errors import InputError
+from lrisc.registry import Registry
 
 
 @overload
@@ -165,7 +167,7 @@ class Channel:
             raise InputError("a channel takes a one-dimensional tensor of complex symbols")
         symbols = symbols.detach().to("cpu", torch.complex64)
         generator = torch.Generator().manual_seed(self.seed)
-        gains = CHANNELS[self.name](symbols.numel(), self.block_length, generator)
+        gains = CHANNELS[self.name].gains(symbols.numel(), self.block_length, generator)
         received = awgn(gains * symbols, self.snr_db, generator)
         return Received(received, gains, noise_variance(self.snr_db))
 
@@ -181,8 +183,7 @@ def channel(
     Raises:
         InputError: unknown name, SNR not finite or beyond +-100 dB, negative block length.
     """
-    if name not in CHANNELS:
-        raise InputError(f"unknown channel '{name}'; choose one of {', '.join(CHANNELS)}")
+    CHANNELS[name]
     check_snr(snr_db)
     check_seed(seed)
     if block_length < 0:
@@ -202,18 +203,43 @@ def check_seed(seed: int) -> None:
         raise InputError(f"the seed must lie between 0 and 2^63 - 1, not {seed}")
 
 
+@dataclass(frozen=True)
+class ChannelModel:
+    """What anybody asks of a channel; the noise is the same for all of them.
+
+    Attributes:
+        gains: (symbols n, symbols per fade, generator) -> h of every symbol, complex64 (n,) with
+            E[|h|^2] = 1, so that SNR keeps its meaning.
+        about: what it is, in a few words, for help texts.
+        fades: whether the SNR varies within a frame.
+        capacity: SNR in dB -> bits per complex symbol that no code can exceed; ``None``: unknown.
+    """
+
+    gains: Callable[[int, int, torch.Generator], Tensor]
+    about: str
+    fades: bool = False
+    capacity: Callable[[float], float] | None = None
+
+
 def _awgn_gains(length: int, block_length: int, generator: torch.Generator) -> Tensor:
     return torch.ones(length, dtype=torch.complex64)
 
 
-FADING = frozenset({"rayleigh"})
-"""Channels whose SNR varies within a frame."""
+def _awgn_capacity(snr_db: float) -> float:
+    return math.log2(1 + 10 ** (snr_db / 10))
 
-# name -> gains(length, block_length, generator); noise is the same for every channel.
-CHANNELS: dict[str, Callable[[int, int, torch.Generator], Tensor]] = {
-    "awgn": _awgn_gains,
-    "rayleigh": rayleigh_gains,
-}
+
+def _rayleigh_capacity(snr_db: float) -> float:
+    """Ergodic, the receiver knowing the fades: E[log2(1 + SNR·|h|^2)]."""
+    # The power of the fades is exponential, which is Gauss-Laguerre's own weight.
+    power, weight = np.polynomial.laguerre.laggauss(100)
+    return float(np.sum(weight * np.log2(1 + 10 ** (snr_db / 10) * power)))
+
+
+_AWGN = ChannelModel(_awgn_gains, "white noise alone", capacity=_awgn_capacity)
+_RAYLEIGH = ChannelModel(rayleigh_gains, "Rayleigh block fading", True, _rayleigh_capacity)
+CHANNELS = Registry("channel", {"awgn": _AWGN, "rayleigh": _RAYLEIGH})
+"""Channels by name; whatever is added here works everywhere, training included."""
 
 
 def _complex_normal(

@@ -1,73 +1,59 @@
-"""IQ recordings: a SigMF pair per frame, and the channel state estimated from its samples.
+"""The waveform of one sample a symbol: a frame and nothing else, its channel estimated from it."""
 
-A recording holds the frame and nothing else: one cf32_le sample per symbol. Its metadata say only
-how to read the file. There is no checksum in it: a channel, ours or another program's, changes the
-samples in place, and a hash of the clean frame would tell a receiver which samples are right.
-"""
-
-import hashlib
-import json
-import logging
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lrisc.errors import InputError, OutageError
-from lrisc.files import check_regular, write_atomically
 from lrisc.link.channels import Received
-from lrisc.link.frame import known_symbols, parse_body, parse_header, pilots, preamble
+from lrisc.link.frame import (
+    START_SYMBOLS,
+    Header,
+    decode_header,
+    known_symbols,
+    parse_body,
+    pilots,
+    preamble,
+)
+from lrisc.link.recording import DEFAULT_DATATYPE, open_recording, write_samples
+from lrisc.link.waveform.source import SampleSource
 
-META_SUFFIX = ".sigmf-meta"
-DATA_SUFFIX = ".sigmf-data"
-DATATYPE = "cf32_le"
-MAX_META_BYTES, MAX_DATA_BYTES = 2**20, 128 * 2**20
-"""Sizes of the two files of a recording; the largest frame takes about half of it."""
+MAX_SYMBOLS = 1 << 24
+"""Symbols of a recording of this kind; the largest frame has half as many."""
 # Estimated noise never falls below -50 dB of the signal: a recording that met no channel at all
 # has only rounding errors, and a receiver has no use for an infinite SNR.
 NOISE_FLOOR = 1e-5
 
-_log = logging.getLogger(__name__)
 
-
-def write_recording(path: str | Path, symbols: Tensor) -> Path:
-    """Write NAME.sigmf-meta and NAME.sigmf-data, each complete or not at all.
+def write_recording(path: str | Path, symbols: Tensor, datatype: str = DEFAULT_DATATYPE) -> Path:
+    """Write a frame at one sample a symbol: NAME.sigmf-meta and NAME.sigmf-data.
 
     Args:
         path: either file of the pair, or NAME.
         symbols: complex64 (n,), n > 0.
+        datatype: a name in :data:`lrisc.link.recording.DATATYPES`.
 
     Returns:
         Path of the metadata file.
     """
-    from sigmf import SigMFFile, __specification__
-
     if symbols.dim() != 1 or symbols.numel() == 0:
         raise InputError("there are no symbols to record")
-    meta_path, data_path = recording_paths(path)
-    recording = SigMFFile(
-        global_info={
-            "core:datatype": DATATYPE,
-            "core:version": __specification__,
-            "core:num_channels": 1,
-            "core:sample_rate": 1.0,
-            "core:description": "LRISC frame, one sample per symbol",
-        }
+    samples = symbols.detach().to("cpu", torch.complex64).numpy()
+    return write_samples(
+        path,
+        samples,
+        1.0,
+        "LRISC frame, one sample per symbol",
+        datatype=datatype,
+        full_scale=False,
     )
-    recording.add_capture(0)
-    recording.validate()
-    samples = symbols.detach().to("cpu", torch.complex64).numpy().astype("<c8")
-    write_atomically(data_path, samples.tobytes())
-    write_atomically(meta_path, (recording.dumps() + "\n").encode())
-    return meta_path
 
 
 def read_recording(path: str | Path) -> Tensor:
-    """Read the samples of a recording.
+    """Read all samples of a short recording.
 
     Args:
         path: either file of the pair, or their common NAME.
@@ -76,38 +62,27 @@ def read_recording(path: str | Path) -> Tensor:
         complex64 (n,), n > 0, all finite.
 
     Raises:
-        InputError: a file is missing, unreadable, of another kind, empty or cut within a sample.
+        InputError: a file is missing, unreadable, of another kind, empty, cut within a sample, or
+            longer than any frame.
     """
-    meta_path, data_path = recording_paths(path)
-    described = _read_metadata(meta_path)
-    data = _read_bytes(data_path, MAX_DATA_BYTES)
-    if not data:
-        raise InputError(f"{data_path} is empty")
-    if len(data) % 8:
-        raise InputError(
-            f"{data_path} is cut short: {len(data)} bytes are not whole samples of 8 bytes"
-        )
-    expected = described.get("core:sha512")
-    if expected is not None and hashlib.sha512(data).hexdigest() != expected:
-        # Programs that add noise to the samples seldom update the hash.
-        _log.warning("the checksum in %s is not that of its samples; reading them", meta_path)
-    symbols = torch.from_numpy(np.frombuffer(data, dtype="<c8").astype(np.complex64))
-    if not bool(torch.isfinite(torch.view_as_real(symbols)).all()):
-        raise InputError(f"{data_path} holds samples that are not finite numbers")
-    return symbols
+    return torch.from_numpy(open_recording(path).all_samples(MAX_SYMBOLS))
 
 
-def recording_paths(path: str | Path) -> tuple[Path, Path]:
-    """Metadata and data path of a recording named by either of them or by their base name.
+def estimate_first_frame(source: SampleSource) -> Received:
+    """``estimate_channel`` for a recording of any length that begins with a frame.
 
     Raises:
-        InputError: no file of that name can be.
+        InputError: silence, too few symbols for a frame, or another format.
+        OutageError: the header fails its CRC.
     """
-    path = Path(path)
-    base = path.with_suffix("") if path.suffix in (META_SUFFIX, DATA_SUFFIX) else path
-    if base.name in ("", "..") or base.name.startswith(".sigmf-"):
-        raise InputError(f"'{path}' is no name for a recording")
-    return base.with_name(base.name + META_SUFFIX), base.with_name(base.name + DATA_SUFFIX)
+    start = torch.from_numpy(source.read(0, min(source.size, START_SYMBOLS)))
+    header = _first_header(start)[0]
+    if source.size < header.frame_symbols:
+        raise InputError(
+            f"the recording is cut short: {source.size} symbols of the frame's "
+            f"{header.frame_symbols}"
+        )
+    return estimate_channel(torch.from_numpy(source.read(0, header.frame_symbols)))
 
 
 def estimate_channel(symbols: Tensor) -> Received:
@@ -128,13 +103,12 @@ def estimate_channel(symbols: Tensor) -> Received:
         InputError: silence, too few symbols for a frame, or another format.
         OutageError: the header fails its CRC.
     """
-    if symbols.numel() and not bool(symbols.any()):
-        raise InputError("the recording is silent and holds no frame")
-    symbols = unit_power(symbols)
-    # A recording too short for its pilots is for parse_header to reject, under any gain.
-    known = pilots()[: symbols.numel()]
-    first = _estimate(symbols[: known.numel()], known)
-    header = parse_header(first.received(symbols))
+    header, symbols = _first_header(symbols)
+    if symbols.numel() < header.frame_symbols:
+        raise InputError(
+            f"the recording is cut short: {symbols.numel()} symbols of the frame's "
+            f"{header.frame_symbols}"
+        )
 
     frame = symbols[: header.frame_symbols]
     power = float(frame.abs().to(torch.float64).square().mean())
@@ -149,6 +123,16 @@ def estimate_channel(symbols: Tensor) -> Received:
     sent = known != 0
     third = _estimate(frame[sent], known[sent]).constrained(power, frame.numel())
     return third.received(symbols)
+
+
+def _first_header(symbols: Tensor) -> tuple[Header, Tensor]:
+    """The header at the start of a recording, by its pilots; the symbols at mean power 1."""
+    if symbols.numel() and not bool(symbols.any()):
+        raise InputError("the recording is silent and holds no frame")
+    symbols = unit_power(symbols)
+    # A recording too short for its pilots is for decode_header to reject, under any gain.
+    known = pilots()[: symbols.numel()]
+    return decode_header(_estimate(symbols[: known.numel()], known).received(symbols)), symbols
 
 
 def unit_power(symbols: Tensor) -> Tensor:
@@ -195,34 +179,3 @@ def _estimate(symbols: Tensor, known: Tensor) -> _Estimate:
     noise = float((y - gain * x).abs().square().sum()) / max(y.numel() - 1, 1)
     power = float(y.abs().square().sum()) / max(y.numel(), 1)
     return _Estimate(gain, max(noise, NOISE_FLOOR * power, 1e-30), y.numel(), energy)
-
-
-def _read_bytes(path: Path, limit: int) -> bytes:
-    check_regular(path, "file", limit)
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def _read_metadata(path: Path) -> dict[str, Any]:
-    """The global object of a metadata file that describes the samples we can read."""
-    from jsonschema.exceptions import ValidationError
-    from sigmf.error import SigMFError
-    from sigmf.validate import validate
-
-    try:
-        metadata = json.loads(_read_bytes(path, MAX_META_BYTES))
-        validate(metadata)
-        described: dict[str, Any] = metadata["global"]
-    # Brackets nested too deeply are a RecursionError.
-    except (ValueError, TypeError, KeyError, RecursionError, ValidationError, SigMFError) as error:
-        raise InputError(f"{path} is not SigMF metadata") from error
-    if described["core:datatype"] != DATATYPE or described.get("core:num_channels", 1) != 1:
-        raise InputError(
-            f"{path} describes {described['core:datatype']} samples; "
-            f"a frame is one channel of {DATATYPE}"
-        )
-    if any(capture.get("core:header_bytes") for capture in metadata["captures"]):
-        raise InputError(f"{path} describes data with header bytes, which frames do not have")
-    return described

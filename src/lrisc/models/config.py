@@ -13,6 +13,7 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, cast, get_args
 
 from lrisc.errors import InputError, shown
+from lrisc.registry import Registry
 
 LATENT_STRIDE = 16
 """Pixels per side of the patch that one latent embedding stands for."""
@@ -190,7 +191,7 @@ class ModelConfig:
 
 _RATE_VALUES = (0, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)
 
-PRESETS: dict[str, ModelConfig] = {
+_PRESETS = {
     "tiny": ModelConfig(
         patch=4,
         analysis_widths=(24, 32),
@@ -259,4 +260,5 @@ PRESETS: dict[str, ModelConfig] = {
         decode_steps=8,
     ),
 }
+PRESETS = Registry("preset", _PRESETS)
 """``tiny`` for tests, ``compact`` for two CPU cores, ``paper`` as published."""

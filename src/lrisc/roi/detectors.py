@@ -6,7 +6,7 @@ A detector is a function: a picture (3, H, W) in [0, 1] in, saliency (H, W) in [
 |---|---|
 | ``auto`` | the package's own, :func:`lrisc.roi.saliency.detect` |
 | ``rembg:MODEL`` | any model of the rembg library: u2net, isnet-general-use, birefnet-general |
-| ``detector:NAME`` | one that an installed package offers, entry point group ``lrisc.detectors`` |
+| ``detector:NAME`` | one of :data:`DETECTORS`, from a plug-in module or an installed package |
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import Any
 
@@ -24,11 +24,13 @@ from torch import Tensor
 
 from lrisc.errors import InputError
 from lrisc.images import to_pil
+from lrisc.registry import Registry
 
 Detector = Callable[[Tensor], Tensor]
 """Picture (3, H, W) in [0, 1] -> saliency (H, W) in [0, 1]."""
 
-ENTRY_POINTS = "lrisc.detectors"
+DETECTORS: Registry[Detector] = Registry("detector")
+"""Detectors that others offer, by name."""
 _NAME = re.compile(r"auto|(?:rembg|detector):[\w.-]+")
 
 
@@ -51,16 +53,12 @@ def find_detector(name: str) -> Detector:
     if kind == "rembg" and which:
         return _rembg(which)
     if kind == "detector" and which:
-        return _installed(which)
+        return DETECTORS[which]
     raise InputError(f"no detector {name!r}: there are auto, rembg:MODEL and detector:NAME")
 
 
 def detector_version(name: str) -> str:
-    """What a detector's maps depend on: a hash of our own weights, or the version of a package.
-
-    Raises:
-        InputError: as `find_detector`.
-    """
+    """What a detector's maps depend on: a hash of our own weights, or the version of a package."""
     kind, _, which = name.partition(":")
     if kind == "auto":
         weights = files("lrisc") / "weights" / "saliency" / "model.safetensors"
@@ -70,26 +68,7 @@ def detector_version(name: str) -> str:
             return f"rembg {version('rembg')}"
         except PackageNotFoundError:
             return "rembg"
-    package = _entry(which).dist
-    return "unknown" if package is None else f"{package.name} {package.version}"
-
-
-def _installed(name: str) -> Detector:
-    try:
-        detector: Detector = _entry(name).load()
-    # A package may fail to import in any way.
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"the detector {name} cannot be loaded: {_one_line(error)}") from error
-    return detector
-
-
-def _entry(name: str) -> EntryPoint:
-    offered = entry_points(group=ENTRY_POINTS)
-    for entry in offered:
-        if entry.name == name:
-            return entry
-    names = ", ".join(sorted(entry.name for entry in offered)) or "none"
-    raise InputError(f"no installed package offers the detector {name}; installed: {names}")
+    return DETECTORS.origin(which) or "unknown"
 
 
 @lru_cache(maxsize=1)

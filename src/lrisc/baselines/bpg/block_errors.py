@@ -63,7 +63,7 @@ def count_errors(
         shape = (min(_BATCH, blocks - sent), size)
         bits = torch.randint(0, 2, shape, generator=generator).to(torch.float32)
         symbols = fec.encode_blocks(bits, mcs)
-        gains = CHANNELS[channel](symbols.numel(), 1, generator).reshape(symbols.shape)
+        gains = CHANNELS[channel].gains(symbols.numel(), 1, generator).reshape(symbols.shape)
         received = awgn(gains * symbols, snr_db, generator)
         decoded, _ = fec.decode_blocks(received, gains, n0, size, mcs)
         wrong += int((decoded != bits).any(dim=1).sum())

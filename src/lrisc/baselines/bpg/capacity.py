@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lrisc.errors import InputError
-
-_ORDER = 100
+from lrisc.link.channels import CHANNELS
 
 
 def capacity(channel: str, snr_db: float) -> float:
-    """Shannon capacity in bits per complex symbol.
+    """Shannon capacity in bits per complex symbol; of fading channels, where the fades are known.
 
     Args:
-        channel: "awgn", or "rayleigh" for the ergodic capacity, the receiver knowing the fades.
+        channel: a name in :data:`lrisc.link.channels.CHANNELS`.
         snr_db: mean Es/N0 in dB.
 
     Example:
@@ -21,13 +18,9 @@ def capacity(channel: str, snr_db: float) -> float:
         3.459
 
     Raises:
-        InputError: another channel.
+        InputError: an unknown channel, or one whose capacity is not known.
     """
-    snr = 10 ** (snr_db / 10)
-    if channel == "awgn":
-        return float(np.log2(1 + snr))
-    if channel == "rayleigh":
-        # The power of the fades is exponential, which is Gauss-Laguerre's own weight.
-        power, weight = np.polynomial.laguerre.laggauss(_ORDER)
-        return float(np.sum(weight * np.log2(1 + snr * power)))
-    raise InputError(f"the capacity of the channel '{channel}' is not known")
+    known = CHANNELS[channel].capacity
+    if known is None:
+        raise InputError(f"the capacity of the channel '{channel}' is not known")
+    return known(snr_db)

@@ -1,25 +1,21 @@
 """What can be compared, see `lrisc.evaluation.schemes.base`."""
 
 from lrisc.evaluation.schemes.base import (
+    SCHEMES,
     Condition,
     Delivery,
     Options,
     Picture,
     Scheme,
     create_scheme,
-    import_plugins,
-    register,
-    scheme_names,
 )
 
 __all__ = [
+    "SCHEMES",
     "Condition",
     "Delivery",
     "Options",
     "Picture",
     "Scheme",
     "create_scheme",
-    "import_plugins",
-    "register",
-    "scheme_names",
 ]

@@ -2,9 +2,9 @@
 
 A scheme gets a picture and a condition, and delivers what a receiver would show::
 
-    from lrisc.evaluation.schemes import Condition, Delivery, Picture, Scheme, register
+    from lrisc.evaluation.schemes import Condition, Delivery, Picture, Scheme, SCHEMES
 
-    @register("grey")
+    @SCHEMES.register("grey")
     class Grey(Scheme):
         '''Sends nothing.'''
 
@@ -16,20 +16,16 @@ A scheme gets a picture and a condition, and delivers what a receiver would show
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy.typing as npt
 from torch import Tensor
 
 from lrisc.errors import InputError
 from lrisc.link.budget import symbol_budget
-
-_BUILT_IN = ("lrisc", "bpg", "deepjscc")
+from lrisc.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -131,26 +127,10 @@ class Scheme(ABC):
         """
 
 
-_REGISTRY: dict[str, type[Scheme]] = {}
-
-
-SchemeClass = TypeVar("SchemeClass", bound=type[Scheme])
-
-
-def register(name: str) -> Callable[[SchemeClass], SchemeClass]:
-    """Class decorator: makes a scheme available under ``name``."""
-
-    def add(scheme: SchemeClass) -> SchemeClass:
-        _REGISTRY[name] = scheme
-        return scheme
-
-    return add
-
-
-def scheme_names() -> list[str]:
-    """Names of all registered schemes."""
-    _import_built_in()
-    return sorted(_REGISTRY)
+SCHEMES: Registry[type[Scheme]] = Registry(
+    "scheme",
+    modules=[f"lrisc.evaluation.schemes.{module}" for module in ("lrisc", "bpg", "deepjscc")],
+)
 
 
 def create_scheme(spec: str, options: Options) -> Scheme:
@@ -159,31 +139,9 @@ def create_scheme(spec: str, options: Options) -> Scheme:
     Raises:
         InputError: nothing is registered under the name, or it cannot be used.
     """
-    _import_built_in()
     name, colon, variant = spec.partition(":")
-    if name not in _REGISTRY:
-        raise InputError(f"unknown scheme '{name}'; choose from {', '.join(sorted(_REGISTRY))}")
+    kind = SCHEMES[name]
     try:
-        return _REGISTRY[name](variant if colon else None, options)
+        return kind(variant if colon else None, options)
     except InputError as error:
         raise InputError(f"scheme {spec}: {error}") from error
-
-
-def import_plugins(modules: tuple[str, ...]) -> None:
-    """Import modules that register schemes, installed or in the working directory.
-
-    Raises:
-        InputError: one cannot be imported.
-    """
-    if modules and "" not in sys.path:
-        sys.path.insert(0, "")
-    for module in modules:
-        try:
-            import_module(module)
-        except ImportError as error:
-            raise InputError(f"cannot import the plugin {module}: {error}") from error
-
-
-def _import_built_in() -> None:
-    for module in _BUILT_IN:
-        import_module(f"lrisc.evaluation.schemes.{module}")

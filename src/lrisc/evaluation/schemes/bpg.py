@@ -14,10 +14,10 @@ from lrisc.baselines.bpg import ldpc
 from lrisc.baselines.bpg.capacity import capacity
 from lrisc.baselines.bpg.codec import PictureCodec, Pixels, default_codec
 from lrisc.baselines.bpg.fitting import FittedPicture
-from lrisc.evaluation.schemes.base import Condition, Delivery, Options, Picture, Scheme, register
+from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Options, Picture, Scheme
 
 
-@register("bpg-ldpc")
+@SCHEMES.register("bpg-ldpc")
 class BpgLdpc(Scheme):
     """BPG with 5G LDPC and QAM.
 
@@ -54,7 +54,7 @@ class BpgLdpc(Scheme):
         return Delivery(_tensor(fitted.decoded(quality)), symbols, note)
 
 
-@register("bpg-capacity")
+@SCHEMES.register("bpg-capacity")
 class BpgCapacity(Scheme):
     """BPG with an ideal code: as many bits as the channel's capacity carries, none of them lost."""
 

@@ -7,10 +7,10 @@ from functools import lru_cache
 
 from lrisc.baselines.deepjscc.codec import DeepJscc, embedded_names, nearest
 from lrisc.checkpoint import EMBEDDED, WEIGHTS_FILE
-from lrisc.evaluation.schemes.base import Condition, Delivery, Picture, Scheme, register
+from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Picture, Scheme
 
 
-@register("deepjscc")
+@SCHEMES.register("deepjscc")
 class DeepJsccScheme(Scheme):
     """The model whose bandwidth ratio is nearest, whatever the SNR."""
 
@@ -36,7 +36,7 @@ class DeepJsccScheme(Scheme):
         return Delivery(reconstruction, symbols, f"model {name}")
 
 
-@register("deepjscc-per-snr")
+@SCHEMES.register("deepjscc-per-snr")
 class DeepJsccPerSnr(DeepJsccScheme):
     """The model that was trained at the nearest SNR."""
 

@@ -9,12 +9,12 @@ from typing import Any
 from PIL import Image
 
 from lrisc.errors import InputError
-from lrisc.evaluation.schemes.base import Condition, Delivery, Options, Picture, Scheme, register
+from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Options, Picture, Scheme
 from lrisc.images import load_image
 from lrisc.link.header import VERSION as FRAME_VERSION
 
 
-@register("lrisc")
+@SCHEMES.register("lrisc")
 class Generative(Scheme):
     """LRISC without a region of interest; the variant is a checkpoint's name or folder."""
 
@@ -62,7 +62,7 @@ class Generative(Scheme):
         )
 
 
-@register("lrisc-roi")
+@SCHEMES.register("lrisc-roi")
 class GenerativeWithRegion(Generative):
     """LRISC with the sweep's region of interest."""
 

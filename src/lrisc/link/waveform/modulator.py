@@ -81,8 +81,7 @@ def modulate(
     """
     if symbols.ndim != 1 or symbols.size == 0:
         raise InputError("there are no symbols to modulate")
-    if clip_db is not None and not (math.isfinite(clip_db) and clip_db >= 3):
-        raise InputError(f"the clip must be 3 dB or more over the mean power, not {clip_db:g}")
+    check_clip(clip_db)
     n, prefix = numerology.fft_size, numerology.cyclic_prefix
     bins = numerology.carriers % n
     samples = np.empty(numerology.samples(symbols.size), np.complex64)
@@ -101,6 +100,12 @@ def modulate(
             limit = math.sqrt(numerology.occupied / n) * 10 ** (clip_db / 20)
             rows /= np.maximum(np.abs(rows) / limit, 1.0)
     return samples
+
+
+def check_clip(clip_db: float | None) -> None:
+    """Raise InputError unless peaks may be limited to so many dB over the mean power."""
+    if clip_db is not None and not (math.isfinite(clip_db) and clip_db >= 3):
+        raise InputError(f"the clip must be 3 dB or more over the mean power, not {clip_db:g}")
 
 
 def demodulate(samples: ComplexArray, starts: IntArray, numerology: Numerology) -> ComplexArray:

@@ -1,0 +1,116 @@
+"""A recording from one radio to another: channel, impairments and noise, by the SNR per element."""
+
+import numpy as np
+import torch
+
+from lrisc.errors import InputError
+from lrisc.link import channels
+from lrisc.link.impairments import Impairments
+from lrisc.link.iq import unit_power
+from lrisc.link.multipath import FLAT, MODELS, Mobility, Realisation, draw
+from lrisc.link.recording import Annotation, Recording
+from lrisc.link.waveform.numerology import PRESETS, Numerology
+from lrisc.link.waveform.sequences import ComplexArray
+
+MAX_SAMPLES = 1 << 25
+"""Of a recording that is sent: all of it is in memory. The largest frame takes 23 million."""
+
+
+def over_the_air(
+    recording: Recording,
+    channel: str,
+    snr_db: float,
+    *,
+    block_length: int,
+    mobility: Mobility,
+    impairments: Impairments,
+    seed: int,
+) -> tuple[ComplexArray, tuple[Annotation, ...]]:
+    """Send a recording over a channel.
+
+    Args:
+        recording: of any waveform.
+        channel: ``awgn`` or a name in :data:`lrisc.link.multipath.MODELS`.
+        snr_db: Es/N0 per symbol or element, dB.
+        block_length: symbols per fade of ``rayleigh`` at one sample a symbol; 0 is one for all.
+        mobility: delay spread, speed and carrier frequency of channels with paths.
+        impairments: of both radios.
+        seed: of channel, noise and impairments.
+
+    Returns:
+        Samples with Es = 1 at the transmitter, complex64 (m,), and where its frames are now.
+
+    Raises:
+        InputError: a channel that is unknown or needs another waveform, or too long a recording.
+    """
+    channels.check_snr(snr_db)
+    channels.check_seed(seed)
+    noise = channels.noise_variance(snr_db)
+    samples = recording.all_samples(MAX_SAMPLES)
+    waveform = _waveform(recording)
+    if waveform is None:
+        return _symbols(
+            samples, channel, snr_db, noise, block_length, impairments, recording.sample_rate, seed
+        ), ()
+    if block_length:
+        raise InputError("a block length is for one sample a symbol; OFDM fades with --speed")
+    power = waveform.occupied / waveform.fft_size
+    frames = [samples[note.start : note.start + note.count] for note in recording.annotations]
+    measured = float(np.mean(np.abs(np.concatenate(frames)) ** 2))
+    if not measured > 0:
+        raise InputError("the annotated frames of the recording are silent")
+    scaled = samples * np.float32(np.sqrt(power / measured))
+    realisation = None
+    if channel != "awgn":
+        realisation = draw(channel, mobility, samples.size / recording.sample_rate, seed)
+    sent = impairments.apply(scaled, recording.sample_rate, power, noise, seed, realisation)
+    moved = tuple(
+        Annotation(note.start + round(impairments.timing), note.count, note.label)
+        for note in recording.annotations
+    )
+    return sent, moved
+
+
+def _symbols(
+    samples: ComplexArray,
+    channel: str,
+    snr_db: float,
+    noise: float,
+    block_length: int,
+    impairments: Impairments,
+    sample_rate: float,
+    seed: int,
+) -> ComplexArray:
+    """One sample a symbol: gains and noise by the channel, or impairments with its gains."""
+    if channel in MODELS and channel not in FLAT:
+        raise InputError(
+            f"{channel} has paths of different delays: send it a recording with an OFDM waveform"
+        )
+    symbols = unit_power(torch.from_numpy(samples))
+    link = channels.channel(channel, snr_db, block_length=block_length, seed=seed)
+    if impairments == Impairments():
+        return link(symbols).symbols.numpy()
+    gains = link(symbols).gains.numpy()
+    paths = None
+    if not np.all(gains == 1):
+        paths = _PerSymbol(gains)
+    return impairments.apply(symbols.numpy(), sample_rate, 1.0, noise, seed, paths)
+
+
+class _PerSymbol(Realisation):
+    """One path whose gain is given sample by sample."""
+
+    def __init__(self, gains: ComplexArray) -> None:
+        super().__init__(np.zeros(1), gains[:, None].astype(np.complex128), 1.0)
+
+    def apply(self, samples: ComplexArray, sample_rate: float) -> ComplexArray:
+        return (samples * self.gains[:, 0]).astype(np.complex64)
+
+
+def _waveform(recording: Recording) -> Numerology | None:
+    """The OFDM waveform of the frames that the recording's metadata mark, if there are any."""
+    size = recording.source.size
+    for note in recording.annotations:
+        if note.label in PRESETS and note.start >= 0 and 0 < note.count <= size - note.start:
+            return PRESETS[note.label]
+    return None

@@ -1,0 +1,192 @@
+"""encode, channel and decode with the OFDM waveform, and recordings that are no use to them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.test_cli import run
+
+from lrisc.link.recording import open_recording, write_samples
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path, portrait: Image.Image
+) -> Path:
+    """A folder with photo.png and its OFDM recording tx."""
+    made = tmp_path_factory.mktemp("radio")
+    portrait.crop((100, 40, 356, 296)).save(made / "photo.png")
+    with pytest.MonkeyPatch.context() as patch:
+        arguments = ("encode", made / "photo.png", "-o", made / "tx", "--cbr", "1/24")
+        options = ("--waveform", "ofdm", "--model", tiny_folder)
+        assert run(patch, *arguments, *options) == 0
+    return made
+
+
+def test_a_radio_link(
+    folder: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    command = (
+        "channel", folder / "tx", "-o", tmp_path / "rx", "--snr", "20", "--channel", "tdl-c",
+        "--delay-spread", "300", "--speed", "1.4", "--cfo", "9000", "--timing", "777.5",
+        "--sro", "20", "--phase-noise", "2", "--iq-imbalance", "0.5,2", "--dc", "-10",
+        "--adc-bits", "8", "--pa", "9", "--seed", "3",
+    )  # fmt: skip
+    assert run(monkeypatch, *command) == 0
+    first = (tmp_path / "rx.sigmf-data").read_bytes()
+    assert run(monkeypatch, *command) == 0
+    assert (tmp_path / "rx.sigmf-data").read_bytes() == first  # repeatable by seed
+    # What the writer annotated is for people: the receiver finds the frame without.
+    meta = tmp_path / "rx.sigmf-meta"
+    metadata = json.loads(meta.read_text())
+    assert metadata["annotations"][0]["core:sample_start"] == 778
+    metadata["annotations"] = []
+    meta.write_text(json.dumps(metadata))
+    capsys.readouterr()
+    options = ("--plot", tmp_path / "plot.png", "--model", tiny_folder)
+    assert run(monkeypatch, "decode", tmp_path / "rx", "-o", tmp_path / "out.png", *options) == 0
+    told = capsys.readouterr().err
+    assert abs(int(told.split("at sample ")[1].split(",")[0]) - 778) <= 2
+    assert abs(float(told.split("CFO ")[1].split(" Hz")[0]) - 9000) < 60
+    assert Image.open(tmp_path / "out.png").size == (256, 256)
+    assert np.asarray(Image.open(tmp_path / "plot.png").convert("RGB")).std() > 20
+
+
+def test_clean_ofdm_and_symbols_make_the_same_picture(
+    folder: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ("--model", tiny_folder)
+    photo = folder / "photo.png"
+    pictures = []
+    for options in (("--margin", "12"), ("--waveform", "ofdm", "--clip", "inf")):
+        name = tmp_path / "frame"
+        given = ("encode", photo, "-o", name, "--cbr", "1/24", *options, *model)
+        assert run(monkeypatch, *given) == 0
+        out = tmp_path / "a.png"
+        assert run(monkeypatch, "decode", name, "-o", out, *model) == 0
+        pictures.append(np.asarray(Image.open(out)).astype(float))
+    assert np.abs(pictures[0] - pictures[1]).mean() < 1
+
+
+@pytest.mark.parametrize("datatype", ["cf32_le", "ci16_le", "ci8", "cu8"])
+def test_every_data_type_and_bare_files(
+    datatype: str, folder: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--snr", "25", "--datatype", datatype)
+    assert run(monkeypatch, "channel", folder / "tx", "-o", tmp_path / "rx", *options) == 0
+    bare = tmp_path / "rx.sigmf-data"
+    bare = bare.rename(tmp_path / "bare.iq")
+    options = ("--datatype", datatype, "--rate", "2e6", "--model", tiny_folder)
+    assert run(monkeypatch, "decode", bare, "-o", tmp_path / "out.png", *options) == 0
+
+
+def test_all_frames_of_a_recording(
+    folder: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    frame = open_recording(folder / "tx").all_samples(1 << 20)
+    rng = np.random.default_rng(0)
+    pause = np.zeros(5000, np.complex64)
+    broken = frame.copy()
+    broken[1000:2500] = 0  # its header is lost
+    x = np.concatenate([pause, frame, pause, broken, pause, frame, pause])
+    x = x + (0.02 * rng.standard_normal((x.size, 2))).astype(np.float32).view(np.complex64)[:, 0]
+    meta = write_samples(tmp_path / "rx", x.astype(np.complex64), 2e6, "three frames")
+    metadata = json.loads(meta.read_text())
+    metadata["global"]["core:offset"] = 100_000
+    metadata["captures"][0]["core:sample_start"] = 100_000
+    meta.write_text(json.dumps(metadata))
+    capsys.readouterr()
+    out = tmp_path / "out.png"
+    assert run(monkeypatch, "decode", meta, "-o", out, "--all", "--model", tiny_folder) == 0
+    told = capsys.readouterr().err
+    third = 105_000 + 2 * (frame.size + 5000)
+    assert f"out-1.png: 256×256, frame at sample {105_000}," in told
+    assert f"out-3.png: 256×256, frame at sample {third}," in told
+    assert f"lost: frame at sample {105_000 + frame.size + 5000}," in told
+    assert not (tmp_path / "out-2.png").exists()
+    assert not out.exists()
+
+
+def test_bad_recordings(
+    folder: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    frame = open_recording(folder / "tx").all_samples(1 << 20)
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((60_000, 2)).astype(np.float32).view(np.complex64)[:, 0] * 0.2
+    bad = frame.copy()
+    bad[4000] = np.nan
+    cases: dict[str, tuple[np.ndarray, tuple[int, ...]]] = {
+        "noise": (noise, (3,)),
+        "cut mid-frame": (frame[: frame.size // 2], (2,)),
+        "cut in the training": (frame[:700], (2, 3)),
+        "all zeros": (np.zeros(50_000, np.complex64), (2,)),
+        "mirrored": (frame.conj(), (3,)),
+        "twice the rate": (np.repeat(frame, 2), (3,)),
+        "half the rate": (frame[::2], (3,)),
+        "not a number": (bad, (2,)),
+        "header lost": (np.concatenate([frame[:1000], noise]), (3,)),
+    }
+    picture = tmp_path / "out.png"
+    for name, (samples, codes) in cases.items():
+        meta = write_samples(tmp_path / "rx", frame, 2e6, "x")
+        samples.astype(np.complex64).tofile(meta.with_suffix(".sigmf-data"))
+        capsys.readouterr()
+        code = run(monkeypatch, "decode", meta, "-o", picture, "--model", tiny_folder)
+        told = capsys.readouterr().err
+        assert code in codes, (name, code, told)
+        assert told.count("\n") == 1, (name, told)
+        assert not picture.exists()
+    # Read as another data type.
+    bare = tmp_path / "bare.iq"
+    frame.tofile(bare)
+    for datatype in ("ci16_le", "ci8", "cu8"):
+        options = ("--datatype", datatype, "--rate", "2e6", "--model", tiny_folder)
+        capsys.readouterr()
+        assert run(monkeypatch, "decode", bare, "-o", picture, *options) == 3
+        assert capsys.readouterr().err.count("\n") == 1
+    # Overdriven by 12 dB: that is noise, and the frame is there all the same.
+    limit = np.float32(np.abs(frame).mean() / 2)
+    clipped = np.clip(frame.real, -limit, limit) + 1j * np.clip(frame.imag, -limit, limit)
+    meta = write_samples(tmp_path / "rx", clipped.astype(np.complex64), 2e6, "x")
+    assert run(monkeypatch, "decode", meta, "-o", picture, "--model", tiny_folder) in (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["encode", "PHOTO", "-o", "OUT", "--waveform", "lte"], "ofdm-long"),
+        (["encode", "PHOTO", "-o", "OUT", "--waveform", "ofdm", "--clip", "1"], "clip"),
+        (["encode", "PHOTO", "-o", "OUT", "--datatype", "int"], "ci16_le"),
+        (["channel", "TX", "-o", "OUT", "--snr", "5", "--channel", "tdl-z"], "tdl-a"),
+        (["channel", "TX", "-o", "OUT", "--snr", "5", "--iq-imbalance", "1"], "iq-imbalance"),
+        (["channel", "TX", "-o", "OUT", "--snr", "5", "--sro", "1e5"], "sro"),
+        (["channel", "TX", "-o", "OUT", "--snr", "5", "--channel", "rician", "--speed", "-1"],
+         "speed"),
+        (["channel", "TX", "-o", "OUT", "--snr", "5", "--block-length", "8"], "block length"),
+        (["decode", "TX", "-o", "OUT.png", "--plot", "OUT.png"], "plot"),
+        (["decode", "TX", "-o", "OUT.png", "--plot", "x.pdf"], ".png"),
+        (["decode", "TX", "-o", "OUT.png", "--rate", "2e6"], "data type"),
+    ],
+)  # fmt: skip
+def test_usage_errors_are_one_line(
+    arguments: list[str], word: str, folder: Path, tmp_path: Path, tiny_folder: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    names = {
+        "PHOTO": folder / "photo.png", "TX": folder / "tx", "OUT": tmp_path / "out",
+        "OUT.png": tmp_path / "out.png",
+    }  # fmt: skip
+    command: list[object] = [names.get(argument, argument) for argument in arguments]
+    if arguments[0] != "channel":
+        command += ["--model", tiny_folder]
+    capsys.readouterr()
+    assert run(monkeypatch, *command) == 2
+    told = capsys.readouterr().err
+    assert word in told
+    assert told.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
