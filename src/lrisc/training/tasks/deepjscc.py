@@ -22,7 +22,6 @@ from lrisc.training.conditions import LinkConditions, draw_link, fixed_link
 from lrisc.training.config.schema import StageConfig
 from lrisc.training.data.crops import to_signal
 from lrisc.training.data.squares import Squares
-from lrisc.training.export import CARD_FILE
 from lrisc.training.objective import Terms, cross_channel
 from lrisc.training.step import compile_in_place
 from lrisc.training.validation import Validation, sample_sheet
@@ -163,7 +162,226 @@ class DeepJsccTask:
         """
         model = cast(DeepJsccNetwork, averaged)
         save(folder, model, {"snr_db": list(self.config.link.snr_db), "training": records})
-        write_atomically(folder / CARD_FILE, model_card(model, records).encode())
+        write_card(folder, model_card(model, records))
+
+
+def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]]) -> str:
+    """The README.md of a trained DeepJSCC: what it is, data, effort and figures."""
+    parameters = sum(p.numel() for p in model.parameters())
+    last = records[-1]
+    low, high = last["config"]["link.snr_db"]
+    snr = f"at {low:g} dB" if low == high else f"over random SNRs from {low:g} to {high:g} dB"
+    lines = [
+        "---",
+        "library_name: lrisc",
+        "license: apache-2.0",
+        "tags: [semantic-communication, image-transmission, joint-source-channel-coding]",
+        "---",
+        "",
+        f"# DeepJSCC, CBR 1/{round(1 / model.config.cbr)}, trained {snr}",
+        "",
+        "A baseline, not LRISC: the codec of Bourtsoulatze, Kurka and Gündüz (2019), five layers "
+        f"each way, {model.config.channels} feature maps sent, {parameters:,} parameters in "
+        f"float16, lrisc {__version__}. Squared error only, power 1 per picture, Es/N0 per complex "
+        "symbol.",
+        "",
+        "```python",
+        "from lrisc.baselines.deepjscc.codec import DeepJscc",
+        "",
+        'codec = DeepJscc.from_pretrained("THIS FOLDER")',
+        'picture, symbols = codec.transmit(image, snr_db=10.0, channel="awgn", seed=0)',
+        "```",
+        "",
+        "| run | data | squares | steps | crops | hours | hardware | commit |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for r in records:
+        lines.append(
+            f"| {r['stage']} | {r['data']} | {r['pictures']:,} | {r['steps']:,} | "
+            f"{r['samples']:,} | {r['hours']:.2f} | {'; '.join(r['hardware'])} | {r['commit']} |"
+        )
+    c = last["config"]
+    lines += [
+        "",
+        f"Last run: {c['optimiser.name']} {c['optimiser.learning_rate']:g}, "
+        f"{c['optimiser.decay']}, batch {c['batch_size']}, crops of {c['crops.crop']} pixels, "
+        f"{c['precision']}, EMA {c['optimiser.ema']:g}, seed {c['seed']}, "
+        f"{c['link.rayleigh_fraction']:.0%} Rayleigh, the rest AWGN.",
+        "",
+        "Validation (held-out centre crops, AWGN, mean PSNR in dB of the averaged weights): "
+        + ", ".join(f"{k} {v:.2f}" for k, v in last["validation"].items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+from lrisc.training.statement import write_card
+
+"""Training DeepJSCC, the baseline, with the loop, the data and the channel of the real thing.
+
+Of a stage's settings only ``loss.mse`` and the SNRs and fading of ``link`` concern it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lrisc._version import __version__
+from lrisc.baselines.deepjscc.codec import DeepJscc, save
+from lrisc.baselines.deepjscc.network import PRESETS, DeepJsccNetwork
+from lrisc.files import write_atomically
+from lrisc.link.draws import Draws
+from lrisc.metrics.distortion import psnr, round_to_8_bit
+from lrisc.training.conditions import LinkConditions, draw_link, fixed_link
+from lrisc.training.config.schema import StageConfig
+from lrisc.training.data.crops import to_signal
+from lrisc.training.data.squares import Squares
+from lrisc.training.objective import Terms, cross_channel
+from lrisc.training.step import compile_in_place
+from lrisc.training.validation import Validation, sample_sheet
+
+_BATCH = 8
+_SEED = 20240602
+
+
+class DeepJsccStep(nn.Module):
+    """Pictures in, squared error out.
+
+    Args:
+        model: the networks.
+        config: of the stage.
+    """
+
+    def __init__(self, model: DeepJsccNetwork, config: StageConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def forward(self, pictures: Tensor, draws: Draws, step: int) -> tuple[Tensor, Terms]:
+        """Loss of a batch.
+
+        Args:
+            pictures: (B, 3, H, W) uint8.
+            draws: of these samples.
+            step: counted from 0.
+
+        Returns:
+            Mean loss, and detached sums for the log: ``mse``, of pixels in [-1, 1], over the
+            ``count`` pictures, which are the whole ``batch``.
+        """
+        image = to_signal(pictures)
+        conditions = draw_link(draws, self.config.link, step)
+        errors = (send(self.model, image, conditions, draws) - image).square().mean((1, 2, 3))
+        count = torch.full((), float(len(image)), device=image.device)
+        terms = {"mse": errors.detach().sum(), "batch": count}
+        return self.config.loss.mse * errors.mean(), terms
+
+
+def send(model: DeepJsccNetwork, image: Tensor, conditions: LinkConditions, draws: Draws) -> Tensor:
+    """Encoder, channel and decoder, differentiable.
+
+    Args:
+        model: the networks.
+        image: (B, 3, H, W) in [-1, 1], sides multiples of 4.
+        conditions: SNR and fading of every picture.
+        draws: noise and fades.
+
+    Returns:
+        Reconstructions like ``image``, float32.
+    """
+    symbols = model.encode((image + 1) / 2).unsqueeze(2)
+    everything = torch.ones_like(symbols[..., 0])
+    received, _ = cross_channel(symbols, everything, conditions, draws)
+    return 2 * model.decode(received.squeeze(2), *image.shape[-2:]).float() - 1
+
+
+class DeepJsccTask:
+    """DeepJSCC for the training loop, see :class:`lrisc.training.tasks.base.Task`.
+
+    Args:
+        config: of the stage; its preset names the size, its parent may have another number of
+            channels: the two layers that differ then start anew.
+    """
+
+    def __init__(self, config: StageConfig) -> None:
+        self.config = config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.model = DeepJsccNetwork(PRESETS[config.preset])
+        self.records: list[dict[str, Any]] = []
+        if config.parent:
+            parent = DeepJscc.from_pretrained(config.parent)
+            self.records = list(parent.info.get("training", []))
+            parent.network.balance()
+            own = self.model.state_dict()
+            for name, tensor in parent.network.state_dict().items():
+                if tensor.shape == own[name].shape:
+                    own[name].copy_(tensor)
+        self.step = DeepJsccStep(self.model, config)
+
+    def start(self, squares: Squares) -> None:
+        """Nothing here depends on the pictures."""
+
+    def compile(self, device: torch.device) -> bool:
+        """Compile the networks in place; returns whether that worked."""
+        return compile_in_place([*self.model.encoder, *self.model.decoder], device)
+
+    def validate(self, averaged: nn.Module, pictures: Squares) -> Validation:
+        """PSNR at every SNR on AWGN, with the same noise every time.
+
+        Args:
+            averaged: weights to validate.
+            pictures: (n, side, side, 3) uint8.
+        """
+        model, config = cast(DeepJsccNetwork, averaged), self.config
+        device = next(model.parameters()).device
+        totals: dict[str, float] = {}
+        columns: list[list[Tensor]] = [[] for _ in range(len(config.validate.snr_db) + 1)]
+        half = config.precision == "bf16"
+        for start in range(0, len(pictures), _BATCH):
+            raw = torch.from_numpy(np.array(pictures[start : start + _BATCH])).permute(0, 3, 1, 2)
+            image = to_signal(raw.to(device))
+            columns[0].append(image)
+            unit = ((image + 1) / 2).clamp(0, 1)
+            for column, snr in enumerate(config.validate.snr_db, start=1):
+                draws = Draws(_SEED, column, range(start, start + len(image)), device)
+                link = fixed_link(len(image), snr, model.config.cbr, device)
+                with (
+                    torch.inference_mode(),
+                    torch.autocast(device.type, torch.bfloat16, enabled=half),
+                ):
+                    made = send(model, image, link, draws)
+                columns[column].append(made)
+                total = float(psnr(round_to_8_bit((made + 1) / 2), unit).sum())
+                totals[f"psnr@{snr:g}dB"] = totals.get(f"psnr@{snr:g}dB", 0.0) + total
+        figures = {name: total / len(pictures) for name, total in totals.items()}
+        figures["psnr"] = sum(figures.values()) / len(figures)
+        return Validation(figures, sample_sheet([torch.cat(column) for column in columns]))
+
+    def export(
+        self,
+        folder: Path,
+        averaged: nn.Module,
+        records: list[dict[str, Any]],
+        squares: Squares | None,
+    ) -> None:
+        """Write config.json, model.safetensors and README.md.
+
+        Args:
+            folder: created if needed.
+            averaged: weights to store.
+            records: one per stage, in order.
+            squares: not needed.
+        """
+        model = cast(DeepJsccNetwork, averaged)
+        save(folder, model, {"snr_db": list(self.config.link.snr_db), "training": records})
+        write_card(folder, model_card(model, records))
 
 
 def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]]) -> str:
