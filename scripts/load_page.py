@@ -93,10 +93,11 @@ class Hostile:
         self.preview = targets[ids["photo"], "change"]
         self.decode = targets[ids["decode"], "click"]
         self.picture = self.client.upload(portrait(256, 256))
+        # What costs the server little comes first.
         self.kinds = [
-            self.boxes, self.many_boxes, self.bomb, self.layers, self.pieces, self.nested,
-            self.address_as_file, self.other_site, self.other_name, self.large_files,
-            self.many_files, self.nothing_large, self.left_behind, self.garbage,
+            self.boxes, self.nested, self.address_as_file, self.other_site, self.other_name,
+            self.layers, self.pieces, self.many_boxes, self.garbage, self.large_files,
+            self.many_files, self.bomb, self.nothing_large, self.left_behind,
         ]  # fmt: skip
 
     def join(self, function: int, data: list[Any], stay: bool = True) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint
-from lrisc.errors import InputError, OutageError
+from lrisc.errors import InputError, OutageError, finite, whole
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels
 from lrisc.link.budget import check_cbr, symbol_budget
@@ -88,7 +88,7 @@ class Transmitter:
         self,
         image: ImageLike,
         snr_db: float,
-        cbr: float,
+        cbr: float | str,
         roi: RoiLike | None = None,
         roi_strength: float = DEFAULT_ROI_STRENGTH,
         margin_db: float = 0.0,
@@ -100,7 +100,8 @@ class Transmitter:
         Args:
             image: path, PIL image, or tensor in [0, 1]; 64 to 4096 pixels a side.
             snr_db: Es/N0 the channel is expected to have, dB.
-            cbr: ceiling on all symbols sent, per 3·H·W; met within 1 % from below.
+            cbr: ceiling on all symbols sent, per 3·H·W, as a number or as "1/48"; met within 1 %
+                from below.
             roi: see :func:`lrisc.roi.masks.region_mask`.
             roi_strength: gamma in (0, 1]; smaller favours the region more.
             margin_db: protect the rate map for an SNR this much lower, for fading channels.
@@ -117,7 +118,8 @@ class Transmitter:
         watch = stopwatch or Stopwatch()
         config = self.checkpoint.model.config
         channels.check_snr(snr_db)
-        check_cbr(cbr)
+        cbr = check_cbr(cbr)
+        finite(margin_db, "the margin")
         check_strength(roi_strength)
         if roi_steering not in STEERINGS:
             raise InputError(f"roi steering {roi_steering!r} is none of {', '.join(STEERINGS)}")
@@ -261,13 +263,13 @@ class Receiver:
 
 def check_strength(roi_strength: float) -> None:
     """Raise InputError unless gamma lies in (0, 1]."""
-    if not 0 < roi_strength <= 1:
+    if not 0 < finite(roi_strength, "roi strength") <= 1:
         raise InputError(f"roi strength must lie in (0, 1], not {roi_strength:g}")
 
 
 def check_steps(steps: int) -> None:
     """Raise InputError unless at least one step is asked for."""
-    if steps < 1:
+    if whole(steps, "steps") < 1:
         raise InputError(f"steps must be at least 1, not {steps}")
 
 

@@ -129,7 +129,7 @@ def load_into(make: Callable[[], _Network], stored: Stored, what: str) -> _Netwo
             or have.shape != need.shape
             or (have.is_floating_point() != need.is_floating_point())
         ):
-            raise InputError(f"{what} {stored.folder} does not fit its config: {shown(name)}")
+            raise InputError(f"{what} {stored.folder} does not fit its config: {shown(name)[1:-1]}")
     network = make()
     weights = {name: tensor.to(expected[name].dtype) for name, tensor in stored.tensors.items()}
     network.load_state_dict(weights, strict=False)

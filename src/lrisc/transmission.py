@@ -58,7 +58,7 @@ class TransmitResult:
 def transmit(
     image: ImageLike,
     snr_db: float = 10.0,
-    cbr: float = 1 / 48,
+    cbr: float | str = 1 / 48,
     channel: str = "awgn",
     roi: RoiLike | None = None,
     steps: int = 1,
@@ -72,9 +72,9 @@ def transmit(
     """Send one picture and measure what arrives.
 
     Args:
-        image: path, PIL image, or tensor in [0, 1].
+        image: whatever :func:`lrisc.images.load_image` takes.
         snr_db: mean Es/N0 per complex symbol, dB.
-        cbr: ceiling on all complex symbols sent, per 3·H·W.
+        cbr: ceiling on all complex symbols sent, per 3·H·W, as a number or as "1/48".
         channel: a name in :data:`lrisc.link.channels.CHANNELS`.
         roi: region of interest, see :func:`lrisc.roi.masks.region_mask`.
         steps: DDIM steps.
@@ -95,6 +95,7 @@ def transmit(
     watch = Stopwatch()
     options = {} if block_length is None else {"block_length": block_length}
     check_steps(steps)
+    channel = channels.CHANNELS.key(channel)
     link = channels.channel(channel, snr_db, seed=seed, **options)
     with watch.part("load"):
         checkpoint = model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model)

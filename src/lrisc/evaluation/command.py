@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ def evaluate_folder(
     Raises:
         InputError: nothing can be measured so.
     """
+    sweep = replace(sweep, channel=channels.CHANNELS.key(sweep.channel))
     check(sweep, jobs, limit)
     shard = shard_from_environment()
     if jobs is None:
