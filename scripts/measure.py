@@ -41,7 +41,7 @@ def main() -> None:
             steps=arguments.steps,
             seed=arguments.seed,
             model=checkpoint,
-        ).report
+        ).report.to_dict()
         if report["outage"]:
             outages += 1
             print(f"{path.name}: outage")

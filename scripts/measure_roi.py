@@ -24,7 +24,7 @@ from lrisc.link.budget import parse_cbr
 from lrisc.metrics.region import region_quality, region_symbols
 from lrisc.roi.fusion import STEERINGS
 from lrisc.roi.masks import region_mask
-from lrisc.system import DEFAULT_ROI_STRENGTH
+from lrisc.roi.region import DEFAULT_GAMMA, Region
 
 QUALITY = ("psnr_inside_db", "psnr_outside_db", "lpips_inside", "lpips_outside")
 SYMBOLS = ("symbols_inside", "symbols_outside")
@@ -45,13 +45,11 @@ def send(picture, mask, arguments, cbr, strength=1.0, steering="latent"):
         picture,
         snr_db=arguments.snr,
         cbr=cbr,
-        roi=None if strength == 1 else mask,
-        roi_strength=strength,
-        roi_steering=steering,
+        roi=None if strength == 1 else Region(mask, strength, steering),
         model=arguments.checkpoint,
         seed=arguments.seed,
     )
-    report = result.report
+    report = result.report.to_dict()
     if result.reconstruction is None:
         return None
     report |= region_quality(result.source, result.reconstruction, mask)
@@ -64,7 +62,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--roi", default="auto")
     parser.add_argument("--cbr", nargs="+", default=["0.017", "1/48"])
-    parser.add_argument("--strength", nargs="+", type=float, default=[DEFAULT_ROI_STRENGTH])
+    parser.add_argument("--strength", nargs="+", type=float, default=[DEFAULT_GAMMA])
     parser.add_argument("--steering", nargs="+", default=["power"], choices=STEERINGS)
     parser.add_argument("--snr", type=float, default=10.0)
     parser.add_argument("--model", default="compact")

@@ -1,6 +1,7 @@
 """The chain from picture to picture, with a tiny random checkpoint: mechanics, not quality."""
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,8 +14,11 @@ from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError, OutageError
 from lrisc.link.channels import Received
 from lrisc.link.frame import HEADER_SYMBOLS, PILOT_SYMBOLS, Header, parse_body, parse_header
-from lrisc.link.power import embedding_power
-from lrisc.roi.fusion import Steering
+from lrisc.link.packing import embedding_power
+from lrisc.models.config import Steering
+from lrisc.roi.region import Region
+from lrisc.system import FADING_MARGIN_DB
+from lrisc.transmission import RegionReport, Report
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +44,9 @@ def test_the_frame_is_all_there_is(
 ) -> None:
     """Size, rate map and scale reach the receiver through the symbols alone."""
     frame = transmitter.encode(picture(130, 203), snr_db=10, cbr=1 / 12)
-    parts = frame.payload_symbols + frame.side_info_symbols
+    parts = frame.counts.body
     assert frame.symbols.numel() == parts + HEADER_SYMBOLS + PILOT_SYMBOLS
-    assert frame.payload_symbols == frame.rate_map.sum()
+    assert frame.counts.payload == frame.rate_map.sum()
     assert frame.rate_map.shape == (9, 13)
     assert frame.cbr == frame.symbols.numel() / (3 * 130 * 203)
     power = frame.symbols.abs().double().square().mean()
@@ -60,7 +64,7 @@ def test_budget_is_a_ceiling_on_everything_sent(
     for i in range(50):
         height, width = (int(v) for v in rng.integers(256, 400, 2))
         snr_db, cbr = rng.uniform(0, 20), 2 ** rng.uniform(0, 3) / 96
-        frame = transmitter.encode(picture(height, width, i), snr_db, cbr)
+        frame = transmitter.encode(picture(height, width, i), snr_db=snr_db, cbr=cbr)
         sent = frame.symbols.numel() / (3 * height * width)
         assert 0.99 * cbr <= sent <= cbr, (height, width, snr_db, cbr)
         assert float(frame.symbols.abs().double().square().mean()) == pytest.approx(1, abs=1e-5)
@@ -72,14 +76,14 @@ def test_budget_is_a_ceiling_on_everything_sent(
 def test_small_pictures_work_and_say_what_is_too_small(transmitter: lrisc.Transmitter) -> None:
     image = picture(64, 64)
     with pytest.raises(InputError, match=r"too small: at least 0\.0.*64×64") as e:
-        transmitter.encode(image, 10, 1 / 96)
+        transmitter.encode(image, snr_db=10, cbr=1 / 96)
     smallest = float(str(e.value).split("at least ")[1].split(" ")[0])
-    assert transmitter.encode(image, 10, smallest).payload_symbols > 0
+    assert transmitter.encode(image, snr_db=10, cbr=smallest).counts.payload > 0
 
 
 def test_results_repeat_by_seed(tiny: LoadedCheckpoint) -> None:
     def run(seed: int) -> np.ndarray:
-        result = lrisc.transmit(picture(96, 96), 5, 1 / 12, model=tiny, seed=seed)
+        result = lrisc.transmit(picture(96, 96), snr_db=5, cbr=1 / 12, model=tiny, seed=seed)
         return np.asarray(result.reconstruction)
 
     assert np.array_equal(run(3), run(3))
@@ -88,24 +92,31 @@ def test_results_repeat_by_seed(tiny: LoadedCheckpoint) -> None:
 
 def test_region_of_interest_moves_symbols(tiny: LoadedCheckpoint) -> None:
     image = picture(256, 256)
-    plain = lrisc.transmit(image, 10, 1 / 24, model=tiny)
-    boxed = lrisc.transmit(image, 10, 1 / 24, model=tiny, roi="0,0,128,128", roi_strength=0.2)
+    plain = lrisc.transmit(image, snr_db=10, cbr=1 / 24, model=tiny)
+    boxed = lrisc.transmit(image, snr_db=10, cbr=1 / 24, model=tiny, roi=Region("0,0,128,128", 0.2))
     assert boxed.roi_mask is not None
     assert boxed.rate_map[:7, :7].sum() > plain.rate_map[:7, :7].sum()
-    assert boxed.report["cbr"] == pytest.approx(plain.report["cbr"], rel=0.01)
+    assert boxed.report.cbr == pytest.approx(plain.report.cbr, rel=0.01)
+
+
+def _inside_to_outside(report: Report) -> float:
+    assert report.region is not None
+    inside, outside = report.region.symbols_inside, report.region.symbols_outside
+    assert inside is not None
+    assert outside
+    return inside / outside
 
 
 @pytest.mark.parametrize("steering", ["latent", "rate", "both", "power"])
-def test_every_steering_favours_the_region(tiny: LoadedCheckpoint, steering: str) -> None:
+def test_every_steering_favours_the_region(tiny: LoadedCheckpoint, steering: Steering) -> None:
     image = picture(256, 256)
     results = [
         lrisc.transmit(
-            image, 10, 1 / 24, model=tiny, roi="0,0,128,128", roi_strength=strength,
-            roi_steering=steering,  # type: ignore[arg-type]
+            image, snr_db=10, cbr=1 / 24, model=tiny, roi=Region("0,0,128,128", strength, steering),
         )
         for strength in (1.0, 0.8, 0.6, 0.4, 0.2)
     ]  # fmt: skip
-    ratios = [r.report["symbols_inside"] / r.report["symbols_outside"] for r in results]
+    ratios = [_inside_to_outside(r.report) for r in results]
     assert ratios == sorted(ratios)
     assert ratios[-1] > (1.05 if steering == "latent" else 2) * ratios[0]
 
@@ -116,14 +127,19 @@ def test_power_follows_the_rate_map_only_where_asked(tiny: LoadedCheckpoint) -> 
 
     def encode(steering: Steering, strength: float) -> tuple[Header, torch.Tensor, np.ndarray]:
         frame = transmitter.encode(
-            image, 10, 1 / 24, "0,0,128,128", strength, roi_steering=steering
+            image, snr_db=10, cbr=1 / 24, roi=Region("0,0,128,128", strength, steering)
         )
         assert float(frame.symbols.abs().square().mean()) == pytest.approx(1, abs=1e-5)
         sent = lrisc.channel("awgn", 60)(frame)
         header = parse_header(sent)
         return header, parse_body(sent, header)[1].symbols.abs().square(), frame.rate_map
 
-    flags = {("power", 0.4): 1, ("power", 1.0): 0, ("rate", 0.4): 0, ("both", 0.4): 0}
+    flags: dict[tuple[Steering, float], int] = {
+        ("power", 0.4): 1,
+        ("power", 1.0): 0,
+        ("rate", 0.4): 0,
+        ("both", 0.4): 0,
+    }
     for (steering, strength), flag in flags.items():
         assert encode(steering, strength)[0].power_index == flag
     (_, even, counts), (_, uneven, same) = encode("rate", 0.4), encode("power", 0.4)
@@ -143,14 +159,12 @@ def test_uneven_power_is_undone_at_the_receiver(tiny: LoadedCheckpoint) -> None:
     even, uneven = (
         lrisc.transmit(
             image,
-            60,
-            1 / 24,
+            snr_db=60,
+            cbr=1 / 24,
             model=tiny,
-            roi="0,0,64,64",
-            roi_strength=0.4,
-            roi_steering=steering,  # type: ignore[arg-type]
+            roi=Region("0,0,64,64", 0.4, steering),
         ).reconstruction
-        for steering in ("rate", "power")
+        for steering in cast(list[Steering], ["rate", "power"])
     )
     assert even is not None
     difference = np.asarray(even, float) - np.asarray(uneven, float)
@@ -158,55 +172,70 @@ def test_uneven_power_is_undone_at_the_receiver(tiny: LoadedCheckpoint) -> None:
 
 
 def test_the_report_tells_inside_from_outside(tiny: LoadedCheckpoint) -> None:
-    report = lrisc.transmit(picture(128, 160), 10, 1 / 24, model=tiny, roi="0,0,64,64").report
-    assert report["roi_area"] == pytest.approx(0.2)
-    assert report["roi_strength"] == 0.45
-    assert {"psnr_inside_db", "psnr_outside_db", "lpips_inside", "lpips_outside"} < report.keys()
-    mean = (report["symbols_inside"] * 16 + report["symbols_outside"] * 64) / 80
-    assert mean <= report["payload_symbols"] / 80 + 1e-9
+    result = lrisc.transmit(picture(128, 160), snr_db=10, cbr=1 / 24, model=tiny, roi="0,0,64,64")
+    region = result.report.region
+    assert region is not None
+    assert region.roi_area == pytest.approx(0.2)
+    assert (region.roi_strength, region.roi_steering) == (0.45, "power")
+    assert region.psnr_inside_db is not None
+    assert region.symbols_inside is not None
+    assert region.symbols_outside is not None
+    mean = (region.symbols_inside * 16 + region.symbols_outside * 64) / 80
+    assert mean <= result.report.counts.payload / 80 + 1e-9
+    assert {"roi_area", "psnr_inside_db", "symbols_outside"} < result.report.to_dict().keys()
 
 
 def test_sixteen_pixels_are_a_region_and_nothing_salient_is_none(tiny: LoadedCheckpoint) -> None:
     image = picture(128, 160)
-    result = lrisc.transmit(image, 10, 1 / 24, model=tiny, roi="100,50,4,4", roi_strength=0.2)
-    assert result.report["symbols_inside"] > result.report["symbols_outside"]
-    nothing = lrisc.transmit(image, 10, 1 / 24, model=tiny, roi=lambda _: torch.zeros(128, 160))
+    result = lrisc.transmit(image, snr_db=10, cbr=1 / 24, model=tiny, roi=Region("100,50,4,4", 0.2))
+    assert _inside_to_outside(result.report) > 1
+    nothing = lrisc.transmit(
+        image, snr_db=10, cbr=1 / 24, model=tiny, roi=lambda _: torch.zeros(128, 160)
+    )
     assert nothing.roi_mask is None
-    assert nothing.report["roi_area"] == 0
-    assert "psnr_inside_db" not in nothing.report
+    assert nothing.report.region == RegionReport(roi_area=0.0)
+    assert "psnr_inside_db" not in nothing.report.to_dict()
 
 
 def test_report_holds_what_is_promised(tiny: LoadedCheckpoint) -> None:
-    report = lrisc.transmit(picture(128, 160), 12.5, 1 / 24, model=tiny, steps=2).report
+    report = lrisc.transmit(picture(128, 160), snr_db=12.5, cbr=1 / 24, model=tiny, steps=2).report
     assert {
         "psnr_db", "ms_ssim", "lpips", "cbr", "cbr_payload", "payload_symbols",
         "side_info_symbols", "header_symbols", "pilot_symbols", "snr_db", "channel", "height",
         "width", "model", "model_sha256", "steps", "seed", "seconds", "outage",
-    } <= set(report)  # fmt: skip
-    assert (report["height"], report["width"], report["steps"]) == (128, 160, 2)
-    assert report["outage"] is False
+        "margin_db", "lrisc_version", "frame_version",
+    } <= report.to_dict().keys()  # fmt: skip
+    assert "block_length" not in report.to_dict()
+    assert report.counts.total == report.to_dict()["cbr"] * 3 * 128 * 160
+    assert (report.height, report.width, report.steps) == (128, 160, 2)
+    assert report.outage is False
 
 
 @pytest.mark.parametrize("channel", ["awgn", "rayleigh"])
 def test_channels(tiny: LoadedCheckpoint, channel: str) -> None:
-    result = lrisc.transmit(picture(256, 256), 15, 1 / 24, channel, model=tiny, block_length=16)
+    result = lrisc.transmit(
+        picture(256, 256), snr_db=15, cbr=1 / 24, channel=channel, model=tiny, block_length=16
+    )
     assert result.reconstruction is not None
     assert result.received.symbols.numel() <= 8192
+    fading = channel == "rayleigh"
+    assert result.report.block_length == (16 if fading else None)
+    assert result.report.margin_db == (FADING_MARGIN_DB if fading else 0)
 
 
 def test_outage_is_told_and_makes_no_picture(tiny: LoadedCheckpoint) -> None:
-    result = lrisc.transmit(picture(128, 128), -10, 1 / 12, model=tiny)
+    result = lrisc.transmit(picture(128, 128), snr_db=-10, cbr=1 / 12, model=tiny)
     assert result.reconstruction is None
-    assert result.report["outage"] is True
-    assert result.report["psnr_db"] is None
-    assert "CRC" in result.report["outage_reason"]
+    assert result.report.outage is True
+    assert result.report.psnr_db is None
+    assert "CRC" in str(result.report.outage_reason)
 
 
 def test_side_information_lost_is_an_outage(
     transmitter: lrisc.Transmitter, receiver: lrisc.Receiver
 ) -> None:
     """A frame made for 20 dB that meets 3 dB: the header survives, the rate map does not."""
-    frame = transmitter.encode(picture(256, 256), 20, 1 / 24)
+    frame = transmitter.encode(picture(256, 256), snr_db=20, cbr=1 / 24)
     with pytest.raises(OutageError, match="rate map"):
         receiver.decode(lrisc.channel("awgn", 3)(frame))
 
@@ -214,7 +243,7 @@ def test_side_information_lost_is_an_outage(
 def test_received_frames_that_are_no_use(
     transmitter: lrisc.Transmitter, receiver: lrisc.Receiver, tmp_path: Path
 ) -> None:
-    frame = transmitter.encode(picture(128, 128), 10, 1 / 12)
+    frame = transmitter.encode(picture(128, 128), snr_db=10, cbr=1 / 12)
     received = lrisc.channel("awgn", 10)(frame)
     cut = Received(received.symbols[:-1], received.gains[:-1], 0.1)
     with pytest.raises(InputError, match="cut short"):
@@ -241,9 +270,7 @@ def test_received_frames_that_are_no_use(
         {"cbr": -1.0},
         {"cbr": float("nan")},
         {"channel": "wire"},
-        {"roi_strength": 0.0},
         {"roi": "detector:nothing"},
-        {"roi_steering": "hope"},
         {"steps": 0},
         {"model": "nothing"},
     ],
@@ -262,7 +289,7 @@ def test_inputs_of_every_kind_give_one_result(
     pil = Image.fromarray(pixels)
     pil.save(tmp_path / "a.png")
     frames = [
-        transmitter.encode(source, 10, 1 / 12).symbols
+        transmitter.encode(source, snr_db=10, cbr=1 / 12).symbols
         for source in (
             pil,
             tmp_path / "a.png",
@@ -285,7 +312,7 @@ def test_channel_and_diffusion_draw_from_different_streams(
     monkeypatch.setattr(tiny.model, "synthesise", synthesise)
     silent = torch.zeros(3000, dtype=torch.complex64)
     noise = torch.view_as_real(lrisc.channel("awgn", 0, seed=7)(silent).symbols).flatten()
-    lrisc.transmit(picture(96, 96), 10, 1 / 12, model=tiny, seed=7)
+    lrisc.transmit(picture(96, 96), snr_db=10, cbr=1 / 12, model=tiny, seed=7)
     count = min(noise.numel(), starts[0].numel())
     correlation = torch.corrcoef(torch.stack([noise[:count], starts[0][:count]]))[0, 1]
     assert abs(float(correlation)) < 0.1
@@ -303,9 +330,9 @@ def test_rayleigh_hands_every_embedding_its_own_snr(
         return forward(symbols, levels, snr_db)
 
     monkeypatch.setattr(decoder, "forward", spy)
-    lrisc.transmit(picture(256, 256), 15, 1 / 24, model=tiny)
+    lrisc.transmit(picture(256, 256), snr_db=15, cbr=1 / 24, model=tiny)
     torch.testing.assert_close(seen["snr"], torch.full((1, 256), 15.0), atol=0.1, rtol=0)
-    lrisc.transmit(picture(256, 256), 15, 1 / 24, "rayleigh", model=tiny)
+    lrisc.transmit(picture(256, 256), snr_db=15, cbr=1 / 24, channel="rayleigh", model=tiny)
     assert float(seen["snr"].std()) > 0.5
     mean = 10 * torch.log10((10 ** (seen["snr"] / 10)).mean())
     assert abs(float(mean) - 15) < 1.5
@@ -320,7 +347,7 @@ def test_the_paper_preset_goes_through_a_frame() -> None:
     torch.manual_seed(0)
     model = Lrisc(PRESETS["paper"]).eval()
     checkpoint = LoadedCheckpoint("paper", model, RateMapPrior.default(16), "ab" * 32, {})
-    result = lrisc.transmit(picture(70, 100), 15, 1 / 6, model=checkpoint)
+    result = lrisc.transmit(picture(70, 100), snr_db=15, cbr=1 / 6, model=checkpoint)
     assert result.reconstruction is not None
     assert result.reconstruction.size == (100, 70)
     assert result.rate_map.shape == (6, 8)

@@ -1,15 +1,11 @@
-"""The public API: transmitter, receiver, and both with a channel between them.
+"""Transmitter and receiver, each in named steps.
 
-Nothing passes between transmitter and receiver but the frame's symbols.
+Nothing passes between them but the frame's symbols.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,49 +18,24 @@ from torch.nn import functional as F
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint
 from lrisc.errors import InputError, OutageError, finite, whole
 from lrisc.images import ImageLike, load_image, to_pil
-from lrisc.link import channels
+from lrisc.link import channels, packing
 from lrisc.link.budget import check_cbr, symbol_budget
-from lrisc.link.channels import Received, effective_snr_db
-from lrisc.link.frame import Frame, Header, parse_body, parse_header, rate_scale_to_index
-from lrisc.link.power import embedding_power
+from lrisc.link.channels import Received
+from lrisc.link.frame import Bits, Frame, Header, parse_body, parse_header, rate_scale_to_index
 from lrisc.link.rate_control import BudgetError, RateController, RateDecision, smooth_bits
 from lrisc.models.config import LATENT_STRIDE
 from lrisc.models.jscc import symbol_mask
-from lrisc.roi.fusion import FUSING, STEERINGS, Steering, fuse, steer_bits
-from lrisc.roi.masks import RoiLike, region_mask
-
-logger = logging.getLogger(__name__)
+from lrisc.roi.masks import RoiLike
+from lrisc.roi.region import Region, Regions
+from lrisc.stopwatch import part
 
 ENCODER_SNR_DB = (-2.0, 20.0)
 """The range of mean SNRs f_e is trained for; others are clamped to it."""
-DECODER_SNR_DB = (-10.0, 25.0)
-"""The same for SNR_i at f_d, which fading spreads further."""
 FADING_MARGIN_DB = 12.0
 """How much less than the mean SNR the rate map's code counts on when the channel fades.
 
 Measured with OFDM over TDL-A and TDL-C at 15 dB, 60 frames each: 4 dB lost 9 and 11 rate maps, 8 dB
 4 and 1, 12 dB none; it costs 0.05 dB PSNR where the channel does not fade after all."""
-DEFAULT_ROI_STRENGTH = 0.45
-"""gamma: weight of the background when a region is given; smaller favours the region more."""
-DEFAULT_ROI_STEERING: Steering = "power"
-"""What gamma weights; measured in docs/roi.md."""
-
-
-class Stopwatch:
-    """Seconds per part of a transmission."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def part(self, name: str) -> Generator[None]:
-        """Add the time spent inside to ``name``."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - start
-            self.seconds[name] = self.seconds.get(name, 0.0) + spent
 
 
 class Transmitter:
@@ -74,6 +45,9 @@ class Transmitter:
 
         image ─ g_e ─► z ─(ROI)─► z' ─ h_e, h_d ─► bits ─ budget ─► rate map ─ coder, FEC ─┐
                                    └─ f_e(z', rate map, SNR) ─► payload ───────────────────┴► frame
+
+    The steps of :meth:`encode` in order: :meth:`analyse`, :meth:`decide`, :meth:`modulate`,
+    :meth:`assemble`.
     """
 
     def __init__(self, checkpoint: LoadedCheckpoint) -> None:
@@ -87,13 +61,11 @@ class Transmitter:
     def encode(
         self,
         image: ImageLike,
+        *,
         snr_db: float,
         cbr: float | str,
-        roi: RoiLike | None = None,
-        roi_strength: float = DEFAULT_ROI_STRENGTH,
+        roi: Region | RoiLike | None = None,
         margin_db: float = 0.0,
-        stopwatch: Stopwatch | None = None,
-        roi_steering: Steering = DEFAULT_ROI_STEERING,
     ) -> Frame:
         """Make the frame of a picture.
 
@@ -102,12 +74,9 @@ class Transmitter:
             snr_db: Es/N0 the channel is expected to have, dB.
             cbr: ceiling on all symbols sent, per 3·H·W, as a number or as "1/48"; met within 1 %
                 from below.
-            roi: see :func:`lrisc.roi.masks.region_mask`.
-            roi_strength: gamma in (0, 1]; smaller favours the region more.
+            roi: region of interest; anything but a :class:`lrisc.roi.region.Region` is the mask of
+                one with the default strength.
             margin_db: protect the rate map for an SNR this much lower, for fading channels.
-            stopwatch: collects the seconds per part.
-            roi_steering: what the region's weight is multiplied into, ``latent``, ``rate`` (the
-                bits of the rate rule), ``both``, or ``power`` (``rate``, and the power follows).
 
         Returns:
             The symbols and their accounting.
@@ -115,54 +84,123 @@ class Transmitter:
         Raises:
             InputError: a picture, SNR, CBR or region that cannot be used.
         """
-        watch = stopwatch or Stopwatch()
-        config = self.checkpoint.model.config
         channels.check_snr(snr_db)
         cbr = check_cbr(cbr)
         finite(margin_db, "the margin")
-        check_strength(roi_strength)
-        if roi_steering not in STEERINGS:
-            raise InputError(f"roi steering {roi_steering!r} is none of {', '.join(STEERINGS)}")
+        region = Region.of(roi)
         pixels = load_image(image)
         _, height, width = pixels.shape
-        with watch.part("region"):
-            mask = region_mask(roi, pixels)
-        with watch.part("analysis"), torch.no_grad():
-            padded = pad_to_multiple(pixels[None] * 2 - 1, config.multiple)
-            latent = self.checkpoint.model.analysis(padded)
-            inside = None
-            gamma = torch.tensor([roi_strength])
-            if mask is not None:
-                inside = pad_to_multiple(mask[None, None], config.multiple)
-                if roi_steering in FUSING:
-                    latent = fuse(latent, inside, gamma)
-            bits = smooth_bits(self.checkpoint.model.embedding_bits(latent))
-            if inside is not None and roi_steering != "latent":
-                bits = steer_bits(bits, inside, gamma)
-        with watch.part("rate_control"):
-            decision = self._decide(bits[0], snr_db - margin_db, cbr, height, width)
-        with watch.part("jscc_encoder"), torch.no_grad():
+        with part("region"):
+            regions = self._on_picture(region, pixels)
+        latent, bits = self.analyse(pixels, regions)
+        decision = self.decide(bits, snr_db=snr_db - margin_db, cbr=cbr, height=height, width=width)
+        uneven = regions is not None and bool(regions.uneven())
+        payload = self.modulate(latent, decision, snr_db=snr_db, uneven=uneven)
+        return self.assemble(
+            decision, payload, height=height, width=width, snr_db=snr_db, uneven=uneven
+        )
+
+    def analyse(self, pixels: Tensor, regions: Regions | None = None) -> tuple[Tensor, Tensor]:
+        """g_e, the region's weights, and the entropy model.
+
+        Args:
+            pixels: (3, H, W) in [0, 1].
+            regions: of a batch of one, padded as the picture is; ``None``: no region.
+
+        Returns:
+            z', (1, C, h, w), and the bits that the rate rule sees, (h, w).
+        """
+        with part("analysis"), torch.no_grad():
+            model = self.checkpoint.model
+            latent = model.analysis(pad_to_multiple(pixels[None] * 2 - 1, model.config.multiple))
+            if regions is not None:
+                latent = regions.weigh_latent(latent)
+            bits = smooth_bits(model.embedding_bits(latent))
+            if regions is not None:
+                bits = regions.weigh_bits(bits)
+        return latent, bits[0]
+
+    def decide(
+        self, bits: Tensor, *, snr_db: float, cbr: float, height: int, width: int
+    ) -> RateDecision:
+        """How many symbols every embedding gets, within the budget of all that is sent.
+
+        Args:
+            bits: from :meth:`analyse`, (h, w).
+            snr_db: what the rate map's code must survive, dB.
+            cbr: ceiling on all symbols, per 3·H·W.
+            height: of the picture in pixels.
+            width: of the picture in pixels.
+
+        Raises:
+            InputError: no frame fits the budget, or the largest is much smaller.
+        """
+        with part("rate_control"):
+            return self._decide(bits, snr_db, cbr, height, width)
+
+    def modulate(
+        self, latent: Tensor, decision: RateDecision, *, snr_db: float, uneven: bool
+    ) -> Tensor:
+        """f_e, and each embedding's share of the power.
+
+        Args:
+            latent: z', (1, C, h, w).
+            decision: from :meth:`decide`.
+            snr_db: Es/N0 the channel is expected to have, dB.
+            uneven: whether the power follows the rate map.
+
+        Returns:
+            Packed payload symbols, complex64 (Σ k_i,), of any mean power.
+        """
+        with part("jscc_encoder"), torch.no_grad():
+            model = self.checkpoint.model
             levels = torch.from_numpy(decision.levels)[None]
             designed_for = torch.tensor([float(np.clip(snr_db, *ENCODER_SNR_DB))])
-            symbols = self.checkpoint.model.jscc_encoder(latent, levels, designed_for)
-            mask_sent = symbol_mask(levels.flatten(1), config.rate_values)
-            uneven = inside is not None and roi_steering == "power" and roi_strength < 1
-            if uneven:
-                symbols = symbols * embedding_power(mask_sent.sum(-1)).sqrt()[..., None, None]
-            payload = torch.view_as_complex(symbols[mask_sent].float().contiguous())
-        header = Header(
-            height=height,
-            width=width,
-            checkpoint_id=self.checkpoint.checkpoint_id,
-            side_info_bits=decision.side_info_bits.size,
-            payload_symbols=decision.payload_symbols,
-            rate_scale_index=rate_scale_to_index(decision.rate_scale),
-            mcs_index=decision.mcs.index,
-            power_index=int(uneven),
-        )
-        with watch.part("fec_encoder"):
-            rate_map = np.array(config.rate_values)[decision.levels]
+            slots = model.jscc_encoder(latent, levels, designed_for)
+            sent = symbol_mask(levels.flatten(1), model.config.rate_values)
+            root = packing.amplitudes(sent.sum(-1), torch.tensor([uneven]))
+            return packing.pack(slots * root[..., None, None], sent)
+
+    def assemble(
+        self,
+        decision: RateDecision,
+        payload: Tensor,
+        *,
+        height: int,
+        width: int,
+        snr_db: float,
+        uneven: bool,
+    ) -> Frame:
+        """Header, coded rate map and payload in one frame.
+
+        Args:
+            decision: from :meth:`decide`.
+            payload: from :meth:`modulate`.
+            height: of the picture in pixels.
+            width: of the picture in pixels.
+            snr_db: what the frame is designed for, dB; for the record only.
+            uneven: as for :meth:`modulate`.
+        """
+        with part("fec_encoder"):
+            header = Header(
+                height=height,
+                width=width,
+                checkpoint_id=self.checkpoint.checkpoint_id,
+                side_info_bits=decision.side_info_bits.size,
+                payload_symbols=decision.payload_symbols,
+                rate_scale_index=rate_scale_to_index(decision.rate_scale),
+                mcs_index=decision.mcs.index,
+                power_index=int(uneven),
+            )
+            rate_map = np.array(self.checkpoint.model.config.rate_values)[decision.levels]
             return Frame.assemble(header, decision.side_info_bits, payload, rate_map, snr_db)
+
+    def _on_picture(self, region: Region, pixels: Tensor) -> Regions | None:
+        mask = region.mask_on(pixels)
+        if mask is None:
+            return None
+        padded = pad_to_multiple(mask[None, None], self.checkpoint.model.config.multiple)
+        return Regions(padded, torch.tensor([region.gamma]), region.steering)
 
     def _decide(
         self, bits: Tensor, snr_db: float, cbr: float, height: int, width: int
@@ -190,6 +228,9 @@ class Receiver:
     ::
 
         symbols, channel state ─ header ─ rate map ─► f_d(payload, rate map, SNR_i) ─► ẑ ─ DDIM ─► x̂
+
+    The steps of :meth:`decode` in order: :meth:`read_header`, :meth:`read_rate_map`,
+    :meth:`equalise` and :meth:`decode_latent`, :meth:`paint`.
     """
 
     def __init__(self, checkpoint: LoadedCheckpoint) -> None:
@@ -200,20 +241,13 @@ class Receiver:
         """Load an embedded checkpoint, a folder, or a Hugging Face id."""
         return cls(load_checkpoint(name))
 
-    def decode(
-        self,
-        received: Received,
-        steps: int = 1,
-        seed: int = 0,
-        stopwatch: Stopwatch | None = None,
-    ) -> Image.Image:
+    def decode(self, received: Received, *, steps: int = 1, seed: int = 0) -> Image.Image:
         """Paint the picture of a received frame.
 
         Args:
             received: symbols and channel state, nothing else.
             steps: DDIM steps, at least 1.
             seed: of the diffusion's starting noise, where the checkpoint starts from noise.
-            stopwatch: collects the seconds per part.
 
         Returns:
             8-bit RGB picture of the size the header says.
@@ -224,47 +258,76 @@ class Receiver:
         """
         check_steps(steps)
         channels.check_seed(seed)
-        watch = stopwatch or Stopwatch()
-        model = self.checkpoint.model
-        with watch.part("fec_decoder"):
-            header = parse_header(received)
-            if header.checkpoint_id != self.checkpoint.checkpoint_id:
-                raise InputError(
-                    f"the frame was made with checkpoint {header.checkpoint_id:04x}, "
-                    f"this is {self.checkpoint.checkpoint_id:04x}: choose the same with --model"
-                )
-            side_info_bits, body = parse_body(received, header)
-            grid = tuple(
-                -(-side // model.config.multiple) * model.config.multiple // LATENT_STRIDE
-                for side in (header.height, header.width)
-            )
-            levels = torch.from_numpy(self.checkpoint.prior.decode(side_info_bits, *grid))[None]
-        sent = symbol_mask(levels.flatten(1), model.config.rate_values)
-        if int(sent.sum()) != header.payload_symbols:
-            raise InputError("the frame's rate map and payload do not fit together")
-        with watch.part("jscc_decoder"), torch.no_grad():
-            counts = sent[0].sum(1)
-            if header.power_index:
-                amplitudes = embedding_power(counts).sqrt().repeat_interleave(counts)
-                body = replace(body, gains=body.gains * amplitudes)
-            symbols = torch.zeros(*sent.shape, 2)
-            symbols[sent] = torch.view_as_real(body.equalised())
-            snr_db = effective_snr_db(body.snr_linear(), counts).clamp(*DECODER_SNR_DB)
-            latent = model.jscc_decoder(symbols, levels, snr_db[None])
-        with watch.part("diffusion_decoder"), torch.no_grad():
-            # A stream of its own: the channel's noise may come from the same seed.
-            state = np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)
-            generator = torch.Generator().manual_seed(int(state[0]) >> 1)
-            picture = model.synthesise(latent, steps, generator)
-        if not bool(torch.isfinite(picture).all()):
-            raise OutageError("outage: the received symbols decode to no finite picture")
+        with part("fec_decoder"):
+            header = self.read_header(received)
+            side_info_bits, payload = parse_body(received, header)
+            levels = self.read_rate_map(header, side_info_bits)
+        with part("jscc_decoder"), torch.no_grad():
+            slots, snr_db = self.equalise(header, payload, levels)
+            latent = self.decode_latent(slots, levels, snr_db)
+        with part("diffusion_decoder"), torch.no_grad():
+            picture = self.paint(latent, steps=steps, seed=seed)
         return to_pil(picture[0, :, : header.height, : header.width] / 2 + 0.5)
 
+    def read_header(self, received: Received) -> Header:
+        """The header of a frame that was made with this checkpoint.
 
-def check_strength(roi_strength: float) -> None:
-    """Raise InputError unless gamma lies in (0, 1]."""
-    if not 0 < finite(roi_strength, "roi strength") <= 1:
-        raise InputError(f"roi strength must lie in (0, 1], not {roi_strength:g}")
+        Raises:
+            OutageError: it fails its CRC.
+            InputError: cut short, not finite, or made with another checkpoint.
+        """
+        header = parse_header(received)
+        if header.checkpoint_id != self.checkpoint.checkpoint_id:
+            raise InputError(
+                f"the frame was made with checkpoint {header.checkpoint_id:04x}, "
+                f"this is {self.checkpoint.checkpoint_id:04x}: choose the same with --model"
+            )
+        return header
+
+    def read_rate_map(self, header: Header, side_info_bits: Bits) -> Tensor:
+        """Index into V of every embedding, (1, h, w) int64.
+
+        Raises:
+            OutageError: the bits are no rate map.
+            InputError: it does not fit the payload's length.
+        """
+        config = self.checkpoint.model.config
+        grid = tuple(
+            -(-side // config.multiple) * config.multiple // LATENT_STRIDE
+            for side in (header.height, header.width)
+        )
+        levels = torch.from_numpy(self.checkpoint.prior.decode(side_info_bits, *grid))[None]
+        sent = symbol_mask(levels.flatten(1), config.rate_values)
+        if int(sent.sum()) != header.payload_symbols:
+            raise InputError("the frame's rate map and payload do not fit together")
+        return levels
+
+    def equalise(self, header: Header, payload: Received, levels: Tensor) -> tuple[Tensor, Tensor]:
+        """MMSE estimates in their slots, (1, n, max(V), 2), and SNR_i in dB, (1, n)."""
+        sent = symbol_mask(levels.flatten(1), self.checkpoint.model.config.rate_values)
+        counts = sent[0].sum(1)
+        root = packing.amplitudes(counts[None], torch.tensor([bool(header.power_index)]))[0]
+        payload = replace(payload, gains=payload.gains * root.repeat_interleave(counts))
+        snr_db = packing.effective_snr_db(payload.snr_linear(), counts)
+        return packing.unpack(payload.equalised(), sent), snr_db[None]
+
+    def decode_latent(self, slots: Tensor, levels: Tensor, snr_db: Tensor) -> Tensor:
+        """f_d: ẑ, (1, C, h, w)."""
+        return self.checkpoint.model.jscc_decoder(slots, levels, snr_db)
+
+    def paint(self, latent: Tensor, *, steps: int = 1, seed: int = 0) -> Tensor:
+        """Diffusion from ẑ to a picture in [-1, 1], (1, 3, 16h, 16w).
+
+        Raises:
+            OutageError: the picture is not finite.
+        """
+        # A stream of its own: the channel's noise may come from the same seed.
+        state = np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(state[0]) >> 1)
+        picture = self.checkpoint.model.synthesise(latent, steps, generator)
+        if not bool(torch.isfinite(picture).all()):
+            raise OutageError("outage: the received symbols decode to no finite picture")
+        return picture
 
 
 def check_steps(steps: int) -> None:

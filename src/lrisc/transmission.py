@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +10,119 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from lrisc._version import __version__
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint
 from lrisc.errors import OutageError
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels
+from lrisc.link.budget import SymbolCounts
 from lrisc.link.channels import Received
+from lrisc.link.frame import VERSION as FRAME_VERSION
 from lrisc.link.frame import Frame
 from lrisc.metrics.quality import quality
 from lrisc.metrics.region import region_quality, region_symbols
-from lrisc.roi.fusion import Steering
-from lrisc.roi.masks import RoiLike, region_mask
-from lrisc.system import (
-    DEFAULT_ROI_STEERING,
-    DEFAULT_ROI_STRENGTH,
-    FADING_MARGIN_DB,
-    Receiver,
-    Stopwatch,
-    Transmitter,
-    check_steps,
-)
+from lrisc.roi.masks import RoiLike
+from lrisc.roi.region import Region
+from lrisc.stopwatch import Stopwatch, part
+from lrisc.system import FADING_MARGIN_DB, Receiver, Transmitter, check_steps
+
+
+@dataclass(frozen=True)
+class RegionReport:
+    """What a region of interest got.
+
+    Attributes:
+        roi_area: share of the picture, 0 to 1; 0 where nothing was found, and then there is no
+            more to say.
+        roi_strength: gamma.
+        roi_steering: what gamma weighted.
+        psnr_inside_db: over the pixels inside; ``None``: none, no error, or an outage.
+        psnr_outside_db: over the others.
+        lpips_inside: mean of the spatial map inside.
+        lpips_outside: the same over the others.
+        symbols_inside: complex symbols per embedding inside.
+        symbols_outside: the same over the others.
+    """
+
+    roi_area: float
+    roi_strength: float | None = None
+    roi_steering: str | None = None
+    psnr_inside_db: float | None = None
+    psnr_outside_db: float | None = None
+    lpips_inside: float | None = None
+    lpips_outside: float | None = None
+    symbols_inside: float | None = None
+    symbols_outside: float | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was sent under which conditions, and what it is worth; report.json.
+
+    Attributes:
+        psnr_db: ``None`` for identical pictures, and in an outage.
+        ms_ssim: ``None`` in an outage.
+        lpips: ``None`` in an outage, and where there are no weights.
+        lpips_reason: why there is no LPIPS.
+        cbr: all symbols / (3·H·W).
+        cbr_payload: payload symbols / (3·H·W).
+        counts: symbols by what they are for.
+        snr_db: mean Es/N0, dB.
+        margin_db: how much less the rate map's code counted on, dB.
+        channel: its name.
+        block_length: symbols per fade, 0 for one fade; ``None`` where the channel does not fade.
+        height: of the picture in pixels.
+        width: of the picture in pixels.
+        model: the checkpoint, as it was asked for.
+        model_sha256: of its weights.
+        lrisc_version: of this package.
+        frame_version: of the frame's format.
+        steps: of the diffusion.
+        seed: of channel and diffusion.
+        seconds: by part.
+        outage_reason: ``None`` unless the frame was lost.
+        region: ``None`` where nobody asked for one.
+    """
+
+    psnr_db: float | None
+    ms_ssim: float | None
+    lpips: float | None
+    lpips_reason: str | None
+    cbr: float
+    cbr_payload: float
+    counts: SymbolCounts
+    snr_db: float
+    margin_db: float
+    channel: str
+    block_length: int | None
+    height: int
+    width: int
+    model: str
+    model_sha256: str
+    lrisc_version: str
+    frame_version: int
+    steps: int
+    seed: int
+    seconds: dict[str, float]
+    outage_reason: str | None = None
+    region: RegionReport | None = None
+
+    @property
+    def outage(self) -> bool:
+        """Whether the frame was lost."""
+        return self.outage_reason is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entries of report.json: flat, and without what does not apply."""
+        found: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            if name == "counts":
+                found |= {f"{kind.removesuffix('s')}_symbols": n for kind, n in value.items()}
+            elif name == "region":
+                found |= {key: v for key, v in (value or {}).items() if v is not None}
+            elif value is not None or name in ("psnr_db", "ms_ssim", "lpips"):
+                found[name] = value
+        return found | {"outage": self.outage}
 
 
 @dataclass
@@ -39,7 +132,7 @@ class TransmitResult:
     Attributes:
         source: the picture as the transmitter saw it, 8-bit RGB.
         reconstruction: the receiver's picture; ``None`` in an outage.
-        report: the entries of report.json.
+        report: conditions, accounting and quality.
         rate_map: complex symbols per embedding, (h, w).
         roi_mask: (H, W) in [0, 1], ``None`` without a region.
         received: what the channel delivered.
@@ -48,7 +141,7 @@ class TransmitResult:
 
     source: Image.Image
     reconstruction: Image.Image | None
-    report: dict[str, Any]
+    report: Report
     rate_map: npt.NDArray[np.int64]
     roi_mask: npt.NDArray[np.float32] | None
     received: Received = field(repr=False)
@@ -57,17 +150,16 @@ class TransmitResult:
 
 def transmit(
     image: ImageLike,
+    *,
     snr_db: float = 10.0,
     cbr: float | str = 1 / 48,
     channel: str = "awgn",
-    roi: RoiLike | None = None,
+    block_length: int | None = None,
+    roi: Region | RoiLike | None = None,
     steps: int = 1,
     model: str | Path | LoadedCheckpoint = "compact",
     seed: int = 0,
-    roi_strength: float = DEFAULT_ROI_STRENGTH,
-    block_length: int | None = None,
-    roi_steering: Steering = DEFAULT_ROI_STEERING,
-    measure: Callable[[Image.Image, Image.Image], dict[str, Any]] | None = None,
+    measure: bool = True,
 ) -> TransmitResult:
     """Send one picture and measure what arrives.
 
@@ -76,15 +168,13 @@ def transmit(
         snr_db: mean Es/N0 per complex symbol, dB.
         cbr: ceiling on all complex symbols sent, per 3·H·W, as a number or as "1/48".
         channel: a name in :data:`lrisc.link.channels.CHANNELS`.
-        roi: region of interest, see :func:`lrisc.roi.masks.region_mask`.
+        block_length: symbols per fade on fading channels; default: the channel's.
+        roi: region of interest; anything but a :class:`lrisc.roi.region.Region` is the mask of one
+            with the default strength.
         steps: DDIM steps.
         model: checkpoint, or its name.
         seed: of the channel and of the diffusion's starting noise.
-        roi_strength: gamma in (0, 1].
-        block_length: symbols per fade on fading channels; default: the channel's.
-        roi_steering: see :meth:`Transmitter.encode`.
-        measure: (source, reconstruction) -> more entries for the report; default: PSNR, MS-SSIM
-            and LPIPS.
+        measure: whether to measure PSNR, MS-SSIM and LPIPS.
 
     Returns:
         Pictures and report; in an outage ``reconstruction`` is ``None`` and the report says why.
@@ -92,62 +182,71 @@ def transmit(
     Raises:
         InputError: anything the user can mend.
     """
-    watch = Stopwatch()
     options = {} if block_length is None else {"block_length": block_length}
     check_steps(steps)
     channel = channels.CHANNELS.key(channel)
     link = channels.channel(channel, snr_db, seed=seed, **options)
-    with watch.part("load"):
-        checkpoint = model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model)
-        pixels = load_image(image)
-    _, height, width = pixels.shape
-    with watch.part("region"):
-        mask = region_mask(roi, pixels)
-    margin_db = FADING_MARGIN_DB if channels.CHANNELS[channel].fades else 0.0
-    frame = Transmitter(checkpoint).encode(
-        pixels, snr_db, cbr, mask, roi_strength, margin_db, watch, roi_steering
+    fades = channels.CHANNELS[channel].fades
+    margin_db = FADING_MARGIN_DB if fades else 0.0
+    region = Region.of(roi)
+    with Stopwatch() as watch:
+        with part("load"):
+            checkpoint = model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model)
+            pixels = load_image(image)
+        with part("region"):
+            mask = region.mask_on(pixels)
+        frame = Transmitter(checkpoint).encode(
+            pixels, snr_db=snr_db, cbr=cbr, roi=replace(region, mask=mask), margin_db=margin_db
+        )
+        with part("channel"):
+            received = link(frame)
+        reconstruction, outage = None, None
+        try:
+            reconstruction = Receiver(checkpoint).decode(received, steps=steps, seed=seed)
+        except OutageError as error:
+            outage = str(error)
+        source = to_pil(pixels)
+        figures: dict[str, Any] = {}
+        inside: dict[str, Any] = {}
+        with part("metrics"):
+            if reconstruction is not None and measure:
+                figures = quality(source, reconstruction)
+                if mask is not None:
+                    inside = region_quality(source, reconstruction, mask)
+    report = Report(
+        psnr_db=figures.get("psnr_db"),
+        ms_ssim=figures.get("ms_ssim"),
+        lpips=figures.get("lpips"),
+        lpips_reason=figures.get("lpips_reason"),
+        cbr=frame.cbr,
+        cbr_payload=frame.cbr_payload,
+        counts=frame.counts,
+        snr_db=float(snr_db),
+        margin_db=margin_db,
+        channel=channel,
+        block_length=link.block_length if fades else None,
+        height=frame.height,
+        width=frame.width,
+        model=checkpoint.name,
+        model_sha256=checkpoint.sha256,
+        lrisc_version=__version__,
+        frame_version=FRAME_VERSION,
+        steps=steps,
+        seed=seed,
+        seconds={name: round(value, 4) for name, value in watch.seconds.items()},
+        outage_reason=outage,
     )
-    with watch.part("channel"):
-        received = link(frame)
-    reconstruction, outage = None, None
-    try:
-        reconstruction = Receiver(checkpoint).decode(received, steps, seed, watch)
-    except OutageError as error:
-        outage = str(error)
-    source = to_pil(pixels)
-    report: dict[str, Any] = {"psnr_db": None, "ms_ssim": None, "lpips": None}
-    if reconstruction is not None:
-        with watch.part("metrics"):
-            report.update((measure or quality)(source, reconstruction))
-            if mask is not None:
-                report.update(region_quality(source, reconstruction, mask))
-    report.update(
-        {
-            "cbr": frame.cbr,
-            "cbr_payload": frame.cbr_payload,
-            "payload_symbols": frame.payload_symbols,
-            "side_info_symbols": frame.side_info_symbols,
-            "header_symbols": frame.header_symbols,
-            "pilot_symbols": frame.pilot_symbols,
-            "snr_db": float(snr_db),
-            "channel": channel,
-            "height": height,
-            "width": width,
-            "model": checkpoint.name,
-            "model_sha256": checkpoint.sha256,
-            "steps": steps,
-            "seed": seed,
-            "seconds": {name: round(value, 4) for name, value in watch.seconds.items()},
-            "outage": outage is not None,
-        }
-    )
-    if roi is not None:
-        report["roi_area"] = 0.0 if mask is None else float(mask.mean())
+    if region.mask is not None:
+        report = replace(report, region=RegionReport(roi_area=0.0))
     if mask is not None:
-        report["roi_strength"], report["roi_steering"] = roi_strength, roi_steering
-        report.update(region_symbols(frame.rate_map, mask))
-    if outage is not None:
-        report["outage_reason"] = outage
+        told = RegionReport(
+            roi_area=float(mask.mean()),
+            roi_strength=region.gamma,
+            roi_steering=region.steering,
+            **inside,
+            **region_symbols(frame.rate_map, mask),
+        )
+        report = replace(report, region=told)
     return TransmitResult(
         source=source,
         reconstruction=reconstruction,

@@ -102,7 +102,7 @@ def decode_map(bits: list[int], h: int, w: int, table: np.ndarray) -> np.ndarray
 def test_a_receiver_from_the_page_alone(
     tiny: LoadedCheckpoint, tiny_folder: Path, snr_db: float
 ) -> None:
-    frame = lrisc.Transmitter(tiny).encode(picture(130, 200), snr_db, 1 / 12)
+    frame = lrisc.Transmitter(tiny).encode(picture(130, 200), snr_db=snr_db, cbr=1 / 12)
     symbols = frame.symbols
     pi_bits = f"{0x243F6A8885A308D3:064b}"
     signs = torch.tensor([1.0 - 2 * int(bit) for bit in pi_bits]) / math.sqrt(2)

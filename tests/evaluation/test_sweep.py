@@ -4,22 +4,25 @@ import csv
 import sys
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from tests.helpers import picture
 
-from lrisc import cli, system
+from lrisc import cli
 from lrisc.errors import InputError
 from lrisc.evaluation.measure_row import scheme_of
 from lrisc.evaluation.plan import Sweep, find_pictures, seed_of
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
 from lrisc.evaluation.schemes import SCHEMES, Options, create_scheme
+from lrisc.evaluation.schemes import lrisc as schemes_module
 from lrisc.evaluation.sweep import run
 from lrisc.evaluation.workers import _still_pending
 from lrisc.images import to_pil
 from lrisc.roi import detectors
+from lrisc.roi.region import Region
 
 PLUGIN = "tests.evaluation.grey_scheme"
 
@@ -239,7 +242,7 @@ def test_what_a_region_depends_on_is_told_apart(
     monkeypatch.setattr(detectors, "detector_version", lambda name: "another")
     changed = fingerprint()
     assert changed != before
-    monkeypatch.setattr(system, "DEFAULT_ROI_STEERING", "rate")
+    monkeypatch.setattr(schemes_module, "Region", partial(Region, steering="rate"))
     assert fingerprint() != changed
 
 

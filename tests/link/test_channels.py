@@ -10,7 +10,6 @@ from lrisc.link.channels import (
     Received,
     awgn,
     channel,
-    effective_snr_db,
     mmse,
     noise_variance,
     rayleigh_gains,
@@ -112,13 +111,3 @@ def test_channel_takes_anything_with_symbols() -> None:
 def test_bad_channels(name: str, snr_db: float, block: int) -> None:
     with pytest.raises(InputError):
         channel(name, snr_db, block_length=block)
-
-
-def test_effective_snr_per_embedding() -> None:
-    snr = torch.tensor([1.0, 3.0, 10.0, 10.0, 10.0, 100.0])
-    result = effective_snr_db(snr, torch.tensor([2, 0, 3, 1]))
-    expected = [2.0, float(snr.mean()), 10.0, 100.0]
-    assert torch.allclose(result, 10 * torch.log10(torch.tensor(expected)), atol=1e-4)
-    assert effective_snr_db(torch.zeros(0), torch.tensor([0, 0])).tolist() == [0.0, 0.0]
-    with pytest.raises(InputError):
-        effective_snr_db(snr, torch.tensor([1, 2]))

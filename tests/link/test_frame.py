@@ -107,7 +107,7 @@ def test_a_frame_with_nothing_in_it_is_an_outage(lengths: tuple[int, int]) -> No
     header, bits, payload = make(*lengths, mcs=0)
     with pytest.raises(InputError, match="at least one bit"):
         build_frame(header, bits, payload)
-    symbols = torch.cat([frame.preamble(header), torch.ones(header.body_symbols)])
+    symbols = torch.cat([frame.preamble(header), torch.ones(header.counts.body)])
     assert parse_header(clean(symbols)) == header
     with pytest.raises(OutageError, match="carries no"):
         parse_body(clean(symbols), header)
@@ -123,13 +123,11 @@ def test_symbols_after_the_frame_are_ignored() -> None:
 def test_frame_accounting() -> None:
     header, bits, payload = make()
     built = Frame.assemble(header, bits, payload, np.zeros((32, 48), int), 10.0)
-    parts = (
-        built.pilot_symbols + built.header_symbols + built.side_info_symbols + built.payload_symbols
-    )
+    parts = built.counts.total
     assert parts == built.symbols.numel()
     assert built.cbr_payload == pytest.approx(3000 / (3 * 512 * 768))
     assert built.cbr == pytest.approx(parts / (3 * 512 * 768))
-    assert built.pilot_symbols + built.header_symbols == OVERHEAD
+    assert built.counts.pilots + built.counts.header == OVERHEAD
 
 
 def test_fades_hit_payload_evenly() -> None:

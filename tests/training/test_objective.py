@@ -11,8 +11,9 @@ from lrisc.models.config import PRESETS
 from lrisc.models.diffusion import loss_weight
 from lrisc.models.lrisc import Lrisc
 from lrisc.roi.fusion import Steering
+from lrisc.roi.region import Regions
 from lrisc.roi.saliency import SaliencyConfig
-from lrisc.training.conditions import LinkConditions, Regions, draw_link, draw_regions, fixed_link
+from lrisc.training.conditions import LinkConditions, draw_link, draw_regions, fixed_link
 from lrisc.training.config.schema import LinkConfig, LossConfig, RoiConfig
 from lrisc.training.objective import cross_channel, rate_levels, training_loss
 
@@ -295,7 +296,7 @@ def test_regional_loss(model: Lrisc) -> None:
     half[..., :32] = 1
     losses: list[float] = []
     for mask in (torch.zeros_like(half), half, torch.ones_like(half)):
-        regions = Regions(mask, torch.ones(4))  # gamma 1: the latent is the same
+        regions = Regions(mask, torch.ones(4), "latent")  # gamma 1: the latent is the same
         value, _ = training_loss(
             model, BrightnessDistance(), x, Draws(0, 0, range(4)),
             replace(PLAIN, eta=0.5, mse=1.0, lpips=100.0),
@@ -316,7 +317,7 @@ def test_weak_background_sends_fewer_symbols(model: Lrisc) -> None:
     mask = torch.zeros(4, 1, 64, 64)
     bpp: list[float] = []
     for gamma in (1.0, 0.2):
-        regions = Regions(mask, torch.full((4,), gamma))
+        regions = Regions(mask, torch.full((4,), gamma), "latent")
         amplified = model.analysis.stages[-1]
         handle = amplified.register_forward_hook(lambda _, __, out: out * 40)
         _, terms = training_loss(

@@ -18,6 +18,7 @@ from lrisc.images import load_image, to_pil
 
 if TYPE_CHECKING:
     from lrisc.evaluation.schemes import Condition, Scheme
+    from lrisc.transmission import Report
 
 OTHERS = {"deepjscc": "DeepJSCC", "bpg-ldpc": "BPG + LDPC"}
 """Schemes offered, and what the page calls them."""
@@ -67,14 +68,14 @@ def deliver(source: Image.Image, condition: Condition) -> list[Delivered]:
     return [_deliver(name, source, condition) for name in available()]
 
 
-def table(own: dict[str, Any], others: list[Delivered]) -> str:
+def table(own: Report, others: list[Delivered]) -> str:
     """All schemes in figures, as HTML.
 
     Args:
         own: our report.
         others: what was delivered besides.
     """
-    rows = _row("LRISC", own, own["cbr"], own.get("outage_reason", ""))
+    rows = _row("LRISC", own.to_dict(), own.cbr, own.outage_reason or "")
     rows += "".join(_row(OTHERS[d.name], d.figures, d.cbr, d.note) for d in others)
     head = "".join(f"<th>{name}</th>" for name in ("", "PSNR", "MS-SSIM", "LPIPS", "CBR", ""))
     return (

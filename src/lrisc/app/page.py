@@ -14,7 +14,7 @@ from lrisc.app.editor import bound
 from lrisc.app.reader import read_upload_picture
 from lrisc.app.region import MAX_BOXES_TEXT, PAINTED, REGIONS
 from lrisc.app.service import CHANNEL_CHOICES, SIZES, Answer, Request, Service, sentence
-from lrisc.system import DEFAULT_ROI_STRENGTH
+from lrisc.roi.region import DEFAULT_GAMMA
 
 TITLE = "LRISC: a photograph over a noisy channel"
 _INTRO = (
@@ -105,7 +105,7 @@ def _send_tab(service: Service, sample: Path) -> None:
                 strength = gr.Slider(
                     0.1,
                     1,
-                    DEFAULT_ROI_STRENGTH,
+                    DEFAULT_GAMMA,
                     step=0.05,
                     label="ROI strength (gamma)",
                     info="smaller favours the region more; 1: not at all",

@@ -11,17 +11,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lrisc.link.budget import SymbolCounts
 from lrisc.link.frame import HEADER_SYMBOLS, PILOT_SYMBOLS
 from lrisc.models.config import LATENT_STRIDE
 
 _SHOWN_SYMBOLS = 4000
 # Blue, orange, green and red of Okabe and Ito: told apart with any colour vision.
-_KINDS = (
-    ("payload", "payload", "#0072b2"),
-    ("side_info", "rate map", "#e69f00"),
-    ("header", "header", "#009e73"),
-    ("pilot", "pilots", "#d55e00"),
-)
+_COLOURS = {
+    "payload": "#0072b2",
+    "rate map": "#e69f00",
+    "header": "#009e73",
+    "pilots": "#d55e00",
+}
 
 
 def region_overlay(source: Image.Image, mask: npt.NDArray[np.float32] | None) -> Image.Image | None:
@@ -67,9 +68,9 @@ def constellation(symbols: Tensor) -> Image.Image:
     axes: Any = figure.subplots()
     header = symbols[:start]
     # Markers of a line are stamped, which draws thousands of them in no time.
-    axes.plot(body.real, body.imag, ".", c=_KINDS[0][2], alpha=0.4, ms=3, label="body")
+    axes.plot(body.real, body.imag, ".", c=_COLOURS["payload"], alpha=0.4, ms=3, label="body")
     axes.plot(
-        header.real, header.imag, ".", c=_KINDS[3][2], alpha=0.4, ms=4, label="header, pilots"
+        header.real, header.imag, ".", c=_COLOURS["pilots"], alpha=0.4, ms=4, label="header, pilots"
     )
     reach = 1.05 * max(1.5, float(torch.quantile(symbols.abs()[:100_000], 0.999)))
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
@@ -82,13 +83,18 @@ def constellation(symbols: Tensor) -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3].copy())
 
 
-def symbol_table(report: dict[str, Any]) -> str:
-    """Symbols by kind as HTML: a bar, and a table that says the same in numbers."""
-    pixels = 3 * report["height"] * report["width"]
-    counts = [report[f"{kind}_symbols"] for kind, _, _ in _KINDS]
-    total = sum(counts)
+def symbol_table(counts: SymbolCounts, height: int, width: int) -> str:
+    """Symbols by kind as HTML: a bar, and a table that says the same in numbers.
+
+    Args:
+        counts: of one frame.
+        height: of the picture in pixels.
+        width: of the picture in pixels.
+    """
+    pixels, total = 3 * height * width, counts.total
     bar, rows = "", ""
-    for (_, label, colour), count in zip(_KINDS, counts, strict=True):
+    for label, count in counts.by_name().items():
+        colour = _COLOURS[label]
         share = 100 * count / total
         bar += f'<span style="width:{share:.2f}%;background:{colour}"></span>'
         rows += (

@@ -35,6 +35,7 @@ from lrisc.link.budget import parse_cbr
 from lrisc.link.channels import CHANNELS, DEFAULT_BLOCK_LENGTH
 from lrisc.link.frame import parse_header
 from lrisc.link.iq import estimate_channel
+from lrisc.roi.region import DEFAULT_GAMMA, Region
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Request:
     cbr: str = "1/48"
     channel: str = "awgn"
     steps: int = 1
-    roi_strength: float = system.DEFAULT_ROI_STRENGTH
+    roi_strength: float = DEFAULT_GAMMA
     region: str = PAINTED
     layers: list[Image.Image] = field(default_factory=list[Image.Image])
     boxes: str = ""
@@ -249,21 +250,23 @@ class Service:
             cbr=parse_cbr(request.cbr),
             channel=channel,
             block_length=block_length,
-            roi=chosen_region(request.region, request.layers, request.boxes, image.size),
+            roi=Region(
+                chosen_region(request.region, request.layers, request.boxes, image.size),
+                gamma=request.roi_strength,
+            ),
             steps=request.steps,
             model=self.checkpoint,
             seed=request.seed,
-            roi_strength=request.roi_strength,
         )
         report = result.report
         files = self._write(result)
         sent = f"{image.width}×{image.height}"
         if original != image.size:
             sent += f" (scaled from {original[0]}×{original[1]})"
-        if result.reconstruction is None:
-            status = f"{report['outage_reason'][0].upper()}{report['outage_reason'][1:]}."
+        if report.outage_reason is not None:
+            status = sentence(OutageError(report.outage_reason))
         else:
-            seconds = sum(report["seconds"].values())
+            seconds = sum(report.seconds.values())
             status = f"Sent {sent} over {channel} at {request.snr_db:g} dB; {seconds:.1f} s."
         return Answer(
             status=status,
@@ -273,7 +276,7 @@ class Service:
             region=pictures.region_overlay(result.source, result.roi_mask),
             rates=pictures.rate_overlay(result.source, result.rate_map),
             constellation=pictures.constellation(result.received.equalised()),
-            symbols=pictures.symbol_table(report),
+            symbols=pictures.symbol_table(report.counts, report.height, report.width),
             files=files,
         )
 
@@ -313,7 +316,7 @@ class Service:
         received = estimate_channel(samples)
         header = parse_header(received)
         _check_work(header.width, header.height, steps)
-        picture = system.Receiver(self.checkpoint).decode(received, steps, seed)
+        picture = system.Receiver(self.checkpoint).decode(received, steps=steps, seed=seed)
         path = self.workspace.folder() / "received.png"
         _save(picture, path)
         return Answer(
@@ -330,7 +333,7 @@ class Service:
         folder = self.workspace.folder()
         files = [folder / "source.png", folder / "report.json"]
         _save(result.source, files[0])
-        files[1].write_text(json.dumps(result.report, indent=2) + "\n")
+        files[1].write_text(json.dumps(result.report.to_dict(), indent=2) + "\n")
         if result.reconstruction is not None:
             files.insert(1, folder / "reconstruction.png")
             _save(result.reconstruction, files[1])
@@ -381,10 +384,10 @@ def _figures(result: transmission.TransmitResult) -> str:
     report = result.report
     values: dict[str, str] = {}
     if result.reconstruction is not None:
-        psnr = report["psnr_db"]
+        psnr = report.psnr_db
         values["PSNR"] = "identical" if psnr is None else f"{psnr:.2f} dB"
-        values["MS-SSIM"] = f"{report['ms_ssim']:.4f}"
-        values["LPIPS"] = "not available" if report["lpips"] is None else f"{report['lpips']:.4f}"
-    values["CBR"] = f"1/{1 / report['cbr']:.1f}"
+        values["MS-SSIM"] = f"{report.ms_ssim:.4f}"
+        values["LPIPS"] = "not available" if report.lpips is None else f"{report.lpips:.4f}"
+    values["CBR"] = f"1/{1 / report.cbr:.1f}"
     values["symbols"] = f"{result.frame.symbols.numel():,}"
     return pictures.figures(values)

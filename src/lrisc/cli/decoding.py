@@ -55,7 +55,7 @@ def paint(
             if found.lost is not None:
                 raise found.lost
             assert found.received is not None
-            picture = receiver.decode(found.received, steps, seed)
+            picture = receiver.decode(found.received, steps=steps, seed=seed)
         except OutageError as error:
             # What an earlier run left must not pass for this one's result.
             remove_stale(target)

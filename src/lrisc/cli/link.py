@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,15 +29,14 @@ from lrisc.cli.options import (
     WrittenDatatypeOption,
     mobility,
     number,
-    roi_options,
-    roi_or_none,
+    region_of,
 )
 from lrisc.cli.output import terminal
 from lrisc.errors import InputError, OutageError
 from lrisc.link.budget import parse_cbr
 
 if TYPE_CHECKING:
-    from lrisc.transmission import TransmitResult
+    from lrisc.transmission import RegionReport, TransmitResult
 
 _PICTURES = ("reconstruction.png", "overview.png")
 _REPORT = "report.json"
@@ -75,21 +74,20 @@ def transmit(
             snr_db=snr,
             cbr=parse_cbr(cbr),
             channel=channel,
-            roi=roi_or_none(roi),
+            roi=region_of(roi, roi_strength, roi_steering),
             steps=steps,
             model=model,
             seed=seed,
             block_length=block_length,
-            **roi_options(roi_strength, roi_steering),
         )
         if out is not None:
             _write_result(result, out)
     if as_json:
-        print(json.dumps(result.report, indent=2))
+        print(json.dumps(result.report.to_dict(), indent=2))
     elif result.reconstruction is not None:
         _show(result, out)
     if result.reconstruction is None:
-        raise OutageError(result.report["outage_reason"])
+        raise OutageError(result.report.outage_reason)
 
 
 def encode(
@@ -134,16 +132,16 @@ def encode(
         margin = 0.0 if ofdm is None else FADING_MARGIN_DB
     frame = Transmitter.from_pretrained(model).encode(
         image,
-        snr,
-        parse_cbr(cbr),
-        roi_or_none(roi),
+        snr_db=snr,
+        cbr=parse_cbr(cbr),
+        roi=region_of(roi, roi_strength, roi_steering),
         margin_db=margin,
-        **roi_options(roi_strength, roi_steering),
     )
+    counts = frame.counts
     told = (
-        f"{frame.symbols.numel():,} symbols, CBR {frame.cbr:.5f} "
-        f"(payload {frame.payload_symbols:,}, rate map {frame.side_info_symbols:,}, "
-        f"header {frame.header_symbols:,}, pilots {frame.pilot_symbols:,})"
+        f"{counts.total:,} symbols, CBR {frame.cbr:.5f} "
+        f"(payload {counts.payload:,}, rate map {counts.side_info:,}, "
+        f"header {counts.header:,}, pilots {counts.pilots:,})"
     )
     if ofdm is None:
         meta = write_recording(output, frame.symbols, datatype)
@@ -301,17 +299,19 @@ def _write_result(result: TransmitResult, folder: Path) -> None:
     else:
         replace_atomically(reconstruction, lambda path: picture.save(path, format="png"))
         replace_atomically(overview, lambda path: draw_overview(result, path))
-    report = json.dumps(result.report, indent=2) + "\n"
+    report = json.dumps(result.report.to_dict(), indent=2) + "\n"
     write_atomically(folder / _REPORT, report.encode())
 
 
-def _region(report: dict[str, Any]) -> str:
+def _region(region: RegionReport) -> str:
     """One line on what the region of interest got."""
-    if "roi_strength" not in report:
+    if region.roi_strength is None:
         return "region: nothing stands out, or everything does; all is treated alike"
-    parts = [f"region: {report['roi_area']:.0%} of the picture"]
-    for name in ("inside", "outside"):
-        psnr, symbols = report[f"psnr_{name}_db"], report[f"symbols_{name}"]
+    parts = [f"region: {region.roi_area:.0%} of the picture"]
+    for name, psnr, symbols in (
+        ("inside", region.psnr_inside_db, region.symbols_inside),
+        ("outside", region.psnr_outside_db, region.symbols_outside),
+    ):
         if psnr is not None and symbols is not None:
             parts.append(f"{name} {psnr:.2f} dB with {symbols:.1f} symbols a patch")
     return ", ".join(parts)
@@ -323,26 +323,23 @@ def _show(result: TransmitResult, out: Path | None) -> None:
     r = result.report
     console = terminal(stderr=False)
     sent = Table("sent", "symbols", "CBR", box=None)
-    pixels = 3 * r["height"] * r["width"]
-    kinds = {"payload": "payload", "side_info": "rate map", "header": "header", "pilot": "pilots"}
-    for kind, label in kinds.items():
-        count = r[f"{kind}_symbols"]
+    pixels = 3 * r.height * r.width
+    for label, count in r.counts.by_name().items():
         sent.add_row(label, f"{count:,}", f"{count / pixels:.5f}")
-    total = round(r["cbr"] * pixels)
-    sent.add_row("total", f"{total:,}", f"{r['cbr']:.5f}  = 1/{1 / r['cbr']:.1f}")
+    sent.add_row("total", f"{r.counts.total:,}", f"{r.cbr:.5f}  = 1/{1 / r.cbr:.1f}")
     for column in sent.columns[1:]:
         column.justify = "right"
     console.print(
-        f"{r['width']}×{r['height']} pixels, {r['channel']} at {r['snr_db']:g} dB, "
-        f"{r['steps']} step{'s' if r['steps'] > 1 else ''}, model {r['model']}\n"
+        f"{r.width}×{r.height} pixels, {r.channel} at {r.snr_db:g} dB, "
+        f"{r.steps} step{'s' if r.steps > 1 else ''}, model {r.model}\n"
     )
     console.print(sent)
-    psnr = "identical" if r["psnr_db"] is None else f"{r['psnr_db']:.2f} dB"
-    lpips = f"{r['lpips']:.4f}" if r["lpips"] is not None else f"– ({r['lpips_reason']})"
-    console.print(f"\nPSNR {psnr}   MS-SSIM {r['ms_ssim']:.4f}   LPIPS {lpips}")
-    if "roi_area" in r:
-        console.print(_region(r))
-    parts = "   ".join(f"{name} {seconds:.2f}" for name, seconds in r["seconds"].items())
+    psnr = "identical" if r.psnr_db is None else f"{r.psnr_db:.2f} dB"
+    lpips = f"{r.lpips:.4f}" if r.lpips is not None else f"– ({r.lpips_reason})"
+    console.print(f"\nPSNR {psnr}   MS-SSIM {r.ms_ssim:.4f}   LPIPS {lpips}")
+    if r.region is not None:
+        console.print(_region(r.region))
+    parts = "   ".join(f"{name} {seconds:.2f}" for name, seconds in r.seconds.items())
     console.print(f"seconds: {parts}")
     if out is not None:
         console.print(f"written: {out / 'overview.png'}, reconstruction.png, report.json")

@@ -13,6 +13,7 @@ from lrisc.registry import import_plugins
 
 if TYPE_CHECKING:
     from lrisc.link.multipath import Mobility
+    from lrisc.roi.region import Region
 
 CHANNEL_HELP = "CHANNELS"
 
@@ -128,12 +129,9 @@ def mobility(
     return Mobility(**{name: value for name, value in given.items() if value is not None})
 
 
-def roi_or_none(values: list[str] | None) -> list[str] | None:
-    """The regions given; ``None`` for an empty list."""
-    return values or None
+def region_of(roi: list[str] | None, strength: float | None, steering: str | None) -> Region:
+    """The region of interest that the options say; what is not given keeps its default."""
+    from lrisc.roi.region import Region
 
-
-def roi_options(strength: float | None, steering: str | None) -> dict[str, Any]:
-    """What was given; the rest keeps the API's defaults."""
-    given = {"roi_strength": strength, "roi_steering": steering}
-    return {name: value for name, value in given.items() if value is not None}
+    given: dict[str, Any] = {"gamma": strength, "steering": steering}
+    return Region(roi or None, **{name: v for name, v in given.items() if v is not None})

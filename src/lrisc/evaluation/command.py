@@ -16,6 +16,7 @@ from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
 from lrisc.evaluation.sweep import run
 from lrisc.link import channels
 from lrisc.link.budget import check_cbr
+from lrisc.roi.region import Region
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,9 +98,7 @@ def check(sweep: Sweep, jobs: int | None, limit: int | None) -> None:
         if value is not None and value < 1:
             raise InputError(f"{name} must be at least 1, not {value}")
     if sweep.options.roi_strength is not None:
-        from lrisc.system import check_strength
-
-        check_strength(sweep.options.roi_strength)
+        Region(None, gamma=sweep.options.roi_strength)
     if sweep.keep < 0:
         raise InputError(f"--keep must be 0 or more, not {sweep.keep}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from lrisc.errors import InputError, finite, shown
 
@@ -40,3 +41,39 @@ def check_cbr(cbr: float | str) -> float:
 def symbol_budget(cbr: float, height: int, width: int) -> int:
     """Complex symbols that a bandwidth ratio allows for a picture, floor(cbr · 3·H·W)."""
     return math.floor(cbr * (3 * height * width) + 1e-9)
+
+
+@dataclass(frozen=True)
+class SymbolCounts:
+    """Complex symbols of one frame, by what they are for; nothing else is sent.
+
+    Attributes:
+        pilots: known to the receiver.
+        header: size of the picture, lengths, checkpoint.
+        side_info: the coded rate map.
+        payload: what f_e made of the picture.
+    """
+
+    pilots: int
+    header: int
+    side_info: int
+    payload: int
+
+    @property
+    def total(self) -> int:
+        """Everything that goes over the air."""
+        return self.pilots + self.header + self.side_info + self.payload
+
+    @property
+    def body(self) -> int:
+        """What follows the header."""
+        return self.side_info + self.payload
+
+    def by_name(self) -> dict[str, int]:
+        """The four kinds by what people call them, the payload first."""
+        return {
+            "payload": self.payload,
+            "rate map": self.side_info,
+            "header": self.header,
+            "pilots": self.pilots,
+        }

@@ -79,31 +79,6 @@ def mmse(symbols: Tensor, gains: Tensor, n0: float | Tensor) -> Tensor:
     return gains.conj() * symbols / (gains.abs().square() + n0)
 
 
-def effective_snr_db(snr_linear_per_symbol: Tensor, counts: Tensor) -> Tensor:
-    """Effective SNR of each embedding: the mean linear SNR over its own symbols, in dB.
-
-    Args:
-        snr_linear_per_symbol: float (n,), |h|^2/N0 of the packed payload in sending order.
-        counts: integer (m,), complex symbols k_i per embedding, summing to n.
-
-    Returns:
-        float32 (m,) in dB. An embedding without symbols gets the mean over the frame. A frame
-        without payload has no SNR to speak of and gets 0 dB throughout.
-    """
-    counts = counts.to(torch.int64)
-    if int(counts.sum()) != snr_linear_per_symbol.numel():
-        raise InputError("the rate map and the number of payload symbols disagree")
-    if snr_linear_per_symbol.numel() == 0:
-        return torch.zeros(counts.shape, dtype=torch.float32, device=counts.device)
-    snr = snr_linear_per_symbol.to(torch.float64)
-    owner = torch.repeat_interleave(torch.arange(counts.numel(), device=counts.device), counts)
-    sums = torch.zeros(counts.numel(), dtype=torch.float64, device=snr.device)
-    sums = sums.index_add(0, owner, snr)
-    means = torch.where(counts > 0, sums / counts.clamp(min=1), snr.mean())
-    # A fade can be exactly zero in float32; -100 dB says "nothing came through" and is finite.
-    return (10.0 * torch.log10(means.clamp(min=1e-10))).to(torch.float32)
-
-
 DEFAULT_BLOCK_LENGTH = 64
 """Symbols per fade: the header, which no interleaver can help, spans five of them."""
 

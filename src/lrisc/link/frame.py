@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lrisc.errors import InputError, OutageError, finite
 from lrisc.link import fec
+from lrisc.link.budget import SymbolCounts
 from lrisc.link.channels import Received
 from lrisc.link.header import (
     HEADER_BITS,
@@ -63,17 +64,14 @@ class Frame:
 
     Attributes:
         symbols: complex64 (n,), mean power 1.
-        header_symbols, side_info_symbols, pilot_symbols, payload_symbols: they add up to n.
+        counts: what the n symbols are for.
         height, width: of the picture in pixels, without padding.
         rate_map: integer (h, w), complex symbols per embedding.
         snr_db: the SNR the transmitter designed for.
     """
 
     symbols: Tensor
-    header_symbols: int
-    side_info_symbols: int
-    pilot_symbols: int
-    payload_symbols: int
+    counts: SymbolCounts
     height: int
     width: int
     rate_map: npt.NDArray[Any]
@@ -82,7 +80,7 @@ class Frame:
     @property
     def cbr_payload(self) -> float:
         """Payload symbols / (3 H W): what the papers call CBR."""
-        return self.payload_symbols / (3 * self.height * self.width)
+        return self.counts.payload / (3 * self.height * self.width)
 
     @property
     def cbr(self) -> float:
@@ -101,10 +99,7 @@ class Frame:
         """``build_frame`` with its accounting."""
         return cls(
             symbols=build_frame(header, side_info_bits, payload),
-            header_symbols=HEADER_SYMBOLS,
-            side_info_symbols=header.side_info_symbols,
-            pilot_symbols=PILOT_SYMBOLS,
-            payload_symbols=header.payload_symbols,
+            counts=header.counts,
             height=header.height,
             width=header.width,
             rate_map=rate_map,
@@ -226,9 +221,9 @@ def parse_body(received: Received, header: Header) -> tuple[Bits, Received]:
         missing = "payload" if header.side_info_bits else "rate map"
         raise OutageError(f"outage: the frame carries no {missing}, so there is no picture in it")
     body = slice(START_SYMBOLS, header.frame_symbols)
-    inverse = torch.argsort(interleaver(header.body_symbols))
+    inverse = torch.argsort(interleaver(header.counts.body))
     symbols, gains = received.symbols[body][inverse], received.gains[body][inverse]
-    side = header.side_info_symbols
+    side = header.counts.side_info
     n0 = received.noise_variance
     try:
         bits = fec.decode(symbols[:side], gains[:side], n0, header.side_info_bits, header.mcs)
@@ -243,7 +238,7 @@ def parse_body(received: Received, header: Header) -> tuple[Bits, Received]:
 
 def _arrange(header: Header, side_info: Tensor, payload: Tensor) -> Tensor:
     """The frame of coded side information and unit-power payload."""
-    body = torch.cat([side_info, payload])[interleaver(header.body_symbols)]
+    body = torch.cat([side_info, payload])[interleaver(header.counts.body)]
     return torch.cat([preamble(header), body]) * _scale(header, side_info)
 
 
@@ -255,7 +250,7 @@ def _scale(header: Header, side_info: Tensor) -> float:
     """
     energy = float(side_info.abs().to(torch.float64).square().sum())
     total = header.frame_symbols
-    return math.sqrt(total / (total - header.side_info_symbols + energy))
+    return math.sqrt(total / (total - header.counts.side_info + energy))
 
 
 def interleaver(length: int) -> Tensor:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from lrisc.errors import InputError
 from lrisc.link import fec
+from lrisc.link.budget import SymbolCounts
 
 Bits = npt.NDArray[np.uint8]
 
@@ -63,7 +64,7 @@ class Header:
         payload_symbols: complex symbols of the JSCC encoder.
         rate_scale_index: see ``rate_scale_to_index``.
         power_index: 0 for equal power throughout, 1 where it follows the rate map, see
-            `lrisc.link.power`.
+            `lrisc.link.packing`.
         mcs_index: scheme of the side information.
         version: of this format.
     """
@@ -84,19 +85,15 @@ class Header:
         return fec.MCS_TABLE[self.mcs_index]
 
     @property
-    def side_info_symbols(self) -> int:
-        """Complex symbols of the coded side information."""
-        return fec.symbol_count(self.side_info_bits, self.mcs)
-
-    @property
-    def body_symbols(self) -> int:
-        """Complex symbols after the header."""
-        return self.side_info_symbols + self.payload_symbols
+    def counts(self) -> SymbolCounts:
+        """What the frame's symbols are for."""
+        side_info = fec.symbol_count(self.side_info_bits, self.mcs)
+        return SymbolCounts(PILOT_SYMBOLS, HEADER_SYMBOLS, side_info, self.payload_symbols)
 
     @property
     def frame_symbols(self) -> int:
         """Complex symbols of the whole frame."""
-        return PILOT_SYMBOLS + HEADER_SYMBOLS + self.body_symbols
+        return self.counts.total
 
     def pack(self) -> Bits:
         """Bits of the header, uint8 (HEADER_BITS,), most significant first."""

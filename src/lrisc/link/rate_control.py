@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lrisc.errors import InputError
+from lrisc.link.budget import SymbolCounts
 from lrisc.link.fec import Mcs, mcs_for, symbol_count
 from lrisc.link.header import HEADER_SYMBOLS, PILOT_SYMBOLS
 
@@ -101,10 +102,15 @@ class RateDecision:
     payload_symbols: int
 
     @property
+    def counts(self) -> SymbolCounts:
+        """What the symbols of the frame are for."""
+        side_info = symbol_count(self.side_info_bits.size, self.mcs)
+        return SymbolCounts(PILOT_SYMBOLS, HEADER_SYMBOLS, side_info, self.payload_symbols)
+
+    @property
     def frame_symbols(self) -> int:
         """Everything that goes over the air."""
-        side_info = symbol_count(self.side_info_bits.size, self.mcs)
-        return PILOT_SYMBOLS + HEADER_SYMBOLS + side_info + self.payload_symbols
+        return self.counts.total
 
 
 class RateController:
@@ -182,7 +188,8 @@ class RateController:
         """Symbols of a frame, from the ideal code length of its map."""
         side_info_bits = math.ceil(self.prior.cost_bits(levels)) + 2
         side_info = symbol_count(side_info_bits, mcs_for(self.snr_db, side_info_bits))
-        return PILOT_SYMBOLS + HEADER_SYMBOLS + side_info + int(self.values[levels].sum())
+        payload = int(self.values[levels].sum())
+        return SymbolCounts(PILOT_SYMBOLS, HEADER_SYMBOLS, side_info, payload).total
 
     def _smallest(self, bits: npt.NDArray[np.float64]) -> RateDecision:
         """The frame with the lowest first value for the embedding that matters most."""

@@ -2,7 +2,7 @@
 
 A steering says what the region's weight is multiplied into: ``latent`` (the paper's way), ``rate``
 (the bits that the rate rule of Eq. 6 sees), or ``both``. ``power`` is ``rate``, and what gets more
-symbols gets them at more power, see `lrisc.link.power`.
+symbols gets them at more power, see `lrisc.link.packing`.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lrisc.link.draws import Draws
-from lrisc.roi.fusion import Steering
 from lrisc.roi.masks import SALIENT
+from lrisc.roi.region import Regions
 from lrisc.roi.saliency import embedded_detector, saliency
 from lrisc.training.config.schema import LinkConfig, RoiConfig
 
@@ -34,21 +34,6 @@ class LinkConditions:
     fading: Tensor | None
     block_length: Tensor
     shortest_block: int
-
-
-@dataclass(frozen=True)
-class Regions:
-    """Regions of interest.
-
-    Attributes:
-        mask: (B, 1, H, W) in [0, 1], zero where a picture has no region.
-        gamma: weight of the background, (B,), 1 where a picture has no region.
-        steering: what gamma weights.
-    """
-
-    mask: Tensor
-    gamma: Tensor
-    steering: Steering = "latent"
 
 
 def draw_link(draws: Draws, link: LinkConfig, step: int) -> LinkConditions:

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from lrisc.link.channels import mmse, noise_variance
 from lrisc.link.draws import Draws
-from lrisc.link.power import embedding_power
+from lrisc.link.packing import embedding_power
 from lrisc.link.rate_control import quantise_rate, rate_scale_for, smooth_bits
 from lrisc.models.diffusion import add_noise, loss_weight
 from lrisc.models.entropy import bits, embedding_bits
 from lrisc.models.jscc import symbol_mask
 from lrisc.models.lrisc import Lrisc
-from lrisc.roi.fusion import FUSING, fuse, steer_bits
-from lrisc.training.conditions import LinkConditions, Regions
+from lrisc.roi.region import Regions
+from lrisc.training.conditions import LinkConditions
 from lrisc.training.config.schema import LossConfig
 
 Terms = dict[str, Tensor]
@@ -108,8 +108,8 @@ def rate_levels(
         Index into V of every embedding, (B, h, w) int64.
     """
     wanted = smooth_bits(embedding_bits(likelihood.detach()))
-    if regions is not None and regions.steering != "latent":
-        wanted = steer_bits(wanted, regions.mask, regions.gamma)
+    if regions is not None:
+        wanted = regions.weigh_bits(wanted)
     pixels = 16 * wanted.shape[1] * 16 * wanted.shape[2]
     scale = rate_scale_for(wanted.flatten(1), conditions.cbr * (3 * pixels), rate_values)
     fixed = conditions.beta[:, None]
@@ -140,9 +140,7 @@ def send(
     levels = rate_levels(likelihood, conditions, model.config.rate_values, regions)
     mask = symbol_mask(levels.flatten(1), model.config.rate_values)
     symbols = model.jscc_encoder(latent, levels, conditions.snr_db, adapt=adapt)
-    uneven = None
-    if regions is not None and regions.steering == "power":
-        uneven = regions.gamma < 1
+    uneven = None if regions is None else regions.uneven()
     received, snr_db = cross_channel(symbols, mask, conditions, draws, uneven)
     estimate = model.jscc_decoder(received, levels, snr_db, adapt=adapt).float()
     return LinkResult(estimate, levels, mask.flatten(1).sum(1))
@@ -184,8 +182,8 @@ def training_loss(
     """
     b, _, height, width = image.shape
     latent = model.analysis(image).float()
-    if regions is not None and regions.steering in FUSING:
-        latent = fuse(latent, regions.mask, regions.gamma)
+    if regions is not None:
+        latent = regions.weigh_latent(latent)
     grid = latent.shape[-2:]
     hyper = (model.config.hyper_channels, -(-grid[0] // 4), -(-grid[1] // 4))
     noise = (

@@ -22,7 +22,7 @@ def draw_overview(result: TransmitResult, path: Path) -> None:
     from matplotlib.figure import Figure
 
     report = result.report
-    height, width = report["height"], report["width"]
+    height, width = report.height, report.width
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     panel = 5.0
     aspect = min(max(height / width, 0.4), 2.5)  # panels of very long pictures have margins
@@ -56,17 +56,16 @@ def draw_overview(result: TransmitResult, path: Path) -> None:
     figure.colorbar(shown, ax=axes[1, 0], orientation="horizontal", shrink=0.8, aspect=40, pad=0.02)
 
     axes[1, 1].imshow(np.asarray(result.reconstruction))
-    quality = [f"PSNR {report['psnr_db']:.2f} dB"] if report["psnr_db"] is not None else []
-    quality.append(f"MS-SSIM {report['ms_ssim']:.4f}")
-    if report["lpips"] is not None:
-        quality.append(f"LPIPS {report['lpips']:.3f}")
+    quality = [f"PSNR {report.psnr_db:.2f} dB"] if report.psnr_db is not None else []
+    quality.append(f"MS-SSIM {report.ms_ssim:.4f}")
+    if report.lpips is not None:
+        quality.append(f"LPIPS {report.lpips:.3f}")
     axes[1, 1].set_title("reconstruction\n" + ", ".join(quality))
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])
-    symbols = sum(report[f"{kind}_symbols"] for kind in ("payload", "side_info", "header", "pilot"))
     figure.suptitle(
-        f"{report['channel'].upper() if report['channel'] == 'awgn' else report['channel']}, "
-        f"{report['snr_db']:g} dB, {symbols:,} channel symbols, CBR 1/{1 / report['cbr']:.1f}"
+        f"{report.channel.upper() if report.channel == 'awgn' else report.channel}, "
+        f"{report.snr_db:g} dB, {report.counts.total:,} channel symbols, CBR 1/{1 / report.cbr:.1f}"
     )
     figure.savefig(path, format="png", dpi=100)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from PIL import Image
 
 from lrisc.errors import InputError
 from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Options, Picture, Scheme
 from lrisc.images import load_image
 from lrisc.link.header import VERSION as FRAME_VERSION
+from lrisc.roi.region import Region
 
 
 @SCHEMES.register("lrisc")
@@ -31,9 +30,9 @@ class Generative(Scheme):
         """Weights, steps and the frame's format."""
         return f"{self.checkpoint.sha256[:16]}, steps {self.steps}, frame {FRAME_VERSION}"
 
-    def region(self, picture: Picture) -> dict[str, Any]:
-        """The arguments of ``transmit`` that concern the region."""
-        return {}
+    def region(self, picture: Picture) -> Region | None:
+        """What is favoured in a picture."""
+        return None
 
     def send(self, picture: Picture, condition: Condition) -> Delivery:
         """Through transmitter, channel and receiver."""
@@ -47,16 +46,16 @@ class Generative(Scheme):
             steps=self.steps,
             model=self.checkpoint,
             seed=condition.seed,
-            measure=_no_measures,
-            **self.region(picture),
+            roi=self.region(picture),
+            # A sweep measures all schemes alike, and later.
+            measure=False,
         )
         report = result.report
-        kinds = ("payload", "side_info", "header", "pilot")
         painted = result.reconstruction
         return Delivery(
             reconstruction=None if painted is None else load_image(painted),
-            symbols=sum(report[f"{kind}_symbols"] for kind in kinds),
-            note=report.get("outage_reason", f"payload CBR {report['cbr_payload']:.5f}"),
+            symbols=report.counts.total,
+            note=report.outage_reason or f"payload CBR {report.cbr_payload:.5f}",
             rate_map=result.rate_map,
             roi_mask=result.roi_mask,
         )
@@ -69,17 +68,14 @@ class GenerativeWithRegion(Generative):
     def __init__(self, variant: str | None, options: Options) -> None:
         from lrisc.roi.detectors import detector_version, find_detector, is_detector
         from lrisc.roi.masks import is_box
-        from lrisc.system import DEFAULT_ROI_STEERING, DEFAULT_ROI_STRENGTH, check_strength
 
         super().__init__(variant, options)
         if options.roi is None or options.roi == "none":
             raise InputError("it needs --roi: auto, a box x,y,w,h, a mask, or a folder of masks")
         self.roi = options.roi
-        self.strength = (
-            DEFAULT_ROI_STRENGTH if options.roi_strength is None else options.roi_strength
-        )
-        check_strength(self.strength)
-        self.steering = DEFAULT_ROI_STEERING
+        self.favoured = Region(self.roi)
+        if options.roi_strength is not None:
+            self.favoured = replace(self.favoured, gamma=options.roi_strength)
         self.made_by = ""
         if is_detector(self.roi):
             find_detector(self.roi)
@@ -92,10 +88,10 @@ class GenerativeWithRegion(Generative):
         """All of `Generative`, and the region: detectors by version, masks by their contents."""
         return (
             f"{super().fingerprint}, roi {self.roi}{self.made_by}, "
-            f"strength {self.strength:g}, steering {self.steering}"
+            f"strength {self.favoured.gamma:g}, steering {self.favoured.steering}"
         )
 
-    def region(self, picture: Picture) -> dict[str, Any]:
+    def region(self, picture: Picture) -> Region | None:
         """What was asked for all pictures, or each its own mask."""
         roi: str | Path = self.roi
         if Path(self.roi).is_dir():
@@ -104,7 +100,7 @@ class GenerativeWithRegion(Generative):
             if not masks:
                 raise InputError(f"{self.roi} holds no mask named {stem}")
             roi = masks[0]
-        return {"roi": roi, "roi_strength": self.strength, "roi_steering": self.steering}
+        return replace(self.favoured, mask=roi)
 
 
 def _hash_of(masks: Path) -> str:
@@ -117,8 +113,3 @@ def _hash_of(masks: Path) -> str:
     except OSError as error:
         raise InputError(f"--roi: cannot read the mask {masks}: {error.strerror}") from error
     return found.hexdigest()[:16]
-
-
-def _no_measures(source: Image.Image, reconstruction: Image.Image) -> dict[str, Any]:
-    """A sweep measures all schemes alike, and later."""
-    return {}
