@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.conftest import picture
+from tests.helpers import picture
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
