@@ -1,14 +1,18 @@
 # Two commands for a fresh machine with Python 3.11+, make and a compiler:
 #   make demo    install, send a real photograph, show the result
 #   make test    install, check, test
-# And: make browser-test (the page, in headless Chromium), make docs (the site, into site/).
+# make help lists the others.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := src tests scripts tools
 
-.PHONY: demo test fuzz browser-test docs lint format results clean
+.PHONY: help demo fast test fuzz browser-test docs lint format results clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE "^[a-z-]+:.*## " Makefile | sed -E "s/^([a-z-]+):.*## /  \1|/" | awk -F"|" '{printf "%-16s %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml constraints.txt requirements-lpips.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,26 +26,30 @@ $(INSTALLED): pyproject.toml constraints.txt requirements-lpips.txt
 
 PORTRAIT = $$($(BIN)/python -c "import matplotlib as m; print(m.get_data_path())")/sample_data/grace_hopper.jpg
 
-demo: $(INSTALLED)
+demo: $(INSTALLED)  ## send a real photograph, show the result in demo/
 	$(BIN)/lrisc transmit "$(PORTRAIT)" --snr 10 --cbr 1/48 --roi 175,60,180,220 --out demo
 
-test: $(INSTALLED) lint
+fast: $(INSTALLED)  ## the quick tests, under a minute on two cores
+	$(BIN)/python -m pytest -q -m "not slow and not process and not gpu" --ignore tests/e2e
+
+test: $(INSTALLED) lint  ## lint, and every test but the browser's
 	$(BIN)/python -m pytest -q --ignore tests/e2e
 
-# Hostile input, 100,000 pieces of it; each run tries others.
-fuzz: $(INSTALLED)
+# Each run tries others.
+fuzz: $(INSTALLED)  ## hostile input, 100,000 pieces of it
 	LRISC_FUZZ_INPUTS=100000 $(BIN)/python -m pytest -q tests/fuzz
 
-browser-test: $(INSTALLED)
+browser-test: $(INSTALLED)  ## the page, in headless Chromium
 	$(BIN)/python -m pytest -q tests/e2e
 
-docs: $(INSTALLED)
+docs: $(INSTALLED)  ## the site, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-lint: $(INSTALLED)
+lint: $(INSTALLED)  ## style, types, direction of imports
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/pyright
+	$(BIN)/pyright --project tests
 	$(BIN)/lint-imports --no-cache
 
 # The tables and figures of docs/results.md; the 24 Kodak pictures must be in the folder KODAK.
@@ -51,7 +59,7 @@ RESULTS ?= results
 EVALUATE = $(BIN)/lrisc evaluate "$(KODAK)"
 ALL_SCHEMES = lrisc,deepjscc,deepjscc-per-snr,bpg-ldpc,bpg-capacity
 
-results: $(INSTALLED)
+results: $(INSTALLED)  ## tables and figures of docs/results.md from the Kodak pictures in KODAK=folder
 	$(EVALUATE) --schemes $(ALL_SCHEMES) --snr 0,5,10,15,20 --cbr 1/48 -o "$(RESULTS)/awgn"
 	$(EVALUATE) --schemes lrisc,deepjscc,bpg-ldpc,bpg-capacity --snr 10 --cbr 1/96,0.017,1/24,1/12 -o "$(RESULTS)/awgn"
 	$(EVALUATE) --schemes lrisc --snr $$(seq -s, -2 20) --cbr 1/48 --keep 0 -o "$(RESULTS)/fine"
@@ -62,9 +70,9 @@ results: $(INSTALLED)
 	$(BIN)/python scripts/results_table.py "$(RESULTS)" | tee "$(RESULTS)/tables.md"
 	$(BIN)/python scripts/measure_roi.py "$(KODAK)" --cbr 0.017 1/48 | tee "$(RESULTS)/roi.txt"
 
-format: $(INSTALLED)
+format: $(INSTALLED)  ## let ruff put the style right
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-clean:
+clean:  ## remove what was installed and built
 	rm -rf $(VENV) demo build dist site .pytest_cache .ruff_cache

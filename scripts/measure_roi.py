@@ -12,7 +12,9 @@ the .npy of tools/saliency/teacher_maps.py, one map per picture in the order of 
 import argparse
 import csv
 import logging
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +60,7 @@ def send(picture, mask, arguments, cbr, strength=1.0, steering="latent"):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--roi", default="auto")
     parser.add_argument("--cbr", nargs="+", default=["0.017", "1/48"])
@@ -114,10 +116,10 @@ def summarise(rows, without_region) -> None:
         chosen = [r for r in rows if (r["cbr"], r["steering"], r["strength"]) == key]
         chosen = [r for r in chosen if (r["image"], r["cbr"]) in base]
 
-        def mean(name, chosen=chosen, gain=False):
-            pairs = [(r[name], base[r["image"], r["cbr"]][name]) for r in chosen]
+        def mean(name: str, rows: list[dict[str, Any]] = chosen, gain: bool = False) -> float:
+            pairs = [(r[name], base[r["image"], r["cbr"]][name]) for r in rows]
             pairs = [(a, b) for a, b in pairs if a is not None and b is not None]
-            return np.mean([a - b if gain else a for a, b in pairs]) if pairs else np.nan
+            return float(np.mean([a - b if gain else a for a, b in pairs])) if pairs else math.nan
 
         psnr = "  ".join(
             f"{mean(n):.2f} ({mean(n, gain=True):+.2f})"

@@ -1,4 +1,4 @@
-"""Checkpoint folders: config.json and model.safetensors, never pickles."""
+"""Checkpoints of LRISC: names, folders and the Hugging Face Hub to networks in memory."""
 
 from __future__ import annotations
 
@@ -15,32 +15,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lrisc._version import __version__
 from lrisc.errors import InputError
 from lrisc.files import UnwritableError, cache_folder, write_atomically
 from lrisc.models.config import ModelConfig
 from lrisc.models.lrisc import Lrisc
-from lrisc.tensors import CONFIG_FILE, HASH_KEY, WEIGHTS_FILE, load_into, read_folder, write_folder
+from lrisc.stored import (
+    CONFIG_FILE,
+    OWN_KEYS,
+    WEIGHTS_FILE,
+    read_folder,
+    read_info,
+    write_folder,
+)
 
 if TYPE_CHECKING:
     from lrisc.link.rate_map import RateMapPrior
 
-__all__ = [
-    "CONFIG_FILE",
-    "EMBEDDED",
-    "FORMAT",
-    "WEIGHTS_FILE",
-    "LoadedCheckpoint",
-    "embedded_names",
-    "halve_checkpoint",
-    "load_checkpoint",
-    "save_checkpoint",
-]
-
 FORMAT = 1
 EMBEDDED = Path(__file__).parent / "weights"
 _PRIOR = "rate_map_prior"
-_OWN_KEYS = ("format", "lrisc_version", "model", HASH_KEY)
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@\w[\w.-]*)?", re.ASCII)
 
 _log = logging.getLogger(__name__)
@@ -72,8 +65,8 @@ class LoadedCheckpoint:
 
 def embedded_names() -> list[str]:
     """Names of the checkpoints that come inside the package; baselines and detectors are none."""
-    configs = sorted(EMBEDDED.glob(f"*/{CONFIG_FILE}"))
-    return [c.parent.name for c in configs if json.loads(c.read_text()).get("format") == FORMAT]
+    folders = sorted(config.parent for config in EMBEDDED.glob(f"*/{CONFIG_FILE}"))
+    return [f.name for f in folders if read_info(f, "checkpoint").get("format") == FORMAT]
 
 
 def save_checkpoint(
@@ -96,30 +89,14 @@ def save_checkpoint(
         InputError: a weight is not finite or does not fit ``dtype``.
         UnwritableError: the folder is not writable or full.
     """
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        tensors[name] = _stored(name, tensor, dtype)
     if prior_table is None:
         from lrisc.link.rate_map import RateMapPrior
 
         default = RateMapPrior.default(len(model.config.rate_values))
         prior_table = torch.from_numpy(default.table)
-    tensors[_PRIOR] = prior_table.to("cpu", torch.int32).contiguous()
-    info = {
-        "format": FORMAT,
-        "lrisc_version": __version__,
-        "model": model.config.to_dict(),
-        **(extra or {}),
-    }
-    write_folder(folder, tensors, info)
-
-
-def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    stored = tensor.detach().to("cpu", dtype) if tensor.is_floating_point() else tensor
-    if not bool(torch.isfinite(stored).all()):
-        kind = str(dtype).removeprefix("torch.")
-        raise InputError(f"cannot save: {name} holds values that are not finite in {kind}")
-    return stored.contiguous()
+    info = {"model": model.config.to_dict(), **(extra or {})}
+    besides = {_PRIOR: prior_table.to("cpu", torch.int32).contiguous()}
+    write_folder(folder, FORMAT, model, info, dtype, besides)
 
 
 def halve_checkpoint(source: Path, target: Path) -> None:
@@ -130,40 +107,33 @@ def halve_checkpoint(source: Path, target: Path) -> None:
         UnwritableError: ``target`` is not writable or full.
     """
     loaded = load_checkpoint(source)
-    extra = {k: v for k, v in loaded.info.items() if k not in _OWN_KEYS}
+    extra = {k: v for k, v in loaded.info.items() if k not in (*OWN_KEYS, "model")}
     save_checkpoint(target, loaded.model, extra, torch.from_numpy(loaded.prior.table))
 
 
 def load_checkpoint(name: str | Path) -> LoadedCheckpoint:
     """Load an embedded name, a folder, or a Hugging Face id (``owner/name``).
 
-    An id may name a revision, ``owner/name@commit``; what it delivers must then stay the same.
+    An id may name a revision, ``owner/name@COMMIT``; what it delivers must then stay the same.
 
     Raises:
         InputError: no such checkpoint, another format, or files that do not fit together.
     """
     from lrisc.link.rate_map import RateMapPrior
 
-    folder = _locate(name)
-    stored = read_folder(folder, "checkpoint", FORMAT)
-    prior = stored.tensors.pop(_PRIOR, None)
-    model = load_into(
-        lambda: Lrisc(ModelConfig.from_dict(stored.info["model"])), stored, "checkpoint"
-    )
-    # nn.Module.to takes a memory format, its type stub does not know.
-    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    stored, others = read_folder(_locate(name), FORMAT, "checkpoint", (_PRIOR,))
+    model = stored.network(lambda info: Lrisc(ModelConfig.from_dict(info["model"])))
+    prior = others.get(_PRIOR)
     levels = len(model.config.rate_values)
     if prior is None or prior.dtype != torch.int32 or prior.shape[-1:] != (levels,):
-        raise InputError(f"checkpoint {folder} does not fit its config: {_PRIOR}")
+        raise InputError(f"checkpoint {stored.folder} does not fit its config: {_PRIOR}")
+    try:
+        code = RateMapPrior(prior.numpy())
+    except (InputError, ValueError, IndexError) as error:
+        raise InputError(f"checkpoint {stored.folder} is damaged: {_PRIOR}: {error}") from error
     if _HUB_ID.fullmatch(str(name)) and not os.path.isdir(name):
         _remember(str(name), stored.sha256)
-    return LoadedCheckpoint(
-        name=str(name),
-        model=model,
-        prior=RateMapPrior(prior.numpy()),
-        sha256=stored.sha256,
-        info=stored.info,
-    )
+    return LoadedCheckpoint(str(name), model, code, stored.sha256, stored.info)
 
 
 def _locate(name: str | Path) -> Path:
@@ -201,7 +171,7 @@ def _remember(name: str, sha256: str) -> None:
     """
     path = cache_folder() / "hub-hashes.json"
     known: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError, RecursionError):
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
         known = dict(json.loads(path.read_text()))
     before = known.get(name, sha256)
     if before != sha256:

@@ -138,7 +138,7 @@ def test_bad_input_is_named() -> None:
         codec().transmit(picture(), 5.0, "sea", 0)
     with pytest.raises(InputError, match="SNR"):
         codec().transmit(picture(), float("nan"), "awgn", 0)
-    with pytest.raises(InputError, match="channels must be 1 to 96"):
+    with pytest.raises(InputError, match=r"channels must be a whole number in \[1, 96\]"):
         DeepJsccConfig(0)
     with pytest.raises(InputError, match="no DeepJSCC nowhere: give a folder or one of"):
         DeepJscc.from_pretrained("nowhere")
@@ -156,7 +156,7 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
 
 def test_broken_checkpoints_are_named(tmp_path: Path) -> None:
     save(tmp_path / "good", codec().network, {"snr_db": [0, 0]})
-    with pytest.raises(InputError, match="is not a DeepJSCC"):
+    with pytest.raises(InputError, match=r"config.json is missing"):
         DeepJscc.from_pretrained(tmp_path)
     for name, key, value in (("size", "model", {"channels": 4}), ("kind", "format", 1)):
         shutil.copytree(tmp_path / "good", tmp_path / name)
@@ -166,7 +166,7 @@ def test_broken_checkpoints_are_named(tmp_path: Path) -> None:
             DeepJscc.from_pretrained(tmp_path / name)
         assert "\n" not in str(caught.value)
     broken = codec().network
-    torch.nn.init.constant_(broken.encoder[0][0][0].weight, 1e9)
+    torch.nn.init.constant_(next(broken.parameters()), 1e9)
     with pytest.raises(InputError, match="not finite in float16"):
         save(tmp_path / "big", broken, {"snr_db": [0, 0]})
 

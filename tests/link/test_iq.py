@@ -4,6 +4,7 @@ import json
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_round_trip_by_any_name(recording: Path, tmp_path: Path) -> None:
 def test_sigmf_accepts_it(recording: Path) -> None:
     import sigmf
 
-    opened = sigmf.fromfile(str(recording))
+    opened: Any = sigmf.fromfile(str(recording))
     opened.validate()
     assert np.array_equal(opened.read_samples(), make_frame(10, 500, 100).numpy())
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def test_sigmf_accepts_them_and_reads_the_same(tmp_path: Path) -> None:
 
     for datatype in DATATYPES:
         meta = write_samples(tmp_path / datatype, samples(), RATE, "test", datatype=datatype)
-        opened = sigmf.fromfile(str(meta))
+        opened: Any = sigmf.fromfile(str(meta))
         opened.validate()
         ours = open_recording(meta).source.read(0, 5000)
         assert np.allclose(opened.read_samples(), ours, atol=1e-4)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from lrisc.baselines.deepjscc.codec import DeepJscc
+from lrisc.errors import InputError
 from lrisc.training.data.squares import Squares
 from lrisc.training.schedule import run
 
@@ -83,6 +84,20 @@ def test_it_learns_and_leaves_a_codec(few: Callable[..., list[str]], tmp_path: P
     assert mine["encoder.1.0.weight"].shape[0] == 4
 
 
+@pytest.mark.parametrize(
+    "override",
+    ["loss.lpips=0.5", "link.cbr=[1/48,1/24]", "roi.fraction=0.3", "train=[unet]",
+     "validate.cbr=[1/48]", "validate.metric=lpips"],
+)  # fmt: skip
+def test_keys_that_it_does_not_use_are_refused(
+    few: Callable[..., list[str]], override: str
+) -> None:
+    key = override.partition("=")[0]
+    with pytest.raises(InputError, match=r"unknown key|is none of psnr") as caught:
+        run(CONFIG, [*few(), override])
+    assert key in str(caught.value) or key.partition(".")[0] in str(caught.value)
+
+
 @pytest.mark.parametrize("compiled", ["false", "true"])
 def test_killed_and_resumed_equals_uninterrupted(
     few: Callable[..., list[str]], start_training: Start, tmp_path: Path, compiled: str
@@ -100,7 +115,7 @@ def test_killed_and_resumed_equals_uninterrupted(
     metrics = tmp_path / "cut" / "metrics.jsonl"
     while process.poll() is None:
         if metrics.is_file() and metrics.read_text().count("\n") >= 2:
-            time.sleep(random.uniform(0, 0.05))
+            time.sleep(random.Random(2).uniform(0, 0.05))
             process.kill()
             break
         time.sleep(0.01)

@@ -40,7 +40,7 @@ def test_a_hostile_config_is_one_short_line_at_once(text: str, tmp_path: Path) -
     "override",
     [
         "steps=" + "9" * 5000, "steps=" + "[" * 5000, "x" * 5000, "steps=[1,2]",
-        "loss.mse=1e999999999",
+        "loss.mse=1e999999999", "preset=[a,b]", "preset=", "preset={a: 1}",
     ],
     ids=lambda text: text[:20],
 )  # fmt: skip

@@ -319,7 +319,7 @@ def test_weak_background_sends_fewer_symbols(model: Lrisc) -> None:
     for gamma in (1.0, 0.2):
         regions = Regions(mask, torch.full((4,), gamma), "latent")
         amplified = model.analysis.stages[-1]
-        handle = amplified.register_forward_hook(lambda _, __, out: out * 40)
+        handle = amplified.register_forward_hook(lambda *args: args[-1] * 40)
         _, terms = training_loss(
             model, None, image(), Draws(0, 0, range(4)), PLAIN,
             rate=1.0, conditions=None, regions=regions,

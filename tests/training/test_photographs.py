@@ -15,7 +15,7 @@ from lrisc.errors import InputError
 from lrisc.link.draws import Draws
 from lrisc.training.conditions import draw_regions
 from lrisc.training.config.read import build, read_yaml
-from lrisc.training.config.schema import DataConfig, RoiConfig, StageConfig
+from lrisc.training.config.schema import DataConfig, LriscStage, RoiConfig
 from lrisc.training.data.opened import open_data
 from lrisc.training.data.photographs import open_photographs
 
@@ -23,8 +23,8 @@ Save = Callable[..., None]
 PAPER = Path(__file__).parents[2] / "configs" / "paper"
 
 
-def stage(folder: Path, cache: Path, **crops: object) -> StageConfig:
-    config = build(StageConfig, read_yaml(PAPER / "stage1.yaml"))
+def stage(folder: Path, cache: Path, **crops: object) -> LriscStage:
+    config = build(LriscStage, read_yaml(PAPER / "stage1.yaml"))
     chosen = replace(config.crops, crop=64, square=64, cache=str(cache), held_out=4, **crops)
     return replace(config, data=(str(folder),), crops=chosen)
 

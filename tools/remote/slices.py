@@ -18,9 +18,9 @@ from pathlib import Path
 import yaml
 from tools.remote.pieces import MANIFEST, join, limit_bytes, prepare, split
 
-from lrisc.checkpoint import CONFIG_FILE
 from lrisc.errors import InputError
 from lrisc.files import told
+from lrisc.stored import CONFIG_FILE
 from lrisc.training.loop import Outcome, make_accelerator
 from lrisc.training.schedule import exit_code, read_schedule, run
 from lrisc.training.state import STATE_FILE

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
+import onnx  # pyright: ignore[reportMissingImports]
 import torch
-from onnx import numpy_helper
+from onnx import numpy_helper  # pyright: ignore[reportMissingImports]
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -117,7 +117,7 @@ def open_source(path: Path) -> tuple[int, Callable[[int], Image.Image]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("network", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)

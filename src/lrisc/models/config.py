@@ -7,7 +7,6 @@ numpy, pillow, pyyaml, safetensors and accelerate.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, cast, get_args
@@ -24,34 +23,26 @@ Steering = Literal["latent", "rate", "both", "power"]
 """What a region's weight gamma is multiplied into, see `lrisc.roi.fusion`."""
 STEERINGS: tuple[str, ...] = get_args(Steering)
 
-_MOST_VALUES = 256
-_WIDTH, _BLOCKS = (1, 4096), (0, 64)
-# What a size may be: far more than any network of ours has, and little enough to be told fast.
-_RANGES: dict[str, tuple[int, int]] = {
-    "patch": (1, 16),
-    "analysis_widths": _WIDTH,
-    "analysis_blocks": _BLOCKS,
-    "analysis_tail_blocks": _BLOCKS,
-    "latent_channels": _WIDTH,
-    "hyper_channels": _WIDTH,
-    "jscc_blocks": _BLOCKS,
-    "jscc_heads": (1, 256),
-    "jscc_window": (1, 256),
-    "rate_values": (0, 256),
-    "snr_hidden": _WIDTH,
-    "snr_layers": (1, 64),
-    "unet_widths": _WIDTH,
-    "unet_attention": (0, 256),
-    "unet_stem_kernel": (1, 63),
-    "unet_final_blocks": _BLOCKS,
-    "unet_final_kernel": (1, 63),
-    "context_widths": _WIDTH,
-    "time_channels": _WIDTH,
-    "linear_channels": (0, 4096),
-    "decode_steps": (1, 1000),
-}
 _FORMER_NAMES = {"initial_noise": "sigma_start"}
 """Names in the configs of older checkpoints."""
+
+
+_MOST, _MOST_REPEATED, _MOST_VALUES, _MOST_SIGMA = 4096, 64, 64, 100
+"""Largest number of a config, of what is built again and again, longest list, largest noise."""
+_REPEATED = ("blocks", "layers", "heads")
+
+
+def _check_numbers(name: str, value: object) -> None:
+    """Whether sizes are whole numbers that a network can have.
+
+    Raises:
+        InputError: they are not.
+    """
+    numbers = cast(tuple[object, ...], value) if isinstance(value, tuple) else (value,)
+    most = _MOST_REPEATED if name.rpartition("_")[2] in _REPEATED else _MOST
+    whole = all(type(n) is int and 0 <= n <= most for n in numbers)
+    if not whole or not 1 <= len(numbers) <= _MOST_VALUES:
+        raise InputError(f"{name} must be whole numbers in [0, {most}]")
 
 
 @dataclass(frozen=True)
@@ -117,23 +108,21 @@ class ModelConfig:
         Raises:
             InputError: with what does not fit.
         """
-        for name, (low, high) in _RANGES.items():
-            value: object = getattr(self, name)
-            parts: tuple[object, ...] = value if isinstance(value, tuple) else (value,)
-            if not 1 <= len(parts) <= _MOST_VALUES:
-                raise InputError(f"{name} has {len(parts)} values, not 1 to {_MOST_VALUES}")
-            for part in parts:
-                if type(part) is not int or not low <= part <= high:
-                    raise InputError(f"{name} must be whole, {low} to {high}, not {shown(part)}")
+        for name, value in asdict(self).items():
+            if name not in ("sigma_start", "roi_steering"):
+                _check_numbers(name, cast(object, value))
         values = self.rate_values
         if len(values) < 2 or len(values) & (len(values) - 1):
             raise InputError(f"rate_values needs 2^n values, got {len(values)}")
         if values[0] != 0 or any(a >= b for a, b in itertools.pairwise(values)):
             raise InputError("rate_values must start at 0 and rise")
-        if type(self.sigma_start) not in (int, float):
-            raise InputError(f"sigma_start must be a number, not {shown(self.sigma_start)}")
-        if not (math.isfinite(self.sigma_start) and self.sigma_start >= 0):
-            raise InputError(f"sigma_start must be 0 or more, not {self.sigma_start}")
+        number = type(self.sigma_start) in (int, float)
+        if not number or not 0 <= self.sigma_start <= _MOST_SIGMA:
+            raise InputError(
+                f"sigma_start must be in [0, {_MOST_SIGMA}], not {shown(self.sigma_start)}"
+            )
+        if not 1 <= self.decode_steps <= 1000:
+            raise InputError(f"decode_steps must be in [1, 1000], not {self.decode_steps}")
         if self.roi_steering not in ("", *STEERINGS):
             raise InputError(
                 f"roi_steering {shown(self.roi_steering)} is none of {', '.join(STEERINGS)}"

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -20,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lrisc.errors import InputError, shown
-from lrisc.tensors import load_into, read_folder, write_folder
+from lrisc.errors import InputError
+from lrisc.stored import read_folder, write_folder
 
 STRIDE = 32
 """Sides the network sees are multiples of this."""
@@ -49,16 +50,21 @@ class SaliencyConfig:
     pixels: int = 192 * 192
 
     def __post_init__(self) -> None:
-        """Reject sizes that no detector has.
+        """Reject what is no network.
 
         Raises:
-            InputError: with which one.
+            InputError: with what it must be.
         """
-        four = len(self.widths) == len(self.depths) == 4
-        sizes = (*((w, 1, 1024) for w in self.widths), *((d, 0, 64) for d in self.depths))
-        for size, low, high in (*sizes, (self.pixels, 32 * 32, 4096 * 4096)):
-            if not four or type(size) is not int or not low <= size <= high:
-                raise InputError(f"a saliency detector of {shown(asdict(self))} is not possible")
+        numbers = (*self.widths, *self.depths, self.pixels)
+        if (
+            len(self.widths) != 4
+            or len(self.depths) != 4
+            or any(type(n) is not int for n in numbers)
+        ):
+            raise InputError("widths and depths must be four whole numbers each, pixels one")
+        ranges = ((self.widths, 1, 1024), (self.depths, 0, 16), ((self.pixels,), 2**10, 2**24))
+        if not all(low <= n <= high for values, low, high in ranges for n in values):
+            raise InputError("widths, depths or pixels are out of their ranges")
 
 
 class Block(nn.Module):
@@ -265,17 +271,13 @@ def load_detector(folder: Path) -> SaliencyNet:
     Raises:
         InputError: it is missing, damaged or of another kind.
     """
-    stored = read_folder(folder, "saliency detector", FORMAT)
+    stored, _ = read_folder(folder, FORMAT, "saliency detector")
+    return stored.network(lambda info: SaliencyNet(_sizes(info["network"])))
 
-    def make() -> SaliencyNet:
-        sizes: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in stored.info["network"].items()
-        }
-        return SaliencyNet(SaliencyConfig(**sizes))
 
-    network = load_into(make, stored, "saliency detector")
-    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return network
+def _sizes(values: Mapping[str, Any]) -> SaliencyConfig:
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return SaliencyConfig(**plain)
 
 
 def save_detector(folder: Path, network: SaliencyNet, training: dict[str, Any]) -> None:
@@ -289,10 +291,4 @@ def save_detector(folder: Path, network: SaliencyNet, training: dict[str, Any]) 
     Raises:
         UnwritableError: the folder is not writable or full.
     """
-    tensors = {
-        k: v.detach().cpu().half().contiguous()
-        for k, v in network.state_dict().items()
-        if v.is_floating_point()  # not batch norm's count of batches
-    }
-    info = {"format": FORMAT, "network": asdict(network.config), "training": training}
-    write_folder(folder, tensors, info)
+    write_folder(folder, FORMAT, network, {"network": asdict(network.config), "training": training})

@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lrisc.errors import InputError, LriscError
 from lrisc.link.draws import Draws
 from lrisc.training.agreement import Agreement
-from lrisc.training.config.schema import StageConfig
+from lrisc.training.config.schema import PictureStage
 from lrisc.training.loop import Trainer, deterministic, make_accelerator
 from lrisc.training.schedule import read_schedule
 
@@ -68,7 +68,7 @@ class Measurement:
         ]
 
 
-def measure(config: StageConfig, steps: int, warmup: int) -> Measurement:
+def measure(config: PictureStage, steps: int, warmup: int) -> Measurement:
     """Run the real loop for some steps, then its parts one by one.
 
     Args:
@@ -100,16 +100,16 @@ def measure(config: StageConfig, steps: int, warmup: int) -> Measurement:
         flops = _flops_per_crop(config, device)
         trainer = Trainer(config, accelerator)
         begin, waits = 0.0, 0.0
-        upcoming = trainer.batches.start(0)
+        upcoming = trainer.batches.start(0, 0.0)
         for step in range(warmup + steps):
             if step == warmup:
                 _synchronise(device)
                 begin = time.perf_counter()
             start = time.perf_counter()
-            pictures = upcoming.result()
-            upcoming = trainer.batches.start(step + 1)
+            batch = upcoming.result()
+            upcoming = trainer.batches.start(step + 1, 0.0)
             waits += (time.perf_counter() - start) * (step >= warmup)
-            trainer.update(pictures, Agreement())
+            trainer.update(batch, Agreement())
         _synchronise(device)
         step_seconds = (time.perf_counter() - begin) / steps
         parts = _parts(trainer, max(2, steps // 4)) | {"waiting": waits / steps}
@@ -133,14 +133,14 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _flops_per_crop(config: StageConfig, device: torch.device) -> float:
+def _flops_per_crop(config: PictureStage, device: torch.device) -> float:
     """Counted by torch on two crops, without compilation."""
     small = replace(config, batch_size=2, compile=False)
     trainer = Trainer(small, make_accelerator(small))
-    pictures = trainer.batches.make(0).to(device)
+    batch = [t.to(device) for t in trainer.batches.make(0)]
     counter = FlopCounterMode(display=False)
     with counter:
-        loss, _ = trainer.step(pictures, Draws(0, 0, range(2), device), 0)
+        loss, _ = trainer.step(*batch, Draws(0, 0, range(2), device), 0)
         loss.backward()
     trainer.pool.shutdown()
     return counter.get_total_flops() / 2
@@ -161,15 +161,16 @@ def _parts(trainer: Trainer, steps: int) -> dict[str, float]:
 
     for step in range(steps):
         made: list[torch.Tensor] = []
-        timed("data", lambda step=step, made=made: made.append(trainer.batches.make(step)))
+        timed("data", lambda step=step, made=made: made.extend(trainer.batches.make(step)))
         draws = Draws(0, step, trainer.batches.samples, device)
 
         def forward(made: list[torch.Tensor] = made, draws: Draws = draws, at: int = step) -> None:
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                made.append(trainer.wrapped(made[0].to(device), draws, at)[0])
+                batch = [t.to(device) for t in made]
+                made.append(trainer.wrapped(*batch, draws, at)[0])
 
         timed("forward", forward)
-        timed("backward", lambda made=made: trainer.accelerator.backward(made[1]))
+        timed("backward", lambda made=made: trainer.accelerator.backward(made[-1]))
         timed("update", trainer.apply_gradient)
     return seconds
 
@@ -187,7 +188,10 @@ def main() -> int:
         if min(arguments.steps, arguments.warmup) < 1:
             raise InputError("--steps and --warmup must be at least 1")
         schedule = read_schedule(arguments.config, arguments.overrides)
-        found = measure(schedule.stages[0], arguments.steps, arguments.warmup)
+        stage = schedule.stages[0]
+        if not isinstance(stage, PictureStage):
+            raise InputError(f"preset {stage.preset} does not train on pictures alone")
+        found = measure(stage, arguments.steps, arguments.warmup)
     except LriscError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from lrisc.errors import InputError
 from lrisc.link.draws import Draws
-from lrisc.training.config.schema import StageConfig
-from lrisc.training.data.opened import open_data, steps_of
+from lrisc.training.config.schema import PictureStage, StageConfig
 from lrisc.training.export import hardware
 from lrisc.training.loop import deterministic, make_accelerator
 from lrisc.training.schedule import Schedule
 from lrisc.training.tasks import make_task
+from lrisc.training.tasks.base import Task
 
 _FLOAT = 4
 
@@ -91,6 +91,8 @@ def dry_run(schedule: Schedule) -> list[str]:
 def _cost(config: StageConfig, processes: int, device: torch.device) -> StageCost:
     if config.batch_size % processes:
         raise InputError(f"batch_size: {config.batch_size} is not a multiple of {processes}")
+    if not isinstance(config, PictureStage):
+        raise InputError(f"preset {config.preset} does not train on pictures alone: no dry run")
     share = config.batch_size // processes
     task = make_task(replace(config, parent="", compile=False))
     step = task.step.to(device)
@@ -102,7 +104,7 @@ def _cost(config: StageConfig, processes: int, device: torch.device) -> StageCos
         name=config.name,
         parameters=total,
         trained=trained,
-        steps=_steps(config),
+        steps=_steps(config, task),
         batch=config.batch_size,
         weight_bytes=_FLOAT * (2 * total + (1 + moments) * trained),
         activation_bytes=kept * share,
@@ -111,13 +113,13 @@ def _cost(config: StageConfig, processes: int, device: torch.device) -> StageCos
     )
 
 
-def _steps(config: StageConfig) -> int | None:
-    if config.epochs <= 0:
-        return config.steps
-    return steps_of(config, open_data(config).count) if config.data else None
+def _steps(config: StageConfig, task: Task) -> int | None:
+    if config.epochs > 0 and not config.data:
+        return None
+    return config.steps_on(len(task.data) if config.epochs > 0 else 0)
 
 
-def _measure(step: nn.Module, config: StageConfig, device: torch.device) -> tuple[float, int]:
+def _measure(step: nn.Module, config: PictureStage, device: torch.device) -> tuple[float, int]:
     """Seconds of one picture's forward and backward, and bytes kept between the two."""
     side, half = config.crops.crop, config.precision == "bf16"
     picture = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8, device=device)

@@ -19,9 +19,8 @@ from lrisc.checkpoint import halve_checkpoint, load_checkpoint, save_checkpoint
 from lrisc.link.draws import Draws
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import draw_link
-from lrisc.training.config.schema import StageConfig
+from lrisc.training.config.schema import LriscStage, StageConfig
 from lrisc.training.data.crops import to_signal
-from lrisc.training.data.opened import TrainingData
 from lrisc.training.data.squares import Squares
 from lrisc.training.objective import rate_levels
 from lrisc.training.state import Progress
@@ -31,15 +30,22 @@ logger = logging.getLogger(__name__)
 
 _PLACES = frozenset(
     (
-        *("output", "data", "validation", "parent", "crops.cache", "loss.lpips_weights"),
+        "output",
+        "data",
+        "validation",
+        "parent",
+        "crops.cache",
+        "loss.lpips_weights",
         "roi.masks",
+        "masks",
+        "maps",
     )
 )
 """Keys of the config that tell of a machine's folders, which is nobody else's business."""
 _BATCH = 8
 
 
-def rate_maps(model: Lrisc, squares: Squares, config: StageConfig) -> list[npt.NDArray[Any]]:
+def rate_maps(model: Lrisc, squares: Squares, config: LriscStage) -> list[npt.NDArray[Any]]:
     """Rate maps of whole training squares over the stage's random CBRs.
 
     Args:
@@ -68,7 +74,7 @@ def rate_maps(model: Lrisc, squares: Squares, config: StageConfig) -> list[npt.N
     return maps
 
 
-def fit_prior_table(model: Lrisc, squares: Squares, config: StageConfig) -> Tensor:
+def fit_prior_table(model: Lrisc, squares: Squares, config: LriscStage) -> Tensor:
     """The side-information code's table, int32, fitted on :func:`rate_maps`."""
     from lrisc.link.rate_map import RateMapPrior
 
@@ -76,13 +82,17 @@ def fit_prior_table(model: Lrisc, squares: Squares, config: StageConfig) -> Tens
     return torch.from_numpy(RateMapPrior.fit(rate_maps(model, squares, config), levels).table)
 
 
-def stage_record(config: StageConfig, progress: Progress, data: TrainingData) -> dict[str, Any]:
-    """What config.json and the card say about a stage."""
+def stage_record(config: StageConfig, progress: Progress, facts: dict[str, Any]) -> dict[str, Any]:
+    """What config.json and the card say about a stage.
+
+    Args:
+        config: of the stage.
+        progress: of its run.
+        facts: about its data.
+    """
     return {
         "stage": config.name,
-        "data": data.name,
-        "pictures": data.count,
-        "pictures_skipped": data.skipped,
+        **facts,
         "parent": "/".join(Path(config.parent).parts[-2:]),
         "steps": progress.step,
         "samples": progress.samples,

@@ -7,7 +7,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +24,6 @@ from lrisc.files import replace_atomically
 from lrisc.link.draws import Draws
 from lrisc.training.agreement import Agreement, agree
 from lrisc.training.config.schema import StageConfig, flatten
-from lrisc.training.data.opened import open_data
 from lrisc.training.ema import Ema
 from lrisc.training.export import hardware, stage_record
 from lrisc.training.muon import Muon
@@ -38,12 +37,14 @@ from lrisc.training.state import (
     save_state,
 )
 from lrisc.training.tasks import make_task
+from lrisc.training.tasks.base import Data
 from lrisc.training.validation import better, save_sheet
 
 logger = logging.getLogger(__name__)
 
 Outcome = Literal["finished", "out of time", "interrupted"]
 _MAX_SKIPPED = 10
+_NAMES = ("pictures", "targets")
 _HALF_MAX = torch.finfo(torch.float16).max
 
 
@@ -110,20 +111,23 @@ def deterministic(accelerator: Accelerator) -> Generator[None]:
         module.fill_uninitialized_memory = fill
 
 
+Batch = tuple[Tensor, ...]
+
+
 @dataclass(frozen=True)
 class _Batches:
-    """Crops of this process, a pure function of the step; the next step's are made meanwhile."""
+    """What this process learns from, a pure function of the step; the next is made meanwhile."""
 
-    crops: Callable[[int, range], Tensor]
+    data: Data
     samples: range
     pool: ThreadPoolExecutor
 
-    def make(self, step: int) -> Tensor:
-        batch = self.crops(step, self.samples)
-        return batch.pin_memory() if torch.cuda.is_available() else batch
+    def make(self, step: int, fraction: float = 0.0) -> Batch:
+        batch = self.data.batch(step, self.samples, fraction)
+        return tuple(t.pin_memory() for t in batch) if torch.cuda.is_available() else batch
 
-    def start(self, step: int) -> Future[Tensor]:
-        return self.pool.submit(self.make, step)
+    def start(self, step: int, fraction: float) -> Future[Batch]:
+        return self.pool.submit(self.make, step, fraction)
 
 
 class Trainer:
@@ -147,13 +151,13 @@ class Trainer:
         self.config = config
         self.accelerator = accelerator
         self.folder = Path(config.output)
-        # One process per machine decodes; the others find the finished cache.
-        with accelerator.local_main_process_first():
-            self.data = open_data(config)
-        samples = self._samples()
         self.task = make_task(config)
+        # One process per machine decodes pictures; the others find the finished cache.
+        with accelerator.local_main_process_first():
+            self.data = self.task.data
+        samples = self._samples()
         if not (self.folder / STATE_FILE).is_file():
-            self.task.start(self.data.squares)
+            self.task.start()
         model, device = self.task.model, accelerator.device
         self.step = self.task.step.to(device)
         self.model = model
@@ -163,8 +167,8 @@ class Trainer:
         self.compiled = config.compile and self.task.compile(device)
         self.wrapped: Any = accelerator.prepare_model(self.step)
         self.pool = ThreadPoolExecutor(1)
-        self.batches = _Batches(self.data.crops, samples, self.pool)
-        self.total_steps = self.data.steps(config)
+        self.batches = _Batches(self.data, samples, self.pool)
+        self.total_steps = config.steps_on(len(self.data))
         self._save_seconds = 0.0
 
     def _samples(self) -> range:
@@ -235,7 +239,7 @@ class Trainer:
                 return outcome
             self._validate(reporter)
             self._save()
-            self._export(self.folder / "final", fit=True)
+            self._export(self.folder / "final", final=True)
             # Only now: a run that is killed in its export goes on with the export.
             self.progress.finished = True
             self._save()
@@ -255,14 +259,14 @@ class Trainer:
         saved = validated = logged = time.monotonic()
         waiting = 0.0
         before, start = progress.seconds, time.monotonic()
-        upcoming = self.batches.start(progress.step)
+        upcoming = self.batches.start(progress.step, self.fraction)
         if self.compiled:
             logger.info("compiling, this takes minutes")
         compiling = self.compiled
         while self.fraction < 1:
             asked = time.monotonic()
-            pictures = upcoming.result()
-            upcoming = self.batches.start(progress.step + 1)
+            batch = upcoming.result()
+            upcoming = self.batches.start(progress.step + 1, self.fraction)
             waiting += time.monotonic() - asked
             now = time.monotonic()
             wish = Agreement(
@@ -273,7 +277,7 @@ class Trainer:
                 seconds=before + now - start,
             )
             try:
-                agreed = self.update(pictures, wish)
+                agreed = self.update(batch, wish)
             except Exception:
                 # Ctrl-C ends every process of a terminal, compilers too, and torch says so at
                 # length. Nothing of the step is done yet.
@@ -300,18 +304,18 @@ class Trainer:
                 saved = time.monotonic()
         return "finished"
 
-    def update(self, pictures: Tensor, wish: Agreement) -> Agreement:
+    def update(self, batch: Batch, wish: Agreement) -> Agreement:
         """Forward, backward, update.
 
         Args:
-            pictures: (B, 3, crop, crop) uint8.
+            batch: what the data made for this step.
             wish: what this process's clock and signals ask for.
 
         Returns:
             What all processes agree on.
         """
-        pictures = pictures.to(self.accelerator.device, non_blocking=True)
-        loss, terms = self._backward(pictures)
+        batch = tuple(t.to(self.accelerator.device, non_blocking=True) for t in batch)
+        loss, terms = self._backward(batch)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         norm = torch.nn.utils.clip_grad_norm_(trained, self.config.optimiser.clip, foreach=True)
         figures = {"loss": loss, "norm": norm, **terms}
@@ -320,23 +324,23 @@ class Trainer:
             sums[name] /= self.accelerator.num_processes
         if not math.isfinite(sums["loss"]):
             reason = f"the loss is {sums['loss']}"
-            self._stop_diverged(pictures, bool(torch.isfinite(loss)), reason)
+            self._stop_diverged(batch, bool(torch.isfinite(loss)), reason)
         if math.isfinite(sums["norm"]):
             self.apply_gradient()
             self.progress.skipped_in_row = 0
         else:
-            self._skip_gradient(pictures)
+            self._skip_gradient(batch)
         self.progress.count(self.config.batch_size, agreed.seconds, sums)
         return agreed
 
-    def _backward(self, pictures: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _backward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Detached loss and terms of this process's crops; the gradients are in the parameters."""
-        config, step, device = self.config, self.progress.step, pictures.device
+        config, step, device = self.config, self.progress.step, self.accelerator.device
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate()
         draws = Draws(config.draw_seed, step, self.batches.samples, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            loss, terms = self.wrapped(pictures, draws, step)
+            loss, terms = self.wrapped(*batch, draws, step)
         self.accelerator.backward(loss)
         return loss.detach(), terms
 
@@ -346,7 +350,7 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         self.ema.update(self.progress.step)
 
-    def _skip_gradient(self, pictures: Tensor) -> None:
+    def _skip_gradient(self, batch: Batch) -> None:
         """Leave the weights as they are; too many of these in a row end the run."""
         progress = self.progress
         progress.skipped += 1
@@ -354,7 +358,7 @@ class Trainer:
         logger.warning("step %d: the gradient is not finite, update skipped", progress.step)
         if progress.skipped_in_row >= _MAX_SKIPPED:
             reason = f"{_MAX_SKIPPED} gradients in a row are not finite"
-            self._stop_diverged(pictures, False, reason)
+            self._stop_diverged(batch, False, reason)
         self.optimiser.zero_grad(set_to_none=True)
 
     def _log_line(self, seconds: float, waiting: float) -> dict[str, float]:
@@ -394,7 +398,7 @@ class Trainer:
                     f"shipped; the last state is in {self.folder / STATE_FILE}"
                 )
 
-    def _stop_diverged(self, pictures: Tensor, harmless: bool, reason: str) -> NoReturn:
+    def _stop_diverged(self, batch: Batch, harmless: bool, reason: str) -> NoReturn:
         """Save this process's batch and stop."""
         step, samples = self.progress.step, self.batches.samples
         where = "another process's batch"
@@ -403,7 +407,7 @@ class Trainer:
             path = path.with_suffix(".safetensors")
             facts = {"seed": self.config.draw_seed, "step": step, "first_sample": samples.start}
             meta = {"draws": json.dumps(facts), "reason": reason}
-            tensors = {"pictures": pictures.cpu().contiguous()}
+            tensors = {name: t.cpu().contiguous() for name, t in zip(_NAMES, batch, strict=False)}
             replace_atomically(path, lambda to: save_file(tensors, to, meta))
             where = str(path)
         raise DivergedError(
@@ -422,7 +426,7 @@ class Trainer:
         """Figures, sheet, and ``best`` if the metric says so."""
         if reporter is None:
             return
-        found = self.task.validate(self.ema.model, self.data.held_out)
+        found = self.task.validate(self.ema.model)
         progress, metric = self.progress, self.config.validate.metric
         progress.validation = found.figures
         reporter.log(progress.step, found.figures, "validation")
@@ -431,12 +435,12 @@ class Trainer:
         metric = metric if metric in found.figures else "psnr"
         if better(metric, found.figures[metric], progress.best):
             progress.best = found.figures[metric]
-            self._export(self.folder / "best", fit=False)
+            self._export(self.folder / "best", final=False)
 
-    def _export(self, folder: Path, fit: bool) -> None:
+    def _export(self, folder: Path, final: bool) -> None:
         """Write the averaged weights as a checkpoint folder."""
         if not self.accelerator.is_main_process:
             return
-        record = stage_record(self.config, self.progress, self.data)
+        record = stage_record(self.config, self.progress, self.data.facts())
         records = [*self.task.records, record]
-        self.task.export(folder, self.ema.model, records, self.data.squares if fit else None)
+        self.task.export(folder, self.ema.model, records, final)

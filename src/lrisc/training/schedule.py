@@ -13,16 +13,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from lrisc.checkpoint import CONFIG_FILE, FORMAT
+from lrisc.checkpoint import FORMAT
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
+from lrisc.stored import CONFIG_FILE
 from lrisc.training.config.read import apply_overrides, build, merge, read_yaml
 from lrisc.training.config.schema import Plan, StageConfig, flatten
-from lrisc.training.data.opened import data_key
 from lrisc.training.export import ship
 from lrisc.training.loop import Outcome, Slot, Trainer, deterministic, make_accelerator
 from lrisc.training.state import STATE_FILE, changes_since, locked, read_progress
+from lrisc.training.tasks import data_key, stage_class
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ def read_schedule(path: Path, overrides: list[str]) -> Schedule:
     """
     values = read_yaml(path)
     if "stages" not in values:
-        stage = build(StageConfig, apply_overrides(values, overrides))
+        stage = _stage(apply_overrides(values, overrides))
         return Schedule((stage,), Path(stage.output), stage.max_minutes)
 
     own = ("output", "parent", "max_minutes")
@@ -70,11 +72,15 @@ def read_schedule(path: Path, overrides: list[str]) -> Schedule:
         special = [o.partition(".")[2] for o in overrides if _stage_of(o, names) == name]
         stage["output"] = str(Path(plan.output) / name)
         stage["parent"] = parent or (stage.get("parent", "") if not stages else "")
-        stages.append(build(StageConfig, apply_overrides(stage, shared + special)))
+        stages.append(_stage(apply_overrides(stage, shared + special)))
         parent = str(Path(plan.output) / name / "final")
     if not stages:
         raise InputError(f"{path}: stages is empty")
     return Schedule(tuple(stages), Path(plan.output), plan.max_minutes)
+
+
+def _stage(values: dict[str, Any]) -> StageConfig:
+    return build(stage_class(values.get("preset", StageConfig.preset)), values)
 
 
 def _stage_of(override: str, names: list[str]) -> str | None:
@@ -135,8 +141,7 @@ def _is_done(config: StageConfig) -> bool:
     lengths = ("steps", "epochs", "schedule", "total_minutes")
     if not progress.finished or any(progress.config.get(key) != now[key] for key in lengths):
         return False
-    key = data_key(config) if config.data else None
-    for change in changes_since(folder / STATE_FILE, progress, config, key):
+    for change in changes_since(folder / STATE_FILE, progress, config, data_key(config)):
         logger.warning("%s is finished and stays as it was: %s", config.name, change)
     return True
 

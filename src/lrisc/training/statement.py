@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from lrisc.files import write_atomically
-from lrisc.tensors import CONFIG_FILE, HASH_KEY, WEIGHTS_FILE
+from lrisc.stored import CONFIG_FILE, HASH_KEY, WEIGHTS_FILE
 
 CARD_FILE = "README.md"
 HEADING = "## The file, its data, and what it is not for"

@@ -17,7 +17,7 @@ from lrisc.metrics.lpips import Lpips
 from lrisc.models.config import PRESETS, ModelConfig, Steering
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import draw_link, draw_regions
-from lrisc.training.config.schema import PARTS, StageConfig
+from lrisc.training.config.schema import PARTS, LriscStage
 from lrisc.training.data.crops import to_signal
 from lrisc.training.objective import Terms, training_loss
 
@@ -34,7 +34,7 @@ class TrainingStep(nn.Module):
         config: of the stage.
     """
 
-    def __init__(self, model: Lrisc, config: StageConfig) -> None:
+    def __init__(self, model: Lrisc, config: LriscStage) -> None:
         super().__init__()
         self.model = model
         self.config = config
@@ -117,13 +117,13 @@ def _cannot_compile(device: torch.device) -> str:
     return ""
 
 
-def _model_config(config: StageConfig, steering: Steering | Literal[""]) -> ModelConfig:
+def _model_config(config: LriscStage, steering: Steering | Literal[""]) -> ModelConfig:
     """The preset's numbers, and the steering that the stage, or else its parent, trains."""
     preset = PRESETS[config.preset]
     return replace(preset, roi_steering=config.roi.steering if config.roi.fraction else steering)
 
 
-def build_model(config: StageConfig) -> tuple[Lrisc, list[dict[str, Any]]]:
+def build_model(config: LriscStage) -> tuple[Lrisc, list[dict[str, Any]]]:
     """The stage's networks: from its parent, or anew from the seed.
 
     Returns:

@@ -16,7 +16,7 @@ from lrisc.metrics.distortion import psnr, round_to_8_bit
 from lrisc.models.entropy import bits
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import fixed_link
-from lrisc.training.config.schema import StageConfig
+from lrisc.training.config.schema import LriscStage
 from lrisc.training.data.crops import to_signal
 from lrisc.training.data.squares import Squares
 from lrisc.training.objective import send
@@ -41,7 +41,7 @@ class Validation:
 
 
 def validate(
-    model: Lrisc, lpips: nn.Module | None, pictures: Squares, config: StageConfig
+    model: Lrisc, lpips: nn.Module | None, pictures: Squares, config: LriscStage
 ) -> Validation:
     """Decode held-out pictures at every SNR and CBR, or from z in stage 1.
 
@@ -115,4 +115,4 @@ def save_sheet(path: Path, sheet: Squares) -> None:
 
 def better(metric: str, now: float, best: float | None) -> bool:
     """Whether a metric beats the best so far."""
-    return best is None or (now > best if metric == "psnr" else now < best)
+    return best is None or (now < best if metric == "lpips" else now > best)

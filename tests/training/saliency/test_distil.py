@@ -15,7 +15,6 @@ from lrisc.training.saliency.distil import (
     saliency_loss,
     training_batch,
 )
-from lrisc.training.saliency.train import SaliencyRun, train
 
 
 def squares(n: int, value: int) -> MaskedSquares:
@@ -77,13 +76,3 @@ def test_files(tmp_path: Path) -> None:
         open_teacher(tmp_path / "s.npy", tmp_path / "m.npy")
     (tmp_path / "m.done").write_text("3")
     assert len(open_teacher(tmp_path / "s.npy", tmp_path / "m.npy")) == 3
-
-
-def test_a_run_is_resumed_and_saved(tmp_path: Path) -> None:
-    data = squares(12, 30)
-    run = SaliencyRun(tmp_path, minutes=0.02, batch_size=2, hint_weight=0, held_out=2)
-    train(run, data, data)
-    assert (tmp_path / "model.safetensors").is_file()
-    first = (tmp_path / "model.safetensors").read_bytes()
-    train(run, data, data)  # its time is over: nothing moves
-    assert (tmp_path / "model.safetensors").read_bytes() == first

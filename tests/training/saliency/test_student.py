@@ -1,17 +1,12 @@
 """The detector's hints: what they ask for, and that they only steer the training."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from lrisc.metrics.lpips import Lpips
 from lrisc.roi.saliency import SaliencyConfig, SaliencyNet
-from lrisc.training.saliency.distil import MaskedSquares
 from lrisc.training.saliency.student import HINT_CHANNELS, Student, hint_loss, hints
-from lrisc.training.saliency.train import SaliencyRun, train
 
 SMALL = SaliencyConfig(widths=(8, 8, 12, 16), depths=(0, 1, 1, 1))
 
@@ -41,24 +36,3 @@ def test_loss_is_zero_for_the_direction_and_two_a_level_against_it() -> None:
     coarse = torch.ones(2, HINT_CHANNELS, 3, 3)
     even = F.normalize(torch.ones(2, HINT_CHANNELS, 6, 6), dim=1)
     assert float(hint_loss([coarse], even)) == pytest.approx(0, abs=1e-5)
-
-
-def test_guesses_are_left_out_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(1)
-    trunk = Lpips("alex")
-
-    def take(backbone: str) -> Lpips:
-        assert backbone == "alex"
-        return trunk
-
-    monkeypatch.setattr(Lpips, "from_weights", take)
-    dice = np.random.default_rng(0)
-    squares = dice.integers(0, 256, (6, 128, 128, 3), np.uint8)
-    data = MaskedSquares(squares, squares[..., 0])
-    run = SaliencyRun(tmp_path, minutes=0.03, batch_size=2, held_out=2)
-    network = train(run, data, data)
-    from safetensors.torch import load_file
-
-    names = set(load_file(tmp_path / "model.safetensors"))
-    assert names == {n for n, t in network.state_dict().items() if t.is_floating_point()}
-    assert not any("guess" in name for name in names)

@@ -11,24 +11,22 @@ SNRs. Nothing but payload is counted: the receiver knows the picture's size and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lrisc._version import __version__
 from lrisc.baselines.deepjscc.network import STRIDE, DeepJsccConfig, DeepJsccNetwork
-from lrisc.checkpoint import CONFIG_FILE, EMBEDDED
+from lrisc.checkpoint import EMBEDDED
 from lrisc.errors import InputError
 from lrisc.link.channels import channel as make_channel
 from lrisc.link.channels import mmse, noise_variance
 from lrisc.link.frame import interleaver
-from lrisc.tensors import load_into, read_folder, write_folder
+from lrisc.stored import CONFIG_FILE, read_folder, read_info, write_folder
 
 FORMAT = "deepjscc-1"
 _TOLERANCE = 0.25
@@ -69,16 +67,12 @@ class DeepJscc:
                 f"no DeepJSCC {name}: give a folder or one of "
                 f"{', '.join(embedded_names()) or '(none embedded)'}"
             )
-        stored = read_folder(folder, "DeepJSCC", FORMAT)
-        network = load_into(
-            lambda: DeepJsccNetwork(DeepJsccConfig(**stored.info["model"])), stored, "DeepJSCC"
-        )
+        stored, _ = read_folder(folder, FORMAT, "DeepJSCC")
+        network = stored.network(lambda info: DeepJsccNetwork(DeepJsccConfig(**info["model"])))
         try:
             low, high = (float(snr) for snr in stored.info["snr_db"])
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise InputError(f"DeepJSCC {folder} does not say its snr_db") from error
-        if not -100 <= low <= high <= 100:
-            raise InputError(f"DeepJSCC {folder}: no SNRs are {low:g} to {high:g} dB")
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"DeepJSCC {folder} is damaged: it names no range of SNRs") from error
         return cls(str(name), network, (low, high), stored.info)
 
     @torch.inference_mode()
@@ -142,7 +136,9 @@ class DeepJscc:
 def embedded_names() -> list[str]:
     """Names of the DeepJSCC codecs that come inside the package."""
     folders = sorted(path.parent for path in EMBEDDED.glob(f"*/{CONFIG_FILE}"))
-    return [folder.name for folder in folders if _read_info(folder).get("format") == FORMAT]
+    return [
+        folder.name for folder in folders if read_info(folder, "DeepJSCC").get("format") == FORMAT
+    ]
 
 
 def nearest(cbr: float, snr_db: float | None = None) -> str:
@@ -161,7 +157,7 @@ def nearest(cbr: float, snr_db: float | None = None) -> str:
         raise InputError(f"the CBR must be positive, not {cbr:g}")
     found: list[tuple[float, float, float, str]] = []
     for name in embedded_names():
-        info = _read_info(EMBEDDED / name)
+        info = read_info(EMBEDDED / name, "DeepJSCC")
         own, (low, high) = DeepJsccConfig(**info["model"]).cbr, info["snr_db"]
         if abs(own - cbr) > _TOLERANCE * cbr or (low == high) != (snr_db is not None):
             continue
@@ -186,22 +182,4 @@ def save(folder: Path, network: DeepJsccNetwork, extra: Mapping[str, Any]) -> No
         InputError: a weight is not finite in float16.
         UnwritableError: the folder is not writable or full.
     """
-    tensors = {key: t.detach().to("cpu", torch.float16) for key, t in network.state_dict().items()}
-    for key, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise InputError(f"cannot save: {key} holds values that are not finite in float16")
-    info = {
-        "format": FORMAT,
-        "lrisc_version": __version__,
-        "model": network.config.to_dict(),
-        **extra,
-    }
-    write_folder(folder, tensors, info)
-
-
-def _read_info(folder: Path) -> dict[str, Any]:
-    try:
-        info = json.loads((folder / CONFIG_FILE).read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {folder / CONFIG_FILE}: {error}") from error
-    return cast(dict[str, Any], info) if isinstance(info, dict) else {}
+    write_folder(folder, FORMAT, network, {"model": network.config.to_dict(), **extra})

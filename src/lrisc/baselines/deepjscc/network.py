@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lrisc.errors import InputError, shown
+from lrisc.errors import InputError
 
 STRIDE = 4
 """Pixels a side per position of the feature map that is sent."""
 
+_MOST_CHANNELS = 96  # a complex symbol per colour value
 _PRELU_GAIN = 2 / (1 + 0.25**2)
 """What a PReLU at its start takes from the variance of a centred signal, inverted."""
 
@@ -41,10 +42,10 @@ class DeepJsccConfig:
         """Reject what is no codec.
 
         Raises:
-            InputError: there is nothing to send.
+            InputError: there is nothing to send, or more than the picture.
         """
-        if type(self.channels) is not int or not 1 <= self.channels <= 96:
-            raise InputError(f"deepjscc: channels must be 1 to 96, not {shown(self.channels)}")
+        if type(self.channels) is not int or not 1 <= self.channels <= _MOST_CHANNELS:
+            raise InputError(f"channels must be a whole number in [1, {_MOST_CHANNELS}]")
 
     @property
     def multiple(self) -> int:

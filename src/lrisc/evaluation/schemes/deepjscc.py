@@ -6,8 +6,9 @@ import hashlib
 from functools import lru_cache
 
 from lrisc.baselines.deepjscc.codec import DeepJscc, embedded_names, nearest
-from lrisc.checkpoint import EMBEDDED, WEIGHTS_FILE
+from lrisc.checkpoint import EMBEDDED
 from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Picture, Scheme
+from lrisc.stored import WEIGHTS_FILE
 
 
 @SCHEMES.register("deepjscc")

@@ -9,13 +9,23 @@ import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import yaml
 
 from lrisc.errors import InputError, shown
 from lrisc.files import check_regular
-from lrisc.training.config.schema import StageConfig, flatten, plain
+from lrisc.training.config.schema import Range, Rising, Some, StageConfig, flatten, plain
 
 _MAX_YAML_BYTES = 2**18
 _HARMLESS = frozenset(
@@ -23,7 +33,7 @@ _HARMLESS = frozenset(
         *("output", "data", "validation", "parent", "crops.cache", "loss.lpips_weights"),
         *("crops.workers", "roi.masks"),
         *("steps", "epochs", "max_minutes", "save_minutes", "log_every", "resume_anyway"),
-        "prior_pictures",
+        *("prior_pictures", "masks", "maps"),
     )
 )
 """Keys that may change on resuming: places, lengths and logs. Other pictures are noticed by
@@ -117,7 +127,7 @@ def build(kind: type[_T], values: Mapping[str, Any], where: str = "") -> _T:
     Raises:
         InputError: a key is unknown or missing, or a value has the wrong type.
     """
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     known = [f.name for f in fields(cast(Any, kind))]
     for key in values:
         if key not in known:
@@ -133,6 +143,12 @@ def build(kind: type[_T], values: Mapping[str, Any], where: str = "") -> _T:
 
 def _convert(value: Any, kind: Any, key: str) -> Any:
     origin = get_origin(kind)
+    if origin is Annotated:
+        kind, rule = cast(tuple[Any, Range | Rising | Some], get_args(kind))
+        made = _convert(value, kind, key)
+        if not rule.holds(made):
+            raise InputError(f"{key}: must be {rule.text}, not {shown(plain(made))}")
+        return made
     if is_dataclass(kind):
         if not isinstance(value, dict):
             raise InputError(f"{key}: needs keys of its own, not {shown(value)}")

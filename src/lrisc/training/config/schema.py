@@ -1,23 +1,87 @@
-"""What a training run may be told: frozen dataclasses and what their numbers may be.
+"""What a training run may be told: frozen dataclasses, each number with what it may be.
 
-A YAML either is one stage (the fields of :class:`StageConfig`) or lists stages in order (the
-fields of :class:`Plan`).
+A YAML either is one stage (the fields of a :class:`StageConfig`: which class, the preset decides,
+see :func:`lrisc.training.tasks.stage_class`) or lists stages in order (the fields of
+:class:`Plan`).
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import zlib
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from lrisc.baselines.deepjscc.network import PRESETS as DEEPJSCC_PRESETS
 from lrisc.errors import InputError
 from lrisc.models.config import PRESETS
 from lrisc.roi.fusion import Steering
 
-PARTS = ("analysis", "hyperprior", "jscc_encoder", "jscc_decoder", "context", "unet")
+Part = Literal["analysis", "hyperprior", "jscc_encoder", "jscc_decoder", "context", "unet"]
+PARTS: tuple[Part, ...] = (
+    *("analysis", "hyperprior", "jscc_encoder"),
+    *("jscc_decoder", "context", "unet"),
+)
 """The networks a stage may train, by their names in :class:`lrisc.models.lrisc.Lrisc`."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers that are allowed; NaN never is.
+
+    Attributes:
+        text: "must be ..." for the user.
+        low: smallest.
+        high: largest.
+        above: whether ``low`` itself is out.
+        below: whether ``high`` itself is out.
+    """
+
+    text: str
+    low: float
+    high: float = sys.float_info.max
+    above: bool = False
+    below: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether a number is inside."""
+        over = value > self.low if self.above else value >= self.low
+        return over and (value < self.high if self.below else value <= self.high)
+
+
+@dataclass(frozen=True)
+class Rising:
+    """A pair that goes from low to high."""
+
+    text: str = "from low to high"
+
+    def holds(self, value: tuple[float, float]) -> bool:
+        """Whether it does."""
+        return value[0] <= value[1]
+
+
+@dataclass(frozen=True)
+class Some:
+    """A list that is not empty."""
+
+    text: str = "at least one"
+
+    def holds(self, value: tuple[object, ...]) -> bool:
+        """Whether it is not."""
+        return bool(value)
+
+
+Share = Annotated[float, Range("in [0, 1]", 0, 1)]
+Weight = Annotated[float, Range("in (0, 1]", 0, 1, above=True)]
+Decay = Annotated[float, Range("in [0, 1)", 0, 1, below=True)]
+Positive = Annotated[float, Range("positive", 0, above=True)]
+NotNegative = Annotated[float, Range("0 or more", 0)]
+Count = Annotated[int, Range("at least 1", 1)]
+CountOrNone = Annotated[int, Range("0 or more", 0)]
+Decibels = Annotated[float, Range("in [-50, 100]", -50, 100)]
+# One symbol for a patch of 16 by 16 pixels, below which there is nothing to learn from.
+Cbr = Annotated[float, Range("in [1/768, 1/2]", 1 / 768, 1 / 2)]
+Side = Annotated[int, Range("in [1, 4096]", 1, 4096)]
 
 
 @dataclass(frozen=True)
@@ -45,17 +109,17 @@ class LossConfig:
         lpips_weights: file or folder with the weights; empty: wherever they are found.
     """
 
-    eta: float = 0.5
-    mse: float = 8.0
-    lpips: float = 0.6
-    rate: float = 0.05
-    rate_start: float = 1e-6
-    rate_start_steps: int = 0
-    rate_ramp_steps: int = 0
-    latent: float = 0.0
+    eta: Share = 0.5
+    mse: NotNegative = 8.0
+    lpips: NotNegative = 0.6
+    rate: NotNegative = 0.05
+    rate_start: NotNegative = 1e-6
+    rate_start_steps: CountOrNone = 0
+    rate_ramp_steps: CountOrNone = 0
+    latent: NotNegative = 0.0
     source: Literal["share", "both", "none"] = "share"
-    source_fraction: float = 0.25
-    one_step_fraction: float = 0.85
+    source_fraction: Share = 0.25
+    one_step_fraction: Share = 0.85
     lpips_backbone: Literal["alex", "vgg"] = "alex"
     lpips_weights: str = ""
 
@@ -89,17 +153,17 @@ class LinkConfig:
 
     enabled: bool = True
     adapt: bool = True
-    snr_db: tuple[float, float] = (-2.0, 20.0)
-    cbr: tuple[float, float] = (1 / 96, 1 / 12)
-    favourite_cbr: float = 1 / 48
-    favourite_fraction: float = 0.0
-    beta: float = 0.2
-    beta_fraction: float = 0.0
-    rayleigh_fraction: float = 0.2
-    block_length: tuple[int, int] = (32, 1024)
-    easy_steps: int = 0
-    easy_snr_db: float = 10.0
-    easy_cbr: float = 1 / 24
+    snr_db: Annotated[tuple[Decibels, Decibels], Rising()] = (-2.0, 20.0)
+    cbr: Annotated[tuple[Cbr, Cbr], Rising()] = (1 / 96, 1 / 12)
+    favourite_cbr: Cbr = 1 / 48
+    favourite_fraction: Share = 0.0
+    beta: Positive = 0.2
+    beta_fraction: Share = 0.0
+    rayleigh_fraction: Share = 0.2
+    block_length: Annotated[tuple[Count, Count], Rising()] = (32, 1024)
+    easy_steps: CountOrNone = 0
+    easy_snr_db: Decibels = 10.0
+    easy_cbr: Cbr = 1 / 24
 
 
 @dataclass(frozen=True)
@@ -116,9 +180,9 @@ class RoiConfig:
             way, ``power`` what the transmitter does unless told otherwise.
     """
 
-    fraction: float = 0.0
-    gamma: tuple[float, float] = (0.2, 1.0)
-    detector_fraction: float = 0.0
+    fraction: Share = 0.0
+    gamma: Annotated[tuple[Weight, Weight], Rising()] = (0.2, 1.0)
+    detector_fraction: Share = 0.0
     masks: str = ""
     steering: Steering = "latent"
 
@@ -139,13 +203,13 @@ class OptimiserConfig:
     """
 
     name: Literal["adam", "adamw", "muon"] = "adamw"
-    learning_rate: float = 1e-3
-    warmup_steps: int = 300
+    learning_rate: NotNegative = 1e-3
+    warmup_steps: CountOrNone = 300
     decay: Literal["cosine", "constant"] = "cosine"
-    betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    ema: float = 0.999
+    betas: tuple[Decay, Decay] = (0.9, 0.98)
+    weight_decay: NotNegative = 0.01
+    clip: Positive = 1.0
+    ema: Decay = 0.999
 
 
 @dataclass(frozen=True)
@@ -167,15 +231,15 @@ class DataConfig:
         held_out: squares kept for validation where no validation folder is given.
     """
 
-    crop: int = 128
+    crop: Count = 128
     decode: Literal["once", "always"] = "once"
-    workers: int = 4
-    square: int = 256
-    squares_per_picture: int = 1
-    downscale_fraction: float = 0.25
-    pictures: int = 0
+    workers: Count = 4
+    square: Count = 256
+    squares_per_picture: Count = 1
+    downscale_fraction: Share = 0.25
+    pictures: CountOrNone = 0
     cache: str = ""
-    held_out: int = 16
+    held_out: Count = 16
 
 
 @dataclass(frozen=True)
@@ -184,151 +248,89 @@ class ValidationConfig:
 
     Attributes:
         minutes: between two validations; 0 validates at the end only.
-        pictures: how many, centre crops of ``side`` pixels.
-        side: see ``pictures``.
-        steps: diffusion steps.
-        snr_db: three SNRs.
-        cbr: two payload CBRs.
-        metric: what ``best`` means: ``lpips`` (lowest) or ``psnr`` (highest).
+        pictures: how many.
+        metric: the figure that says which weights are ``best``.
     """
 
-    minutes: float = 10.0
-    pictures: int = 16
-    side: int = 256
-    steps: int = 1
-    snr_db: tuple[float, ...] = (0.0, 10.0, 20.0)
-    cbr: tuple[float, ...] = (1 / 48, 1 / 24)
-    metric: Literal["lpips", "psnr"] = "lpips"
+    minutes: NotNegative = 10.0
+    pictures: Count = 16
+    metric: str = ""
 
 
 @dataclass(frozen=True)
-class _Range:
-    """Allowed numbers.
+class PictureValidation(ValidationConfig):
+    """Validation on centre crops of pictures, see :class:`ValidationConfig`.
 
     Attributes:
-        low: smallest.
-        high: largest.
-        text: what the user reads.
-        above: whether ``low`` itself is out.
-        below: whether ``high`` itself is out.
+        side: of the crops, pixels.
     """
 
-    low: float
-    high: float
-    text: str
-    above: bool = False
-    below: bool = False
-
-    def holds(self, value: float) -> bool:
-        """Whether a finite number is inside; NaN never is."""
-        over = value > self.low if self.above else value >= self.low
-        return over and (value < self.high if self.below else value <= self.high)
+    side: Side = 256
 
 
-_LARGEST = sys.float_info.max
-_SHARE = _Range(0, 1, "in [0, 1]")
-_DECAY = _Range(0, 1, "in [0, 1)", below=True)
-_POSITIVE = _Range(0, _LARGEST, "positive", above=True)
-_NOT_NEGATIVE = _Range(0, _LARGEST, "0 or more")
-_COUNT = _Range(1, _LARGEST, "at least 1")
-_SNR = _Range(-50, 100, "in [-50, 100]")
-# One symbol for a patch of 16 by 16 pixels, below which there is nothing to learn from.
-_CBR = _Range(1 / 768, 1 / 2, "in [1/768, 1/2]")
+@dataclass(frozen=True)
+class LriscValidation(PictureValidation):
+    """Validation of LRISC, see the base classes.
 
-_RANGES = {
-    **dict.fromkeys(("steps", "batch_size", "log_every"), _COUNT),
-    **dict.fromkeys(("epochs", "total_minutes", "max_minutes", "save_minutes"), _NOT_NEGATIVE),
-    **dict.fromkeys(("loss.eta", "loss.source_fraction", "loss.one_step_fraction"), _SHARE),
-    **dict.fromkeys(("loss.mse", "loss.lpips", "loss.rate", "loss.latent"), _NOT_NEGATIVE),
-    **dict.fromkeys(("loss.rate_start", "loss.rate_start_steps"), _NOT_NEGATIVE),
-    **dict.fromkeys(("loss.rate_ramp_steps", "prior_pictures"), _NOT_NEGATIVE),
-    **dict.fromkeys(("link.snr_db", "link.easy_snr_db", "validate.snr_db"), _SNR),
-    **dict.fromkeys(("link.cbr", "link.favourite_cbr", "link.easy_cbr", "validate.cbr"), _CBR),
-    **dict.fromkeys(("link.favourite_fraction", "link.beta_fraction"), _SHARE),
-    "link.rayleigh_fraction": _SHARE,
-    "link.beta": _POSITIVE,
-    "link.block_length": _COUNT,
-    "link.easy_steps": _NOT_NEGATIVE,
-    **dict.fromkeys(("roi.fraction", "roi.detector_fraction"), _SHARE),
-    "roi.gamma": _Range(0, 1, "in (0, 1]", above=True),
-    **dict.fromkeys(("optimiser.learning_rate", "optimiser.warmup_steps"), _NOT_NEGATIVE),
-    "optimiser.weight_decay": _NOT_NEGATIVE,
-    **dict.fromkeys(("optimiser.betas", "optimiser.ema"), _DECAY),
-    "optimiser.clip": _POSITIVE,
-    **dict.fromkeys(
-        ("crops.crop", "crops.squares_per_picture", "crops.held_out", "crops.workers"), _COUNT
-    ),
-    "crops.downscale_fraction": _SHARE,
-    "crops.pictures": _NOT_NEGATIVE,
-    "validate.minutes": _NOT_NEGATIVE,
-    **dict.fromkeys(("validate.pictures", "validate.steps"), _COUNT),
-    "validate.side": _Range(1, 4096, "in [1, 4096]"),
-}
-"""What every number of a stage's config may be; of a pair or a list, every one of them."""
+    Attributes:
+        metric: ``lpips`` (lowest) or ``psnr`` (highest).
+        steps: diffusion steps.
+        snr_db: SNRs in dB.
+        cbr: payload CBRs.
+    """
+
+    metric: Literal["lpips", "psnr"] = "lpips"
+    steps: Count = 1
+    snr_db: Annotated[tuple[Decibels, ...], Some()] = (0.0, 10.0, 20.0)
+    cbr: Annotated[tuple[Cbr, ...], Some()] = (1 / 48, 1 / 24)
 
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One stage of Algorithm 1.
+    """One stage, whatever is trained.
 
     Attributes:
         name: of the stage.
         output: folder of the run: state, logs, samples, ``best`` and ``final`` checkpoints.
-        preset: sizes of the networks; ``deepjscc-C`` trains the baseline with C feature maps.
+        preset: what is trained, and its sizes.
         data: folders, tar files or shards, a COCO root, or an .npy of squares.
-        validation: folder of held-out pictures; empty: some squares of ``data``.
         parent: checkpoint folder to start from; empty: from scratch.
-        train: networks that learn, of :data:`PARTS`; the others are frozen.
-        fresh: networks that start anew although the parent has them.
         seed: of the initial weights and of every draw.
         steps: optimiser steps of the stage.
         epochs: passes over the data; where positive they replace ``steps``.
         batch_size: crops per step, over all processes together.
         schedule: whether the learning rate follows ``steps`` or ``total_minutes``.
-        total_minutes: length of a run that follows time, over all its slots.
-        max_minutes: length of this slot; 0: no limit.
+        total_minutes: length of a run that follows time, over all its calls.
+        max_minutes: length of this call; 0: no limit.
         save_minutes: between two saves of the training state; 0 saves after every step.
         log_every: steps between two lines of the log.
         precision: ``bf16`` autocast or ``fp32``.
         device: ``auto`` or ``cpu``.
         compile: whether to use torch.compile where it works.
-        prior_pictures: squares whose rate maps train the side-information code on export.
         resume_anyway: go on although the config differs from that of the saved state.
-        loss: of the stage.
-        link: of the stage.
-        roi: of the stage.
-        optimiser: of the stage.
-        crops: of the stage.
-        validate: of the stage.
+        optimiser: how the weights move.
+        validate: what is measured while training.
     """
 
     name: str
     output: str
     preset: str = "compact"
     data: tuple[str, ...] = ()
-    validation: str = ""
     parent: str = ""
-    train: tuple[str, ...] = PARTS
-    fresh: tuple[str, ...] = ()
     seed: int = 0
-    steps: int = 1000
-    epochs: float = 0.0
-    batch_size: int = 32
+    steps: Count = 1000
+    epochs: NotNegative = 0.0
+    batch_size: Count = 32
     schedule: Literal["steps", "time"] = "steps"
-    total_minutes: float = 0.0
-    max_minutes: float = 0.0
-    save_minutes: float = 5.0
-    log_every: int = 50
+    total_minutes: NotNegative = 0.0
+    max_minutes: NotNegative = 0.0
+    save_minutes: NotNegative = 5.0
+    log_every: Count = 50
     precision: Literal["bf16", "fp32"] = "bf16"
     device: Literal["auto", "cpu"] = "auto"
     compile: bool = True
-    prior_pictures: int = 256
     resume_anyway: bool = False
-    loss: LossConfig = field(default_factory=LossConfig)
-    link: LinkConfig = field(default_factory=LinkConfig)
-    roi: RoiConfig = field(default_factory=RoiConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    crops: DataConfig = field(default_factory=DataConfig)
     validate: ValidationConfig = field(default_factory=ValidationConfig)
 
     def __post_init__(self) -> None:
@@ -337,51 +339,80 @@ class StageConfig:
         Raises:
             InputError: with the key and what it must be.
         """
-        sizes = {**PRESETS, **DEEPJSCC_PRESETS}
-        if self.preset not in sizes:
-            raise InputError(f"preset: {self.preset!r} is none of {', '.join(sizes)}")
-        multiple = sizes[self.preset].multiple
-        for key, value in flatten(self).items():
-            allowed = _RANGES.get(key)
-            values = cast(list[float], value if isinstance(value, list) else [value])
-            if allowed is not None and not all(allowed.holds(number) for number in values):
-                raise InputError(f"{key}: must be {allowed.text}, not {value}")
-        bad = [part for part in (*self.train, *self.fresh) if part not in PARTS]
-        pairs = {
-            "link.snr_db": self.link.snr_db,
-            "link.cbr": self.link.cbr,
-            "link.block_length": self.link.block_length,
-            "roi.gamma": self.roi.gamma,
-        }
-        turned = [key for key, (low, high) in pairs.items() if low > high]
-        checks = (
-            (not bad, f"train, fresh: {bad} are none of {', '.join(PARTS)}"),
-            (bool(self.train), "train: name at least one network"),
-            (not turned, f"{', '.join(turned)}: must go from low to high"),
-            (
-                self.crops.crop % multiple == 0,
-                f"crops.crop: must be a multiple of {multiple} for preset {self.preset}",
-            ),
-            (self.crops.square >= self.crops.crop, "crops.square: must be at least crops.crop"),
-            (
-                self.validate.side % multiple == 0,
-                f"validate.side: must be a multiple of {multiple}",
-            ),
-            (bool(self.validate.snr_db), "validate.snr_db: name at least one SNR"),
-            (bool(self.validate.cbr), "validate.cbr: name at least one CBR"),
-            (
-                self.schedule == "steps" or self.total_minutes > 0,
-                "total_minutes: must be positive where the schedule follows time",
-            ),
-        )
-        for passed, complaint in checks:
-            if not passed:
-                raise InputError(complaint)
+        if self.schedule == "time" and self.total_minutes == 0:
+            raise InputError("total_minutes: must be positive where the schedule follows time")
+
+    def steps_on(self, pictures: int) -> int:
+        """Optimiser steps of the stage, given the pictures of an epoch."""
+        if self.epochs > 0:
+            return math.ceil(self.epochs * pictures / self.batch_size)
+        return self.steps
 
     @property
     def draw_seed(self) -> int:
         """Seed of crops and noise: two stages of one plan see different ones."""
         return zlib.crc32(f"{self.seed}/{self.name}".encode())
+
+
+@dataclass(frozen=True)
+class PictureStage(StageConfig):
+    """A stage that learns from crops of pictures, see :class:`StageConfig`.
+
+    Attributes:
+        validation: folder of held-out pictures; empty: some squares of ``data``.
+        crops: how pictures become crops.
+        validate: what is measured while training.
+    """
+
+    validation: str = ""
+    crops: DataConfig = field(default_factory=DataConfig)
+    validate: PictureValidation = field(default_factory=PictureValidation)
+
+    def check_sides(self, multiple: int) -> None:
+        """Whether crops fit the networks.
+
+        Args:
+            multiple: what the sides of their pictures must be a multiple of.
+
+        Raises:
+            InputError: with the key and what it must be.
+        """
+        if self.crops.crop % multiple:
+            raise InputError(
+                f"crops.crop: must be a multiple of {multiple} for preset {self.preset}"
+            )
+        if self.crops.square < self.crops.crop:
+            raise InputError("crops.square: must be at least crops.crop")
+        if self.validate.side % multiple:
+            raise InputError(f"validate.side: must be a multiple of {multiple}")
+
+
+@dataclass(frozen=True)
+class LriscStage(PictureStage):
+    """One stage of Algorithm 1, see :class:`PictureStage`.
+
+    Attributes:
+        train: networks that learn; the others are frozen.
+        fresh: networks that start anew although the parent has them.
+        prior_pictures: squares whose rate maps train the side-information code on export.
+        loss: of the stage.
+        link: of the stage.
+        roi: of the stage.
+        validate: of the stage.
+    """
+
+    train: Annotated[tuple[Part, ...], Some()] = PARTS
+    fresh: tuple[Part, ...] = ()
+    prior_pictures: CountOrNone = 256
+    loss: LossConfig = field(default_factory=LossConfig)
+    link: LinkConfig = field(default_factory=LinkConfig)
+    roi: RoiConfig = field(default_factory=RoiConfig)
+    validate: LriscValidation = field(default_factory=LriscValidation)
+
+    def __post_init__(self) -> None:
+        """Reject what cannot be trained, see the base class."""
+        super().__post_init__()
+        self.check_sides(PRESETS[self.preset].multiple)
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from lrisc.link.draws import Draws
-from lrisc.training.config.schema import StageConfig
+from lrisc.training.config.schema import LriscStage, PictureStage
 from lrisc.training.data.crops import centre_crops, crop_batch
 from lrisc.training.data.photographs import Photographs, open_photographs, photographs_key
 from lrisc.training.data.squares import MIN_PICTURES, Squares, open_pictures, pictures_key
@@ -21,12 +21,12 @@ _SQUARES = 512
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Pictures of a stage.
+    """Pictures of a stage, see :class:`lrisc.training.tasks.base.Data`.
 
     Attributes:
         crops: (step, samples of the joint batch) -> (B, 3 or 4, crop, crop) uint8, the fourth
             channel being the mask; a pure function.
-        count: squares, or photographs, that crops come from.
+        count: squares, or photographs, that crops come from: an epoch.
         squares: (n, side, side, 3) uint8 of them, for what is fitted to pictures.
         held_out: (n, side, side, 3) uint8 for validation.
         name: of the source, for the model card.
@@ -42,19 +42,24 @@ class TrainingData:
     key: str
     skipped: int
 
-    def steps(self, config: StageConfig) -> int:
-        """Optimiser steps of the stage."""
-        return steps_of(config, self.count)
+    def __len__(self) -> int:
+        """Pictures of an epoch."""
+        return self.count
+
+    def batch(self, step: int, samples: range, fraction: float) -> tuple[Tensor, ...]:
+        """The crops of a step, whatever the fraction of the stage that is done."""
+        return (self.crops(step, samples),)
+
+    def facts(self) -> dict[str, Any]:
+        """For the record of a stage."""
+        return {
+            "data": self.name,
+            "pictures": self.count,
+            "pictures_skipped": self.skipped,
+        }
 
 
-def steps_of(config: StageConfig, count: int) -> int:
-    """Optimiser steps of a stage on so many pictures."""
-    if config.epochs > 0:
-        return math.ceil(config.epochs * count / config.batch_size)
-    return config.steps
-
-
-def open_data(config: StageConfig) -> TrainingData:
+def open_data(config: PictureStage) -> TrainingData:
     """Open a stage's pictures, after decoding them or reading their headers if needed.
 
     Raises:
@@ -63,9 +68,9 @@ def open_data(config: StageConfig) -> TrainingData:
     least = max(MIN_PICTURES, config.batch_size)
     if config.crops.decode == "always":
         return _from_photographs(
-            open_photographs(config.data, config.crops, config.roi.masks, least), config
+            open_photographs(config.data, config.crops, _masks(config), least), config
         )
-    pictures = open_pictures(config.data, config.crops, least, config.roi.masks)
+    pictures = open_pictures(config.data, config.crops, least, _masks(config))
     held = 0 if config.validation else _held_out(config, len(pictures))
     squares = pictures.squares[: len(pictures) - held]
 
@@ -83,18 +88,18 @@ def open_data(config: StageConfig) -> TrainingData:
     )
 
 
-def data_key(config: StageConfig) -> str:
+def data_key(config: PictureStage) -> str:
     """The ``key`` that :func:`open_data` would give, without decoding a picture.
 
     Raises:
         InputError: a path does not exist or cannot be used.
     """
     if config.crops.decode == "always":
-        return photographs_key(config.data, config.crops, config.roi.masks)
-    return pictures_key(config.data, config.crops, config.roi.masks)
+        return photographs_key(config.data, config.crops, _masks(config))
+    return pictures_key(config.data, config.crops, _masks(config))
 
 
-def _from_photographs(found: Photographs, config: StageConfig) -> TrainingData:
+def _from_photographs(found: Photographs, config: PictureStage) -> TrainingData:
     held = 0 if config.validation else _held_out(config, len(found))
     kept = found.without(held)
     side, last = config.crops.crop, range(len(kept), len(found))
@@ -116,11 +121,15 @@ def _from_photographs(found: Photographs, config: StageConfig) -> TrainingData:
     )
 
 
-def _held_out(config: StageConfig, count: int) -> int:
+def _masks(config: PictureStage) -> str:
+    return config.roi.masks if isinstance(config, LriscStage) else ""
+
+
+def _held_out(config: PictureStage, count: int) -> int:
     return min(config.crops.held_out, count // 4)
 
 
-def _validation(config: StageConfig, own: Squares) -> Squares:
+def _validation(config: PictureStage, own: Squares) -> Squares:
     """Centre crops of the validation folder, or of the squares that were held out."""
     side, most = config.validate.side, config.validate.pictures
     if config.validation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from lrisc.errors import InputError
 from lrisc.link.draws import Draws
+from lrisc.training.data.sources import list_pictures
 from lrisc.training.saliency.measure import masked_photographs
 
 SIDE = 256
@@ -79,6 +81,21 @@ def read_masked(folder: Path) -> MaskedSquares:
             small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
             maps.append(np.asarray(small))
     return MaskedSquares(np.stack(squares), np.stack(maps))
+
+
+def masks_key(masks: str, data: tuple[str, ...], maps: str) -> str:
+    """Changes when the photographs with masks do, or the teacher's squares or maps are others.
+
+    Args:
+        masks: folder of photographs with masks.
+        data: files of squares.
+        maps: file of the teacher's maps; more of its rows may be finished.
+
+    Raises:
+        InputError: a path does not exist.
+    """
+    names = [Path(file).name for file in (*data, maps)]
+    return hashlib.sha256(f"{list_pictures((masks,)).key} {names}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)

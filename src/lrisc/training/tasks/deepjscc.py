@@ -1,12 +1,10 @@
-"""Training DeepJSCC, the baseline, with the loop, the data and the channel of the real thing.
-
-Of a stage's settings only ``loss.mse`` and the SNRs and fading of ``link`` concern it.
-"""
+"""Training DeepJSCC, the baseline, with the loop, the data and the channel of the real thing."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -18,9 +16,19 @@ from lrisc.baselines.deepjscc.network import PRESETS, DeepJsccNetwork
 from lrisc.link.draws import Draws
 from lrisc.metrics.distortion import psnr, round_to_8_bit
 from lrisc.training.conditions import LinkConditions, draw_link, fixed_link
-from lrisc.training.config.schema import StageConfig
+from lrisc.training.config.schema import (
+    Count,
+    Decibels,
+    LinkConfig,
+    NotNegative,
+    PictureStage,
+    PictureValidation,
+    Rising,
+    Share,
+    Some,
+)
 from lrisc.training.data.crops import to_signal
-from lrisc.training.data.squares import Squares
+from lrisc.training.data.opened import TrainingData, open_data
 from lrisc.training.objective import Terms, cross_channel
 from lrisc.training.statement import write_card
 from lrisc.training.step import compile_in_place
@@ -28,6 +36,65 @@ from lrisc.training.validation import Validation, sample_sheet
 
 _BATCH = 8
 _SEED = 20240602
+
+
+@dataclass(frozen=True)
+class DeepJsccLoss:
+    """The loss.
+
+    Attributes:
+        mse: scale of the squared error, pixels in [-1, 1].
+    """
+
+    mse: NotNegative = 8.0
+
+
+@dataclass(frozen=True)
+class DeepJsccLink:
+    """The channel.
+
+    Attributes:
+        snr_db: lowest and highest mean SNR in dB, uniform per picture.
+        rayleigh_fraction: share of pictures that cross Rayleigh block fading instead of AWGN.
+        block_length: shortest and longest fading block in symbols, log-uniform per picture.
+    """
+
+    snr_db: Annotated[tuple[Decibels, Decibels], Rising()] = (-2.0, 20.0)
+    rayleigh_fraction: Share = 0.2
+    block_length: Annotated[tuple[Count, Count], Rising()] = (32, 1024)
+
+
+@dataclass(frozen=True)
+class DeepJsccValidation(PictureValidation):
+    """Validation of DeepJSCC, see the base class.
+
+    Attributes:
+        metric: ``psnr`` (highest).
+        snr_db: SNRs in dB.
+    """
+
+    metric: Literal["psnr"] = "psnr"
+    snr_db: Annotated[tuple[Decibels, ...], Some()] = (0.0, 10.0, 20.0)
+
+
+@dataclass(frozen=True)
+class DeepJsccStage(PictureStage):
+    """A run of DeepJSCC, see :class:`lrisc.training.config.schema.PictureStage`.
+
+    Attributes:
+        loss: of the run.
+        link: of the run.
+        validate: of the run.
+    """
+
+    loss: DeepJsccLoss = field(default_factory=DeepJsccLoss)
+    link: DeepJsccLink = field(default_factory=DeepJsccLink)
+    validate: DeepJsccValidation = field(default_factory=DeepJsccValidation)
+
+    def __post_init__(self) -> None:
+        """Reject what cannot be trained, see the base class."""
+        super().__post_init__()
+        self.check_sides(PRESETS[self.preset].multiple)
 
 
 class DeepJsccStep(nn.Module):
@@ -38,10 +105,11 @@ class DeepJsccStep(nn.Module):
         config: of the stage.
     """
 
-    def __init__(self, model: DeepJsccNetwork, config: StageConfig) -> None:
+    def __init__(self, model: DeepJsccNetwork, config: DeepJsccStage) -> None:
         super().__init__()
         self.model = model
         self.config = config
+        self.link = LinkConfig(**vars(config.link))
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(self, pictures: Tensor, draws: Draws, step: int) -> tuple[Tensor, Terms]:
@@ -57,7 +125,7 @@ class DeepJsccStep(nn.Module):
             ``count`` pictures, which are the whole ``batch``.
         """
         image = to_signal(pictures)
-        conditions = draw_link(draws, self.config.link, step)
+        conditions = draw_link(draws, self.link, step)
         errors = (send(self.model, image, conditions, draws) - image).square().mean((1, 2, 3))
         count = torch.full((), float(len(image)), device=image.device)
         terms = {"mse": errors.detach().sum(), "batch": count}
@@ -90,8 +158,9 @@ class DeepJsccTask:
             channels: the two layers that differ then start anew.
     """
 
-    def __init__(self, config: StageConfig) -> None:
+    def __init__(self, config: DeepJsccStage) -> None:
         self.config = config
+        self._data: TrainingData | None = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = DeepJsccNetwork(PRESETS[config.preset])
@@ -106,21 +175,24 @@ class DeepJsccTask:
                     own[name].copy_(tensor)
         self.step = DeepJsccStep(self.model, config)
 
-    def start(self, squares: Squares) -> None:
+    @property
+    def data(self) -> TrainingData:
+        """See :func:`lrisc.training.data.opened.open_data`."""
+        if self._data is None:
+            self._data = open_data(self.config)
+        return self._data
+
+    def start(self) -> None:
         """Nothing here depends on the pictures."""
 
     def compile(self, device: torch.device) -> bool:
         """Compile the networks in place; returns whether that worked."""
         return compile_in_place([*self.model.encoder, *self.model.decoder], device)
 
-    def validate(self, averaged: nn.Module, pictures: Squares) -> Validation:
-        """PSNR at every SNR on AWGN, with the same noise every time.
-
-        Args:
-            averaged: weights to validate.
-            pictures: (n, side, side, 3) uint8.
-        """
+    def validate(self, averaged: nn.Module) -> Validation:
+        """PSNR at every SNR on AWGN, with the same noise every time."""
         model, config = cast(DeepJsccNetwork, averaged), self.config
+        pictures = self.data.held_out
         device = next(model.parameters()).device
         totals: dict[str, float] = {}
         columns: list[list[Tensor]] = [[] for _ in range(len(config.validate.snr_db) + 1)]
@@ -146,20 +218,9 @@ class DeepJsccTask:
         return Validation(figures, sample_sheet([torch.cat(column) for column in columns]))
 
     def export(
-        self,
-        folder: Path,
-        averaged: nn.Module,
-        records: list[dict[str, Any]],
-        squares: Squares | None,
+        self, folder: Path, averaged: nn.Module, records: list[dict[str, Any]], final: bool
     ) -> None:
-        """Write config.json, model.safetensors and README.md.
-
-        Args:
-            folder: created if needed.
-            averaged: weights to store.
-            records: one per stage, in order.
-            squares: not needed.
-        """
+        """Write config.json, model.safetensors and README.md."""
         model = cast(DeepJsccNetwork, averaged)
         save(folder, model, {"snr_db": list(self.config.link.snr_db), "training": records})
         write_card(folder, model_card(model, records))

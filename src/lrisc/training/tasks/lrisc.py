@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from lrisc.models.lrisc import Lrisc
-from lrisc.training.config.schema import PARTS, StageConfig
-from lrisc.training.data.squares import Squares
+from lrisc.training.config.schema import PARTS, LriscStage
+from lrisc.training.data.opened import TrainingData, open_data
 from lrisc.training.export import export, fit_prior_table
 from lrisc.training.linear_init import start_transforms, start_way
 from lrisc.training.step import TrainingStep, build_model
@@ -24,36 +24,41 @@ class LriscTask:
         config: of the stage.
     """
 
-    def __init__(self, config: StageConfig) -> None:
+    def __init__(self, config: LriscStage) -> None:
         self.config = config
+        self._data: TrainingData | None = None
         self.model, self.records = build_model(config)
         self.step = TrainingStep(self.model, config)
 
-    def start(self, squares: Squares) -> None:
+    @property
+    def data(self) -> TrainingData:
+        """See :func:`lrisc.training.data.opened.open_data`."""
+        if self._data is None:
+            self._data = open_data(self.config)
+        return self._data
+
+    def start(self) -> None:
         """What is new of the linear channels' transforms and way starts from the pictures."""
         new = () if self.config.parent else PARTS
         if "analysis" in (*new, *self.config.fresh):
-            start_transforms(self.model, squares)
+            start_transforms(self.model, self.data.squares)
         if "jscc_encoder" in (*new, *self.config.fresh):
-            start_way(self.model, squares)
+            start_way(self.model, self.data.squares)
 
     def compile(self, device: torch.device) -> bool:
         """Compile the convolutional networks in place; returns whether that worked."""
         return self.step.compile_parts(device)
 
-    def validate(self, averaged: nn.Module, pictures: Squares) -> Validation:
+    def validate(self, averaged: nn.Module) -> Validation:
         """See :func:`lrisc.training.validation.validate`."""
-        return validate(cast(Lrisc, averaged), self.step.lpips, pictures, self.config)
+        held_out = self.data.held_out
+        return validate(cast(Lrisc, averaged), self.step.lpips, held_out, self.config)
 
     def export(
-        self,
-        folder: Path,
-        averaged: nn.Module,
-        records: list[dict[str, Any]],
-        squares: Squares | None,
+        self, folder: Path, averaged: nn.Module, records: list[dict[str, Any]], final: bool
     ) -> None:
-        """Write the checkpoint; the side-information code is fitted where squares are given."""
+        """Write the checkpoint; the side-information code is fitted at the end."""
         model, table = cast(Lrisc, averaged), None
-        if squares is not None and self.config.link.enabled:
-            table = fit_prior_table(model, squares, self.config)
+        if final and self.config.link.enabled:
+            table = fit_prior_table(model, self.data.squares, self.config)
         export(folder, model, records, table)
