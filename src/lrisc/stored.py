@@ -148,8 +148,7 @@ def read_folder(
         sha256 = hashlib.sha256(data).hexdigest()
         if info.get(HASH_KEY, sha256) != sha256:
             raise InputError(
-                f"{path} is not the file that {CONFIG_FILE} names by its SHA-256: it is damaged, "
-                "or exchanged"
+                f"{path} is damaged, or exchanged: its SHA-256 is not the one in {CONFIG_FILE}"
             )
         tensors = load(data)
     # Types that this torch does not have are an AttributeError.
