@@ -1,6 +1,6 @@
 """How often noise passes for a header: the design's figure, and what measuring bounds it to.
 
-python scripts/false_headers.py --headers 50000
+python scripts/false_headers.py --headers 10000
 """
 
 import argparse
@@ -45,7 +45,7 @@ def passed(count: int, seed: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--headers", type=int, default=50_000)
+    parser.add_argument("--headers", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
