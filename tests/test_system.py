@@ -217,6 +217,7 @@ def test_channels(tiny: LoadedCheckpoint, channel: str) -> None:
         picture(256, 256), snr_db=15, cbr=1 / 24, channel=channel, model=tiny, block_length=16
     )
     assert result.reconstruction is not None
+    assert result.received is not None
     assert result.received.symbols.numel() <= 8192
     fading = channel == "rayleigh"
     assert result.report.block_length == (16 if fading else None)

@@ -16,9 +16,12 @@ from lrisc.errors import OutageError
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels
 from lrisc.link.budget import SymbolCounts
-from lrisc.link.channels import Received
+from lrisc.link.channels import Channel, Received
 from lrisc.link.frame import VERSION as FRAME_VERSION
 from lrisc.link.frame import Frame
+from lrisc.link.multipath import Mobility
+from lrisc.link.waveform.link import make_link
+from lrisc.link.waveform.numerology import SYMBOLS, numerology
 from lrisc.metrics.quality import quality
 from lrisc.metrics.region import region_quality, region_symbols
 from lrisc.roi.masks import RoiLike
@@ -66,6 +69,9 @@ class Report:
         lpips_reason: why there is no LPIPS.
         cbr: all symbols / (3·H·W).
         cbr_payload: payload symbols / (3·H·W).
+        cbr_grid: resource elements with comb, training and preamble / (3·H·W).
+        cbr_on_air: samples / (3·H·W).
+        waveform: its name; with ``symbols`` all three count the same.
         counts: symbols by what they are for.
         snr_db: mean Es/N0, dB.
         margin_db: how much less the rate map's code counted on, dB.
@@ -90,6 +96,9 @@ class Report:
     lpips_reason: str | None
     cbr: float
     cbr_payload: float
+    cbr_grid: float
+    cbr_on_air: float
+    waveform: str
     counts: SymbolCounts
     snr_db: float
     margin_db: float
@@ -135,7 +144,7 @@ class TransmitResult:
         report: conditions, accounting and quality.
         rate_map: complex symbols per embedding, (h, w).
         roi_mask: (H, W) in [0, 1], ``None`` without a region.
-        received: what the channel delivered.
+        received: what the channel delivered; ``None`` where no frame was found in it.
         frame: what was sent.
     """
 
@@ -144,7 +153,7 @@ class TransmitResult:
     report: Report
     rate_map: npt.NDArray[np.int64]
     roi_mask: npt.NDArray[np.float32] | None
-    received: Received = field(repr=False)
+    received: Received | None = field(repr=False)
     frame: Frame = field(repr=False)
 
 
@@ -160,6 +169,8 @@ def transmit(
     model: str | Path | LoadedCheckpoint = "compact",
     seed: int = 0,
     measure: bool = True,
+    waveform: str = SYMBOLS,
+    mobility: Mobility | None = None,
 ) -> TransmitResult:
     """Send one picture and measure what arrives.
 
@@ -175,6 +186,10 @@ def transmit(
         model: checkpoint, or its name.
         seed: of the channel and of the diffusion's starting noise.
         measure: whether to measure PSNR, MS-SSIM and LPIPS.
+        waveform: ``symbols``, one sample each over a channel that the receiver is told, or an OFDM
+            waveform (:data:`lrisc.link.waveform.numerology.WAVEFORMS`), where it finds the frame
+            and estimates everything from the samples.
+        mobility: delay spread, speed and carrier frequency of channels with paths.
 
     Returns:
         Pictures and report; in an outage ``reconstruction`` is ``None`` and the report says why.
@@ -182,10 +197,15 @@ def transmit(
     Raises:
         InputError: anything the user can mend.
     """
-    options = {} if block_length is None else {"block_length": block_length}
     check_steps(steps)
+<<<<<<< HEAD
     channel = channels.CHANNELS.key(channel)
     link = channels.channel(channel, snr_db, seed=seed, **options)
+=======
+    link = make_link(
+        channel, snr_db, waveform=waveform, seed=seed, block_length=block_length, mobility=mobility
+    )
+>>>>>>> main
     fades = channels.CHANNELS[channel].fades
     margin_db = FADING_MARGIN_DB if fades else 0.0
     region = Region.of(roi)
@@ -198,10 +218,10 @@ def transmit(
         frame = Transmitter(checkpoint).encode(
             pixels, snr_db=snr_db, cbr=cbr, roi=replace(region, mask=mask), margin_db=margin_db
         )
-        with part("channel"):
-            received = link(frame)
-        reconstruction, outage = None, None
+        received, reconstruction, outage = None, None, None
         try:
+            with part("channel"):
+                received = link(frame)
             reconstruction = Receiver(checkpoint).decode(received, steps=steps, seed=seed)
         except OutageError as error:
             outage = str(error)
@@ -220,11 +240,12 @@ def transmit(
         lpips_reason=figures.get("lpips_reason"),
         cbr=frame.cbr,
         cbr_payload=frame.cbr_payload,
+        **_on_the_air(frame, waveform),
         counts=frame.counts,
         snr_db=float(snr_db),
         margin_db=margin_db,
         channel=channel,
-        block_length=link.block_length if fades else None,
+        block_length=link.block_length if fades and isinstance(link, Channel) else None,
         height=frame.height,
         width=frame.width,
         model=checkpoint.name,
@@ -256,3 +277,16 @@ def transmit(
         received=received,
         frame=frame,
     )
+
+
+def _on_the_air(frame: Frame, waveform: str) -> dict[str, Any]:
+    """What the waveform adds: elements with comb, training and preamble, and samples."""
+    if waveform == SYMBOLS:
+        return {"waveform": waveform, "cbr_grid": frame.cbr, "cbr_on_air": frame.cbr}
+    ofdm, count = numerology(waveform), frame.symbols.numel()
+    values = 3 * frame.height * frame.width
+    return {
+        "waveform": waveform,
+        "cbr_grid": ofdm.elements(count) / values,
+        "cbr_on_air": ofdm.samples(count) / values,
+    }

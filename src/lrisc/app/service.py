@@ -275,7 +275,9 @@ class Service:
             figures=_figures(result),
             region=pictures.region_overlay(result.source, result.roi_mask),
             rates=pictures.rate_overlay(result.source, result.rate_map),
-            constellation=pictures.constellation(result.received.equalised()),
+            constellation=None
+            if result.received is None
+            else pictures.constellation(result.received.equalised()),
             symbols=pictures.symbol_table(report.counts, report.height, report.width),
             files=files,
         )
@@ -338,7 +340,8 @@ class Service:
             files.insert(1, folder / "reconstruction.png")
             _save(result.reconstruction, files[1])
         files.append(zip_recording(folder, "sent", result.frame.symbols))
-        files.append(zip_recording(folder, "received", result.received.symbols))
+        if result.received is not None:
+            files.append(zip_recording(folder, "received", result.received.symbols))
         return files
 
 

@@ -8,11 +8,16 @@ from typing import Annotated
 import typer
 
 from lrisc.cli.options import (
+    CarrierOption,
     ChannelOption,
+    DelaySpreadOption,
     PluginOption,
     SeedOption,
+    SpeedOption,
     StepsOption,
     StrengthOption,
+    WaveformOption,
+    mobility,
     number,
     split,
 )
@@ -32,6 +37,10 @@ def evaluate(
         "results"
     ),
     channel: ChannelOption = "awgn",
+    waveform: WaveformOption = "symbols",
+    delay_spread: DelaySpreadOption = None,
+    speed: SpeedOption = None,
+    carrier_frequency: CarrierOption = None,
     roi: Annotated[
         str | None,
         typer.Option("--roi", help="For lrisc-roi: auto, x,y,w,h, a mask, or a folder of masks."),
@@ -61,6 +70,8 @@ def evaluate(
         snrs_db=tuple(number(text, "--snr") for text in split(snr, "--snr")),
         cbrs=tuple(parse_cbr(text) for text in split(cbr, "--cbr")),
         channel=channel,
+        waveform=waveform,
+        mobility=mobility(delay_spread, speed, carrier_frequency),
         seed=seed,
         options=Options(roi=roi, roi_strength=roi_strength, steps=steps),
         plugins=tuple(plugin or ()),

@@ -54,6 +54,10 @@ def transmit(
     roi_strength: StrengthOption = None,
     roi_steering: SteeringOption = None,
     block_length: BlockOption = None,
+    waveform: WaveformOption = "symbols",
+    delay_spread: DelaySpreadOption = None,
+    speed: SpeedOption = None,
+    carrier_frequency: CarrierOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for pictures and report.json.")
     ] = None,
@@ -79,6 +83,8 @@ def transmit(
             model=model,
             seed=seed,
             block_length=block_length,
+            waveform=waveform,
+            mobility=mobility(delay_spread, speed, carrier_frequency),
         )
         if out is not None:
             _write_result(result, out)
@@ -327,6 +333,9 @@ def _show(result: TransmitResult, out: Path | None) -> None:
     for label, count in r.counts.by_name().items():
         sent.add_row(label, f"{count:,}", f"{count / pixels:.5f}")
     sent.add_row("total", f"{r.counts.total:,}", f"{r.cbr:.5f}  = 1/{1 / r.cbr:.1f}")
+    if r.waveform != "symbols":
+        for label, ratio in (("on the grid", r.cbr_grid), ("samples", r.cbr_on_air)):
+            sent.add_row(label, f"{round(ratio * pixels):,}", f"{ratio:.5f}")
     for column in sent.columns[1:]:
         column.justify = "right"
     console.print(

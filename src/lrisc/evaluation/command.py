@@ -14,8 +14,8 @@ from lrisc.errors import InputError
 from lrisc.evaluation.plan import Sweep, find_pictures
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
 from lrisc.evaluation.sweep import run
-from lrisc.link import channels
 from lrisc.link.budget import check_cbr
+from lrisc.link.waveform.link import make_link
 from lrisc.roi.region import Region
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def evaluate_folder(
 def check(sweep: Sweep, jobs: int | None, limit: int | None) -> None:
     """Raise InputError for numbers that make no sense, before anything is computed."""
     for snr_db in sweep.snrs_db:
-        channels.channel(sweep.channel, snr_db, seed=sweep.seed)
+        make_link(sweep.channel, snr_db, waveform=sweep.waveform, seed=sweep.seed)
     for cbr in sweep.cbrs:
         check_cbr(cbr)
     for name, value in (("--jobs", jobs), ("--limit", limit)):

@@ -51,7 +51,14 @@ def measure_picture(
 
 def _measure(sweep: Sweep, picture: Picture, row_key: Key, keep_in: ResultsFolder | None) -> Row:
     spec, name, channel, snr_db, cbr = row_key
-    condition = Condition(channel, float(snr_db), float(cbr), seed_of(sweep.seed, row_key))
+    condition = Condition(
+        channel,
+        float(snr_db),
+        float(cbr),
+        seed_of(sweep.seed, row_key),
+        sweep.waveform,
+        sweep.mobility,
+    )
     common: dict[str, Any] = {
         "scheme": spec,
         "image": name,

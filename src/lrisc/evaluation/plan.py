@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from lrisc.errors import InputError
 from lrisc.evaluation.results import Key, key
 from lrisc.evaluation.schemes import Options
 from lrisc.images import load_image, to_pil
+from lrisc.link.multipath import Mobility
+from lrisc.link.waveform.numerology import SYMBOLS
 from lrisc.metrics.lpips import Backbone
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".jp2"}
@@ -32,6 +35,8 @@ class Sweep:
         plugins: modules that register more schemes.
         lpips: backbone of LPIPS.
         keep: of the first so many pictures, reconstructions and rate maps are kept.
+        waveform: see :func:`lrisc.link.waveform.link.make_link`.
+        mobility: of channels with paths.
     """
 
     schemes: tuple[str, ...]
@@ -43,6 +48,15 @@ class Sweep:
     plugins: tuple[str, ...] = ()
     lpips: Backbone = "alex"
     keep: int = 4
+    waveform: str = SYMBOLS
+    mobility: Mobility = field(default_factory=Mobility)
+
+    def settings(self) -> dict[str, Any]:
+        """What changes the numbers of all schemes; rows of one folder share it."""
+        common: dict[str, Any] = {"seed": self.seed, "lpips": self.lpips}
+        if self.waveform != SYMBOLS or self.mobility != Mobility():
+            common |= {"waveform": self.waveform, **asdict(self.mobility)}
+        return common
 
     def keys(self, image: str) -> list[Key]:
         """The rows of one picture, in the order they are computed."""

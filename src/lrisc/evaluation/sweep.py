@@ -47,7 +47,7 @@ def run(
     """
     import_plugins(sweep.plugins)
     folder.prepare(
-        settings={"seed": sweep.seed, "lpips": sweep.lpips},
+        settings=sweep.settings(),
         images={source.path.name: source.sha256 for source in sources},
         schemes={spec: scheme_of(spec, sweep.options).fingerprint for spec in sweep.schemes},
     )

@@ -9,7 +9,7 @@ SNR is Es/N0 per complex symbol in dB, with Es = 1; N0 is the variance of the co
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, overload
+from typing import TYPE_CHECKING, Protocol, overload
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from torch import Tensor
 
 from lrisc.errors import InputError, finite, whole
 from lrisc.registry import Registry
+
+if TYPE_CHECKING:
+    from lrisc.link.multipath import Mobility
 
 
 @overload
@@ -128,12 +131,15 @@ class Channel:
         snr_db: mean Es/N0 in dB.
         block_length: symbols per fade (0: one fade per frame); without effect on AWGN.
         seed: seed of fades and noise.
+        mobility: delay spread, speed and carrier frequency of channels with several paths; ``None``
+            for the defaults.
     """
 
     name: str
     snr_db: float
     block_length: int = DEFAULT_BLOCK_LENGTH
     seed: int = 0
+    mobility: "Mobility | None" = None
 
     def __call__(self, sent: Tensor | HasSymbols) -> Received:
         """Send complex64 symbols (n,), or the symbols of a frame."""
@@ -142,13 +148,26 @@ class Channel:
             raise InputError("a channel takes a one-dimensional tensor of complex symbols")
         symbols = symbols.detach().to("cpu", torch.complex64)
         generator = torch.Generator().manual_seed(self.seed)
-        gains = CHANNELS[self.name].gains(symbols.numel(), self.block_length, generator)
+        gains = self._gains(symbols.numel(), generator)
         received = awgn(gains * symbols, self.snr_db, generator)
         return Received(received, gains, noise_variance(self.snr_db))
 
+    def _gains(self, length: int, generator: torch.Generator) -> Tensor:
+        model = CHANNELS[self.name]
+        if self.mobility is None or model.paths is None or model.paths in ("rayleigh", "rician"):
+            return model.gains(length, self.block_length, generator)
+        from lrisc.link.multipath import element_gains
+
+        return torch.from_numpy(element_gains(model.paths, self.mobility, length, self.seed))
+
 
 def channel(
-    name: str, snr_db: float, *, block_length: int = DEFAULT_BLOCK_LENGTH, seed: int = 0
+    name: str,
+    snr_db: float,
+    *,
+    block_length: int = DEFAULT_BLOCK_LENGTH,
+    seed: int = 0,
+    mobility: "Mobility | None" = None,
 ) -> Channel:
     """Make a channel by name.
 
@@ -163,7 +182,7 @@ def channel(
     check_seed(seed)
     if whole(block_length, "the block length") < 0:
         raise InputError(f"the block length must be 0 or more symbols, not {block_length}")
-    return Channel(name, float(snr_db), block_length, seed)
+    return Channel(name, float(snr_db), block_length, seed, mobility)
 
 
 def check_snr(snr_db: float) -> None:
@@ -188,12 +207,15 @@ class ChannelModel:
         about: what it is, in a few words, for help texts.
         fades: whether the SNR varies within a frame.
         capacity: SNR in dB -> bits per complex symbol that no code can exceed; ``None``: unknown.
+        paths: name in :data:`lrisc.link.multipath.MODELS` of the channel that samples of a waveform
+            go through; ``None``: they meet noise alone.
     """
 
     gains: Callable[[int, int, torch.Generator], Tensor]
     about: str
     fades: bool = False
     capacity: Callable[[float], float] | None = None
+    paths: str | None = None
 
 
 def _awgn_gains(length: int, block_length: int, generator: torch.Generator) -> Tensor:
@@ -211,9 +233,45 @@ def _rayleigh_capacity(snr_db: float) -> float:
     return float(np.sum(weight * np.log2(1 + 10 ** (snr_db / 10) * power)))
 
 
-_AWGN = ChannelModel(_awgn_gains, "white noise alone", capacity=_awgn_capacity)
-_RAYLEIGH = ChannelModel(rayleigh_gains, "Rayleigh block fading", True, _rayleigh_capacity)
-CHANNELS = Registry("channel", {"awgn": _AWGN, "rayleigh": _RAYLEIGH})
+def rician_gains(length: int, block_length: int, generator: torch.Generator) -> Tensor:
+    """Rician block fading: a constant path, and ``RICIAN_K_DB`` below it Rayleigh fading."""
+    from lrisc.link.multipath import RICIAN_K_DB
+
+    k = 10 ** (RICIAN_K_DB / 10)
+    scattered = rayleigh_gains(length, block_length, generator)
+    return (math.sqrt(k) + scattered) / math.sqrt(k + 1)
+
+
+def _grid_gains(model: str) -> Callable[[int, int, torch.Generator], Tensor]:
+    def gains(length: int, block_length: int, generator: torch.Generator) -> Tensor:
+        """H of OFDM's elements in sending order, known exactly."""
+        from lrisc.link.multipath import Mobility, element_gains
+
+        seed = int(torch.randint(0, 1 << 62, (1,), generator=generator))
+        return torch.from_numpy(element_gains(model, Mobility(), length, seed))
+
+    return gains
+
+
+def _registered() -> dict[str, ChannelModel]:
+    found = {
+        "awgn": ChannelModel(_awgn_gains, "white noise alone", capacity=_awgn_capacity),
+        "rayleigh": ChannelModel(
+            rayleigh_gains, "Rayleigh block fading", True, _rayleigh_capacity, "rayleigh"
+        ),
+        "rician": ChannelModel(
+            rician_gains, "Rician block fading, K = 6 dB", fades=True, paths="rician"
+        ),
+    }
+    for kind, about in (("tdl", "tapped delay line"), ("cdl", "clustered delay line")):
+        for letter in "abcde":
+            name = f"{kind}-{letter}"
+            title = f"3GPP {about} {letter.upper()}"
+            found[name] = ChannelModel(_grid_gains(name), title, fades=True, paths=name)
+    return found
+
+
+CHANNELS = Registry("channel", _registered())
 """Channels by name; whatever is added here works everywhere, training included."""
 
 

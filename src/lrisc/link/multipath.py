@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import CubicSpline
 
 from lrisc.errors import InputError
-from lrisc.link.waveform.numerology import IntArray, Numerology
+from lrisc.link.waveform.modulator import data_columns
+from lrisc.link.waveform.numerology import PRESETS, IntArray, Numerology
 from lrisc.link.waveform.sequences import ComplexArray
 
 SPEED_OF_LIGHT = 299_792_458.0
@@ -79,6 +79,9 @@ class Realisation:
         """Gains at times in seconds, complex128 (len(times), P)."""
         if self.gains.shape[0] == 1:
             return np.repeat(self.gains, times.size, axis=0)
+        # Imported here: training draws channels on machines that may have no SciPy.
+        from scipy.interpolate import CubicSpline
+
         knots = np.arange(self.gains.shape[0]) / self.rate
         return CubicSpline(knots, self.gains)(times)
 
@@ -137,6 +140,15 @@ def draw(model: str, mobility: Mobility, duration: float, seed: int) -> Realisat
             gains = math.sqrt(k / (k + 1)) + gains / math.sqrt(k + 1)
         return Realisation(np.zeros(1), gains[:, None], rate)
     return _sionna(model, mobility, steps, rate, seed)
+
+
+def element_gains(model: str, mobility: Mobility, count: int, seed: int) -> ComplexArray:
+    """H of a frame's symbols where the waveform ``ofdm`` puts them, complex64 (count,)."""
+    ofdm = PRESETS["ofdm"]
+    rows = np.arange(ofdm.ofdm_symbols(max(count, 1)))
+    duration = ofdm.samples(max(count, 1)) / ofdm.sample_rate
+    grid = draw(model, mobility, duration, seed).on_grid(ofdm, rows)
+    return np.take_along_axis(grid, data_columns(ofdm, rows), 1).reshape(-1)[:count].copy()
 
 
 def _jakes(doppler: float, times: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.complex128]:

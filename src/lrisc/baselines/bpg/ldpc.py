@@ -11,12 +11,18 @@ chain.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
+import torch
+from torch import Tensor
+
 from lrisc.errors import InputError
 from lrisc.link import fec
+from lrisc.link.channels import Received
+from lrisc.link.frame import interleaver
 
 BLOCK_BITS = 6144
 """Coded bits per codeword."""
@@ -142,6 +148,32 @@ def best_scheme(channel: str, snr_db: float) -> fec.Mcs:
             f"no modulation and coding scheme decodes at {snr_db:g} dB on {channel}"
         )
     return max(usable, key=lambda mcs: mcs.efficiency)
+
+
+def survives(n_bits: int, mcs: fec.Mcs, link: Callable[[Tensor], Received], seed: int) -> bool:
+    """Whether so many payload bits come through a channel, by the real chain.
+
+    Symbols of all codewords are interleaved, so that a fade takes a little from each.
+
+    Raises:
+        OutageError: the receiver of a waveform finds nothing.
+    """
+    blocks = block_count(n_bits, mcs)
+    bits = -(-n_bits // blocks)
+    generator = torch.Generator().manual_seed(seed)
+    sent = torch.randint(0, 2, (blocks, bits), generator=generator).to(torch.float32)
+    symbols = fec.encode_blocks(sent, mcs)
+    order = interleaver(symbols.numel())
+    received = link(symbols.reshape(-1)[order])
+    back = torch.argsort(order)
+    decoded, valid = fec.decode_blocks(
+        received.symbols[back].reshape(symbols.shape),
+        received.gains[back].reshape(symbols.shape),
+        received.noise_variance,
+        bits,
+        mcs,
+    )
+    return bool(valid.all()) and bool((decoded == sent).all())
 
 
 def table_text() -> str:

@@ -23,9 +23,11 @@ from torch.nn import functional
 from lrisc.baselines.deepjscc.network import STRIDE, DeepJsccConfig, DeepJsccNetwork
 from lrisc.checkpoint import EMBEDDED
 from lrisc.errors import InputError
-from lrisc.link.channels import channel as make_channel
 from lrisc.link.channels import mmse, noise_variance
 from lrisc.link.frame import interleaver
+from lrisc.link.multipath import Mobility
+from lrisc.link.waveform.link import make_link
+from lrisc.link.waveform.numerology import SYMBOLS
 from lrisc.stored import CONFIG_FILE, read_folder, read_info, write_folder
 
 FORMAT = "deepjscc-1"
@@ -109,7 +111,15 @@ class DeepJscc:
         made = self.network.decode(torch.view_as_real(ordered).unsqueeze(0), *sides)
         return made[0, :, :height, :width].clamp(0, 1).contiguous()
 
-    def transmit(self, image: Tensor, snr_db: float, channel: str, seed: int) -> tuple[Tensor, int]:
+    def transmit(
+        self,
+        image: Tensor,
+        snr_db: float,
+        channel: str,
+        seed: int,
+        waveform: str = SYMBOLS,
+        mobility: Mobility | None = None,
+    ) -> tuple[Tensor, int]:
         """Send a picture over a channel.
 
         Args:
@@ -117,18 +127,24 @@ class DeepJscc:
             snr_db: mean Es/N0 per complex symbol in dB.
             channel: a name of :data:`lrisc.link.channels.CHANNELS`.
             seed: of fades and noise.
+            waveform: see :func:`lrisc.link.waveform.link.make_link`.
+            mobility: of channels with paths.
 
         Returns:
             The reconstruction (3, H, W) float32 in [0, 1], and the complex symbols sent.
 
         Raises:
             InputError: no such channel, or an SNR or seed that is not usable.
+            OutageError: the receiver of a waveform finds nothing.
         """
         symbols = self.encode(image)
-        received = make_channel(channel, snr_db, seed=seed)(symbols)
+        link = make_link(channel, snr_db, waveform=waveform, seed=seed, mobility=mobility)
+        received = link(symbols)
         low, high = self.snr_db
-        # A codec for one SNR has that SNR's equaliser: its decoder knows no other scale.
-        n0 = noise_variance(low) if low == high else received.noise_variance
+        # A codec for one SNR has that SNR's equaliser: its decoder knows no other scale. Over a
+        # waveform the receiver hands on what is relative to the noise it has estimated.
+        fixed = low == high and waveform == SYMBOLS
+        n0 = noise_variance(low) if fixed else received.noise_variance
         equalised = mmse(received.symbols, received.gains, n0)
         return self.decode(equalised, *image.shape[-2:]), symbols.numel()
 

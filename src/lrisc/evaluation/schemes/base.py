@@ -25,6 +25,9 @@ from torch import Tensor
 
 from lrisc.errors import InputError
 from lrisc.link.budget import symbol_budget
+from lrisc.link.multipath import Mobility
+from lrisc.link.waveform.link import Link, make_link
+from lrisc.link.waveform.numerology import SYMBOLS
 from lrisc.registry import Registry
 
 
@@ -70,12 +73,26 @@ class Condition:
         snr_db: mean Es/N0 per complex symbol, dB.
         cbr: ceiling on all complex symbols, per 3·H·W.
         seed: of everything random; another for every picture and condition.
+        waveform: ``symbols``, or one whose receiver estimates everything from samples.
+        mobility: delay spread, speed and carrier frequency of channels with paths.
     """
 
     channel: str
     snr_db: float
     cbr: float
     seed: int
+    waveform: str = SYMBOLS
+    mobility: Mobility | None = None
+
+    def link(self) -> Link:
+        """The channel with its waveform."""
+        return make_link(
+            self.channel,
+            self.snr_db,
+            waveform=self.waveform,
+            seed=self.seed,
+            mobility=self.mobility,
+        )
 
 
 @dataclass(frozen=True, eq=False)

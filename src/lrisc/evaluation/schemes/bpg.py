@@ -15,6 +15,10 @@ from lrisc.baselines.bpg.capacity import capacity
 from lrisc.baselines.bpg.codec import PictureCodec, Pixels, default_codec
 from lrisc.baselines.bpg.fitting import FittedPicture
 from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Options, Picture, Scheme
+from lrisc.link import fec
+from lrisc.link.channels import CHANNELS
+from lrisc.link.waveform.numerology import SYMBOLS
+from lrisc.system import FADING_MARGIN_DB
 
 
 @SCHEMES.register("bpg-ldpc")
@@ -25,7 +29,9 @@ class BpgLdpc(Scheme):
     transmitter knows; with one, such as ``bpg-ldpc:16qam-2/3``, always the same: it falls off the
     cliff below its threshold and gains nothing above.
 
-    A lost codeword is a lost picture. Whether one is lost is drawn with the measured error rates.
+    A lost codeword is a lost picture. Whether one is lost is drawn with the measured error rates;
+    over a waveform, or a channel without a table, by sending the codewords. There the scheme is
+    chosen for the margin that LRISC's rate map has on such channels.
     """
 
     def __init__(self, variant: str | None, options: Options) -> None:
@@ -39,7 +45,12 @@ class BpgLdpc(Scheme):
 
     def send(self, picture: Picture, condition: Condition) -> Delivery:
         """The largest quality that fits, lost or not."""
-        mcs = self.fixed or ldpc.best_scheme(condition.channel, condition.snr_db)
+        tabled = condition.waveform == SYMBOLS and condition.channel in ldpc.channels()
+        mcs = self.fixed or (
+            ldpc.best_scheme(condition.channel, condition.snr_db)
+            if tabled
+            else _scheme_with_margin(condition)
+        )
         fitted = _fitted(picture, self.codec)
         budget = picture.budget(condition.cbr)
         quality = fitted.best(budget, lambda bits: ldpc.symbol_count(bits, mcs))
@@ -47,6 +58,11 @@ class BpgLdpc(Scheme):
         blocks = ldpc.block_count(8 * coded.size, mcs)
         symbols = ldpc.symbol_count(8 * coded.size, mcs)
         note = f"{ldpc.name_of(mcs)}, {coded.label}"
+        if not tabled:
+            lost = not ldpc.survives(8 * coded.size, mcs, condition.link(), condition.seed)
+            if lost:
+                return Delivery(None, symbols, f"{note}, a codeword is lost")
+            return Delivery(_tensor(fitted.decoded(quality)), symbols, note)
         error_rate = ldpc.curve(mcs, condition.channel).at(condition.snr_db)
         drawn = np.random.default_rng(condition.seed).random()
         if drawn < 1 - (1 - error_rate) ** blocks:
@@ -77,6 +93,15 @@ class BpgCapacity(Scheme):
         symbols = math.ceil(8 * coded.size / bits_per_symbol)
         note = f"{bits_per_symbol:.3f} bits per symbol, {coded.label}"
         return Delivery(_tensor(fitted.decoded(quality)), symbols, note)
+
+
+def _scheme_with_margin(condition: Condition) -> fec.Mcs:
+    """For AWGN at an SNR lower by the margin; where none is left, the most robust scheme."""
+    margin = FADING_MARGIN_DB if CHANNELS[condition.channel].fades else 0.0
+    try:
+        return ldpc.best_scheme("awgn", condition.snr_db - margin)
+    except ldpc.BelowAllSchemesError:
+        return fec.MOST_ROBUST
 
 
 @lru_cache(maxsize=1)

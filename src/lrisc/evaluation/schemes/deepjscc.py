@@ -32,7 +32,12 @@ class DeepJsccScheme(Scheme):
         name = self.model_name(condition)
         model = _model(name)
         reconstruction, symbols = model.transmit(
-            picture.pixels, condition.snr_db, condition.channel, condition.seed
+            picture.pixels,
+            condition.snr_db,
+            condition.channel,
+            condition.seed,
+            condition.waveform,
+            condition.mobility,
         )
         return Delivery(reconstruction, symbols, f"model {name}")
 

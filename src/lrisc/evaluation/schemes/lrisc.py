@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lrisc.errors import InputError
 from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Options, Picture, Scheme
 from lrisc.images import load_image
 from lrisc.link.header import VERSION as FRAME_VERSION
+from lrisc.link.waveform.numerology import SYMBOLS
 from lrisc.roi.region import Region
+
+if TYPE_CHECKING:
+    from lrisc.transmission import Report
 
 
 @SCHEMES.register("lrisc")
@@ -49,13 +54,15 @@ class Generative(Scheme):
             roi=self.region(picture),
             # A sweep measures all schemes alike, and later.
             measure=False,
+            waveform=condition.waveform,
+            mobility=condition.mobility,
         )
         report = result.report
         painted = result.reconstruction
         return Delivery(
             reconstruction=None if painted is None else load_image(painted),
             symbols=report.counts.total,
-            note=report.outage_reason or f"payload CBR {report.cbr_payload:.5f}",
+            note=report.outage_reason or _counts(report),
             rate_map=result.rate_map,
             roi_mask=result.roi_mask,
         )
@@ -113,3 +120,10 @@ def _hash_of(masks: Path) -> str:
     except OSError as error:
         raise InputError(f"--roi: cannot read the mask {masks}: {error.strerror}") from error
     return found.hexdigest()[:16]
+
+
+def _counts(report: Report) -> str:
+    counts = f"payload CBR {report.cbr_payload:.5f}"
+    if report.waveform != SYMBOLS:
+        counts += f", grid {report.cbr_grid:.5f}, on air {report.cbr_on_air:.5f}"
+    return counts

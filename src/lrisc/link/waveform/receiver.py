@@ -143,7 +143,7 @@ def receive(source: SampleSource, detection: Detection) -> Reception:
     link = _track(clues, rows, known)
     grid = link.grid(np.arange(rows))
     outage: str | None = None
-    received, diagnostics, snr = _equalise(link, grid, known, header)
+    received, diagnostics, snr = _equalise(link, grid, known, header.frame_symbols)
     try:
         bits, _ = parse_body(received, header)
     except OutageError as error:
@@ -151,7 +151,7 @@ def receive(source: SampleSource, detection: Detection) -> Reception:
     else:
         whole = known_symbols(header, bits)
         known.fill(0, _numpy(whole), _numpy(whole) != 0)
-        received, diagnostics, snr = _equalise(link, grid, known, header)
+        received, diagnostics, snr = _equalise(link, grid, known, header.frame_symbols)
     return Reception(
         detection,
         header,
@@ -163,6 +163,19 @@ def receive(source: SampleSource, detection: Detection) -> Reception:
         outage,
         diagnostics,
     )
+
+
+def receive_symbols(source: SampleSource, detection: Detection, count: int) -> Received:
+    """The first ``count`` symbols at a detection, where there is no header to say how many.
+
+    For schemes without a frame of ours: their receiver is told the length, and has the comb alone
+    to follow the channel by.
+    """
+    link = _Synchronised.at(source, detection)
+    rows = detection.numerology.ofdm_symbols(count)
+    known = _KnownGrid(detection.numerology, rows, count)
+    link = _track(link, rows, known)
+    return _equalise(link, link.grid(np.arange(rows)), known, count)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -416,12 +429,12 @@ def _increment(responses: ComplexArray, n: Numerology) -> tuple[float, float, fl
 
 
 def _equalise(
-    link: _Synchronised, grid: ComplexArray, known: _KnownGrid, header: Header
+    link: _Synchronised, grid: ComplexArray, known: _KnownGrid, count: int
 ) -> tuple[Received, Diagnostics, float]:
     """Estimate the channel block by block and take out the frame's symbols."""
     rows = grid.shape[0]
-    count = max(1, -(-rows // BLOCK_ROWS))
-    edges = np.linspace(0, rows, count + 1).round().astype(np.int64)
+    blocks = max(1, -(-rows // BLOCK_ROWS))
+    edges = np.linspace(0, rows, blocks + 1).round().astype(np.int64)
     symbols: list[ComplexArray] = []
     gains: list[ComplexArray] = []
     variances: list[npt.NDArray[np.float32]] = []
@@ -442,9 +455,9 @@ def _equalise(
             diagnostics = Diagnostics(y[inner], response[inner], variance[inner], columns)
     assert diagnostics is not None  # a frame has rows
     received = _received(
-        np.concatenate(symbols)[: header.frame_symbols],
-        np.concatenate(gains)[: header.frame_symbols],
-        np.concatenate(variances)[: header.frame_symbols],
+        np.concatenate(symbols)[:count],
+        np.concatenate(gains)[:count],
+        np.concatenate(variances)[:count],
     )
     return received, diagnostics, signal / noise
 

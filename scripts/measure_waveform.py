@@ -1,0 +1,324 @@
+"""Measures the OFDM waveform and its receiver: what the tables of docs/radio.md are made of.
+
+    python scripts/measure_waveform.py detection --trials 10000 --snr -3 -o DIR
+    python scripts/measure_waveform.py false-alarms --samples 1e8 -o DIR
+    python scripts/measure_waveform.py loss PICTURES --snr 0 10 20 -o DIR
+    python scripts/measure_waveform.py fading PICTURES --channel tdl-a --delay-spread 30 --snr 15 \
+        --speed 1.4 --frames 500 -o DIR
+    python scripts/measure_waveform.py impairments -o DIR
+    python scripts/measure_waveform.py throughput --samples 1e8 -o DIR
+
+Every trial is a row of DIR/NAME.csv, seeded by its number: stopped, the command goes on where it
+was, and --from shares the numbers between processes. What is printed at the end is over all rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import resource
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lrisc.checkpoint import load_checkpoint
+from lrisc.errors import OutageError
+from lrisc.images import load_image, to_pil
+from lrisc.link import fec
+from lrisc.link.channels import Received, channel
+from lrisc.link.frame import Header, build_frame
+from lrisc.link.impairments import Impairments, complex_normal, resample
+from lrisc.link.multipath import Mobility, draw
+from lrisc.link.waveform.detection import find_frames
+from lrisc.link.waveform.link import make_link
+from lrisc.link.waveform.modulator import data_columns, modulate
+from lrisc.link.waveform.numerology import PRESETS, numerology
+from lrisc.link.waveform.receiver import Reception, receive_all
+from lrisc.link.waveform.source import ArraySource, padded
+from lrisc.metrics.quality import quality
+from lrisc.system import FADING_MARGIN_DB, Receiver, Transmitter
+
+
+class Table:
+    """Rows on disk, by key."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...], keys: int) -> None:
+        self.path, self.columns, self.keys = path, columns, keys
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.rows: dict[tuple[str, ...], list[str]] = {}
+        if path.exists():
+            with path.open() as file:
+                for row in list(csv.reader(file))[1:]:
+                    if len(row) == len(columns):
+                        self.rows[tuple(row[:keys])] = row
+        else:
+            path.write_text(",".join(columns) + "\n")
+
+    def add(self, *cells: Any) -> None:
+        row = [f"{c:.6g}" if isinstance(c, float) else str(c) for c in cells]
+        self.rows[tuple(row[: self.keys])] = row
+        with self.path.open("a") as file:
+            file.write(",".join(row) + "\n")
+
+    def has(self, *key: Any) -> bool:
+        return tuple(f"{c:.6g}" if isinstance(c, float) else str(c) for c in key) in self.rows
+
+    def groups(self, by: int) -> dict[tuple[str, ...], list[list[str]]]:
+        found: dict[tuple[str, ...], list[list[str]]] = defaultdict(list)
+        for row in self.rows.values():
+            found[tuple(row[:by])].append(row)
+        return found
+
+
+def random_frame(payload: int, side_bits: int, snr_db: float) -> np.ndarray:
+    header = Header(512, 768, 1, side_bits, payload, 99, fec.mcs_for(snr_db).index)
+    bits = np.random.default_rng(0).integers(0, 2, side_bits).astype(np.uint8)
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(payload, dtype=torch.complex64, generator=generator)
+    return build_frame(header, bits, values).numpy()
+
+
+def detection(a: argparse.Namespace) -> None:
+    """Found: within a sample of the true start; CFO within ±4 carriers, any fraction of delay."""
+    table = Table(
+        a.output / "detection.csv", ("snr_db", "trial", "found", "others", "cfo_error"), 2
+    )
+    ofdm = PRESETS["ofdm"]
+    frame = modulate(random_frame(400, 40, 0), ofdm)
+    power = ofdm.occupied / ofdm.fft_size
+    for snr_db in a.snr:
+        for trial in range(a.first, a.first + a.trials):
+            if table.has(snr_db, trial):
+                continue
+            rng = np.random.default_rng([trial, round(100 * (snr_db + 200))])
+            start, fraction = int(rng.integers(100, 3000)), float(rng.uniform())
+            cfo = float(rng.uniform(-4, 4)) / ofdm.fft_size
+            signal = padded(resample(frame, fraction, 0.0), -start, 6500)
+            signal = signal * np.exp(2j * np.pi * cfo * np.arange(signal.size))
+            noise = complex_normal(rng, signal.size, power * 10 ** (-snr_db / 10))
+            found = list(find_frames(ArraySource((signal + noise).astype(np.complex64)), (ofdm,)))
+            right = [d for d in found if abs(d.start - start - fraction) < 2]
+            error = (right[0].cfo - cfo) * ofdm.fft_size if right else 0.0
+            table.add(snr_db, trial, len(right[:1]), len(found) - len(right), error)
+    for (snr,), rows in table.groups(1).items():
+        good = [r for r in rows if r[2] == "1"]
+        spread = np.std([float(r[4]) for r in good]) if good else float("nan")
+        print(
+            f"{snr} dB a sample: found {len(good)} of {len(rows)}, "
+            f"{sum(int(r[3]) for r in rows)} false, CFO error {spread:.4f} carriers"
+        )
+
+
+def false_alarms(a: argparse.Namespace) -> None:
+    """Frames found in noise, in blocks of 2^22 samples, all waveforms looked for."""
+    table = Table(a.output / "false_alarms.csv", ("block", "samples", "found"), 1)
+    for block in range(math.ceil(a.samples / (1 << 22))):
+        if not table.has(block):
+            noise = complex_normal(np.random.default_rng([block, 1]), 1 << 22, 1.0)
+            found = list(find_frames(ArraySource(noise), tuple(PRESETS.values())))
+            table.add(block, noise.size, len(found))
+    rows = table.rows.values()
+    print(f"{sum(int(r[2]) for r in rows)} frames in {sum(int(r[1]) for r in rows):,} samples")
+
+
+def loss(a: argparse.Namespace) -> None:
+    """One sample a symbol with the channel known, against OFDM with everything estimated."""
+    columns = ("snr_db", "image", "waveform", "psnr_db", "lpips", "effective_snr_db")
+    table = Table(a.output / "loss.csv", columns, 3)
+    checkpoint = load_checkpoint(a.model)
+    for path in pictures(a):
+        for snr_db in a.snr:
+            links: dict[str, Callable[[Any], Received]] = {
+                "known": channel("awgn", snr_db, seed=a.seed),
+                "ofdm": make_link("awgn", snr_db, waveform="ofdm", seed=a.seed),
+            }
+            for name, link in links.items():
+                if table.has(snr_db, path.name, name):
+                    continue
+                image = load_image(path)
+                frame = Transmitter(checkpoint).encode(image, snr_db=snr_db, cbr=1 / 48)
+                received = link(frame)
+                error = (received.equalised() - frame.symbols).abs().square().mean()
+                effective = -10 * math.log10(float(error / (1 - error)))
+                got = quality(to_pil(image), Receiver(checkpoint).decode(received))
+                table.add(snr_db, path.name, name, got["psnr_db"], got["lpips"] or 0.0, effective)
+    for (snr,), rows in table.groups(1).items():
+        for name in ("known", "ofdm"):
+            chosen = [r for r in rows if r[2] == name]
+            print(f"{snr} dB {name:6} n={len(chosen)}", means(chosen, (3, 4, 5)))
+
+
+def fading(a: argparse.Namespace) -> None:
+    """Outage and quality over a fading channel, everything estimated; and what could be known."""
+    columns = (
+        "channel", "delay_ns", "speed", "snr_db", "margin", "frame", "image", "outage", "psnr_db",
+        "lpips", "effective_snr_db", "known_snr_db",
+    )  # fmt: skip
+    table = Table(a.output / "fading.csv", columns, 6)
+    checkpoint = load_checkpoint(a.model)
+    ofdm, sender, receiver = numerology("ofdm"), Transmitter(checkpoint), Receiver(checkpoint)
+    paths = pictures(a)
+    spread, mobile = float(a.delay_spread), Mobility(a.delay_spread * 1e-9, a.speed)
+    for snr_db in a.snr:
+        frames: dict[int, Any] = {}
+        for index in range(a.first, a.first + a.frames):
+            key = (a.channel, spread, float(a.speed), snr_db, float(a.margin), index)
+            if table.has(*key):
+                continue
+            which = index % len(paths)
+            if which not in frames:
+                image = load_image(paths[which])
+                frames[which] = (
+                    image, sender.encode(image, snr_db=snr_db, cbr=1 / 48, margin_db=a.margin)
+                )  # fmt: skip
+            image, frame = frames[which]
+            link = make_link(a.channel, snr_db, waveform="ofdm", seed=index, mobility=mobile)
+            name, numbers, why = paths[which].name, ("", "", ""), ""
+            try:
+                received = link(frame)
+                picture = receiver.decode(received) if index < a.paint else None
+                if picture is None:
+                    from lrisc.link.frame import parse_body, parse_header
+
+                    parse_body(received, parse_header(received))
+                error = (received.equalised() - frame.symbols).abs().square().mean()
+                effective = -10 * math.log10(float(error / (1 - error)))
+                got: dict[str, Any] = {"psnr_db": "", "lpips": ""}
+                if picture is not None:
+                    got = quality(to_pil(image), picture)
+                numbers = (got["psnr_db"], got["lpips"], effective)
+            except OutageError as lost:
+                why = "no frame" if "no frame" in str(lost) else str(lost).split()[2]
+            duration = (ofdm.samples(frame.symbols.numel()) + 3000) / ofdm.sample_rate
+            rows = np.arange(ofdm.ofdm_symbols(frame.symbols.numel()))
+            guard = 1500 / ofdm.sample_rate
+            h = draw(a.channel, mobile, duration, index)
+            times = h.at(
+                guard
+                + (ofdm.start_samples + ofdm.cyclic_prefix + 128 + rows * ofdm.symbol_samples)
+                / ofdm.sample_rate
+            )
+            turned = np.exp(-2j * np.pi * np.outer(h.delays, ofdm.carriers * ofdm.spacing))
+            power = np.abs(np.take_along_axis(times @ turned, data_columns(ofdm, rows), 1)) ** 2
+            mmse = float(np.mean(1 / (1 + power * 10 ** (snr_db / 10))))
+            table.add(*key, name, why, *numbers, -10 * math.log10(mmse / (1 - mmse)))
+    for key, rows in table.groups(5).items():
+        lost: dict[str, int] = defaultdict(int)
+        for row in rows:
+            if row[7]:
+                lost[row[7]] += 1
+        kept = [r for r in rows if not r[7]]
+        gap = np.mean([float(r[11]) - float(r[10]) for r in kept]) if kept else float("nan")
+        n = len(rows)
+        outage = sum(lost.values()) / n
+        interval = 1.96 * math.sqrt(max(outage * (1 - outage), 1 / n) / n)
+        print(
+            f"{key}: {sum(lost.values())} of {n} lost = {outage:.1%} ± {interval:.1%} "
+            f"{dict(lost)}; {gap:.2f} dB from the known channel;",
+            means([r for r in kept if r[8]], (8, 9)),
+        )
+
+
+def impairments(a: argparse.Namespace) -> None:
+    """Effective SNR at 20 dB with one impairment at a time."""
+    ofdm, symbols = PRESETS["ofdm"], random_frame(22_000, 3300, 10)
+    samples = np.concatenate([np.zeros(1000), modulate(symbols, ofdm, None), np.zeros(1000)])
+    cases: list[dict[str, Any]] = [
+        {}, {"phase_noise": 3.0}, {"phase_noise": 32.0}, {"adc_bits": 4}, {"adc_bits": 6},
+        {"adc_bits": 8}, {"sro": 60.0}, {"sro": -60.0}, {"iq_imbalance": (1.0, 5.0)},
+        {"dc": 0.0, "cfo": 7812.5}, {"dc": 0.0, "cfo": 12_345.0}, {"pa": 8.0}, {"pa": 4.0},
+    ]  # fmt: skip
+    for case in cases:
+        reached: list[float] = []
+        for seed in range(a.trials):
+            y = Impairments(**case).apply(
+                samples.astype(np.complex64), 2e6, ofdm.occupied / ofdm.fft_size, 0.01, seed
+            )
+            for found in receive_all(ArraySource(y), (ofdm,)):
+                if isinstance(found, Reception):
+                    equalised = found.received.equalised().numpy()
+                    error = float(np.mean(np.abs(equalised - symbols) ** 2))
+                    reached.append(-10 * math.log10(error / (1 - error)))
+        print(f"{case}: {np.mean(reached):.2f} dB, {len(reached)} of {a.trials} received")
+
+
+def throughput(a: argparse.Namespace) -> None:
+    """Speed and memory over a file with a frame in every tenth of it."""
+    from lrisc.link.recording import FileSource
+
+    a.output.mkdir(parents=True, exist_ok=True)
+    path = a.output / "long.cf32"
+    n, ofdm = int(a.samples), PRESETS["ofdm"]
+    if not path.exists() or path.stat().st_size != 8 * n:
+        frame = modulate(random_frame(22_000, 3300, 10), ofdm)
+        starts = [n // 10 * i + 12_345 for i in range(10)]
+        with path.open("wb") as file:
+            for at in range(0, n, 1 << 20):
+                count = min(1 << 20, n - at)
+                y = complex_normal(np.random.default_rng([at, 2]), count, 0.05)
+                for start in starts:
+                    y = y + padded(frame, at - start, count)
+                y.astype("<c8").tofile(file)
+    before = time.perf_counter()
+    found = list(receive_all(FileSource(path, "cf32_le"), tuple(PRESETS.values())))
+    seconds = time.perf_counter() - before
+    starts = [item.detection.start for item in found if isinstance(item, Reception)]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"{n:,} samples, {8e-9 * n:.2f} GB: {n / seconds / 1e6:.1f} MS/s, {peak:.0f} MB, "
+        f"frames at {starts}"
+    )
+
+
+def pictures(a: argparse.Namespace) -> list[Path]:
+    found = [a.pictures] if a.pictures.is_file() else sorted(a.pictures.iterdir())
+    return [path for path in found if path.suffix in (".png", ".jpg")][: a.limit]
+
+
+def means(rows: list[list[str]], columns: Iterable[int]) -> str:
+    return " / ".join(
+        f"{np.mean([float(r[c]) for r in rows]):.4f}" if rows else "-" for c in columns
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(required=True)
+    for function in (detection, false_alarms, loss, fading, impairments, throughput):
+        one = commands.add_parser(function.__name__.replace("_", "-"), help=function.__doc__)
+        one.set_defaults(run=function)
+        one.add_argument("-o", "--output", type=Path, required=True)
+        if function in (loss, fading):
+            one.add_argument("pictures", type=Path, help="a picture, or a folder of them")
+            one.add_argument("--limit", type=int, default=6)
+            one.add_argument("--model", default="compact")
+        if function in (detection, loss, fading):
+            one.add_argument("--snr", type=float, nargs="+", default=[10.0])
+        if function in (detection, impairments):
+            one.add_argument("--trials", type=int, default=20)
+        if function in (detection, fading):
+            one.add_argument("--from", dest="first", type=int, default=0)
+        if function in (false_alarms, throughput):
+            one.add_argument("--samples", type=float, default=1e7)
+        if function is loss:
+            one.add_argument("--seed", type=int, default=0)
+        if function is fading:
+            one.add_argument("--channel", default="tdl-a")
+            one.add_argument("--delay-spread", type=float, default=30, help="ns")
+            one.add_argument("--speed", type=float, default=1.4)
+            one.add_argument("--margin", type=float, default=FADING_MARGIN_DB)
+            one.add_argument("--frames", type=int, default=20)
+            one.add_argument("--paint", type=int, default=1 << 30, help="only frames below this")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()
