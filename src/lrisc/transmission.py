@@ -198,14 +198,10 @@ def transmit(
         InputError: anything the user can mend.
     """
     check_steps(steps)
-<<<<<<< HEAD
     channel = channels.CHANNELS.key(channel)
-    link = channels.channel(channel, snr_db, seed=seed, **options)
-=======
     link = make_link(
         channel, snr_db, waveform=waveform, seed=seed, block_length=block_length, mobility=mobility
     )
->>>>>>> main
     fades = channels.CHANNELS[channel].fades
     margin_db = FADING_MARGIN_DB if fades else 0.0
     region = Region.of(roi)
