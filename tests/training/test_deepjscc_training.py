@@ -107,7 +107,7 @@ def test_killed_and_resumed_equals_uninterrupted(
         "steps": 30,
         "save_minutes": 0,
         "log_every": 5,
-        "link.rayleigh_fraction": 0.5,
+        "link.channels": "{awgn: 0.5, rayleigh: 0.5}",
     }
     whole = start_training(CONFIG, few(output=tmp_path / "whole", **options))
     cut = few(output=tmp_path / "cut", **options)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lrisc.link.batched import cross_channel
 from lrisc.link.draws import Draws
 from lrisc.models.config import PRESETS
 from lrisc.models.diffusion import loss_weight
@@ -13,9 +14,9 @@ from lrisc.models.lrisc import Lrisc
 from lrisc.roi.fusion import Steering
 from lrisc.roi.region import Regions
 from lrisc.roi.saliency import SaliencyConfig
-from lrisc.training.conditions import LinkConditions, draw_link, draw_regions, fixed_link
+from lrisc.training.conditions import draw_link, draw_regions, fixed_link
 from lrisc.training.config.schema import LinkConfig, LossConfig, RoiConfig
-from lrisc.training.objective import cross_channel, rate_levels, training_loss
+from lrisc.training.objective import rate_levels, training_loss
 
 PLAIN = LossConfig(lpips=0.0, source="none", one_step_fraction=1.0)
 
@@ -47,8 +48,7 @@ def test_channel_physics(snr_db: float, fading: bool) -> None:
     mask = torch.arange(64).expand(2, 256, 64) < 48
     link = fixed_link(2, snr_db, 1 / 24)
     if fading:
-        block = torch.full((2,), 16.0)
-        link = LinkConditions(link.snr_db, link.cbr, link.beta, torch.tensor([True] * 2), block, 16)
+        link = replace(link, block_length=torch.full((2,), 16.0), channels=("rayleigh",))
     received, seen = cross_channel(symbols, mask, link, draws)
     sent = symbols * mask.unsqueeze(-1)
     scale = (sent.square().sum((1, 2, 3)) / mask.sum((1, 2))).rsqrt()
@@ -133,18 +133,19 @@ def test_only_the_papers_way_changes_the_latent() -> None:
 
 
 def test_drawn_conditions() -> None:
-    link = LinkConfig(favourite_fraction=0.25, rayleigh_fraction=0.25)
+    link = LinkConfig(favourite_fraction=0.25, channels={"awgn": 0.75, "rayleigh": 0.25})
     drawn = draw_link(Draws(0, 5, range(4000)), link, 5)
-    assert drawn.fading is not None
+    assert drawn.channels == ("awgn", "rayleigh")
+    assert drawn.which is not None
     assert -2 <= float(drawn.snr_db.min()) < -1.9
     assert 19.9 < float(drawn.snr_db.max()) < 20
     assert 1 / 96 <= float(drawn.cbr.min()) < 1 / 95
     assert 1 / 12.1 < float(drawn.cbr.max()) <= 1 / 12
     favourite = (drawn.cbr == torch.tensor(1 / 48)).float().mean()
     assert abs(float(favourite) - 0.25) < 0.03
-    assert abs(float(drawn.fading.float().mean()) - 0.25) < 0.03
+    assert abs(float(drawn.which.float().mean()) - 0.25) < 0.03
     easy = draw_link(Draws(0, 5, range(4)), replace(link, easy_steps=6), 5)
-    assert easy.fading is None
+    assert easy.channels == ("awgn",)
     assert easy.snr_db.tolist() == [10.0] * 4
 
 
@@ -200,7 +201,7 @@ def test_mean_over_parts_is_the_joint_loss(model: Lrisc) -> None:
 
     def part(samples: range) -> Tensor:
         draws = Draws(0, 40, samples)
-        link = draw_link(draws, LinkConfig(rayleigh_fraction=0.5), 40)
+        link = draw_link(draws, LinkConfig(channels={"awgn": 0.5, "rayleigh": 0.5}), 40)
         x = pictures[samples.start : samples.stop]
         regions = draw_regions(draws, RoiConfig(0.5), x)
         perceptual = BrightnessDistance()

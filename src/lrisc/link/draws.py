@@ -73,6 +73,10 @@ class Draws:
         x = _mix(x[None, :] ^ first[:, None])
         return _mix(x.bitwise_xor_(second[:, None]))
 
+    def seeds(self, stream: str) -> list[int]:
+        """A seed in [0, 2^31) for each sample, for generators of torch."""
+        return (self._integers(stream, 1)[:, 0] & 0x7FFFFFFF).tolist()
+
     def uniform(self, stream: str, shape: tuple[int, ...] = ()) -> Tensor:
         """Uniform in [0, 1), float32 (B, *shape), a multiple of 2^-24.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lrisc.link.batched import Conditions
 from lrisc.link.draws import Draws
 from lrisc.roi.masks import SALIENT
 from lrisc.roi.region import Regions
@@ -15,28 +15,7 @@ from lrisc.roi.saliency import embedded_detector, saliency
 from lrisc.training.config.schema import LinkConfig, RoiConfig
 
 
-@dataclass(frozen=True)
-class LinkConditions:
-    """Channel and budget of every picture.
-
-    Attributes:
-        snr_db: mean SNR in dB, (B,).
-        cbr: payload symbols per (3·H·W), (B,).
-        beta: symbols per bit where the picture has no budget, NaN where it has one, (B,).
-        fading: which pictures cross Rayleigh block fading, (B,) bool; ``None``: no one does.
-        block_length: length of a fading block in symbols, (B,).
-        shortest_block: lower bound of ``block_length``.
-    """
-
-    snr_db: Tensor
-    cbr: Tensor
-    beta: Tensor
-    fading: Tensor | None
-    block_length: Tensor
-    shortest_block: int
-
-
-def draw_link(draws: Draws, link: LinkConfig, step: int) -> LinkConditions:
+def draw_link(draws: Draws, link: LinkConfig, step: int) -> Conditions:
     """Conditions of a batch at a step."""
     one = torch.ones(len(draws), device=draws.device)
     if step < link.easy_steps:
@@ -45,24 +24,26 @@ def draw_link(draws: Draws, link: LinkConfig, step: int) -> LinkConditions:
     favourite = draws.chance("favourite", link.favourite_fraction)
     cbr = torch.where(favourite, link.favourite_cbr, draws.between("cbr", low, high).exp())
     fixed = draws.chance("fixed beta", link.beta_fraction)
-    fading = link.rayleigh_fraction > 0
     low, high = (math.log(length) for length in link.block_length)
-    return LinkConditions(
+    names = tuple(name for name, share in link.channels.items() if share > 0)
+    # The last takes what rounding leaves of 1.
+    ends = torch.tensor([link.channels[name] for name in names]).cumsum(0)[:-1]
+    return Conditions(
         snr_db=draws.between("snr", *link.snr_db),
         cbr=cbr,
         beta=torch.where(fixed, link.beta, math.nan * one),
-        fading=draws.chance("fading", link.rayleigh_fraction) if fading else None,
         block_length=draws.between("block length", low, high).exp(),
-        shortest_block=link.block_length[0],
+        channels=names,
+        which=torch.bucketize(draws.uniform("channel"), ends.to(draws.device), right=True),
     )
 
 
 def fixed_link(
     batch: int, snr_db: float, cbr: float, device: torch.device | str = "cpu"
-) -> LinkConditions:
+) -> Conditions:
     """AWGN at one SNR and one payload CBR for a whole batch."""
     one = torch.ones(batch, device=device)
-    return LinkConditions(snr_db * one, cbr * one, math.nan * one, None, 256 * one, 256)
+    return Conditions(snr_db * one, cbr * one, math.nan * one, 256 * one)
 
 
 def draw_regions(

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lrisc.link.channels import mmse, noise_variance
+from lrisc.link.batched import Conditions, cross_channel
 from lrisc.link.draws import Draws
-from lrisc.link.packing import embedding_power
 from lrisc.link.rate_control import quantise_rate, rate_scale_for, smooth_bits
 from lrisc.models.diffusion import add_noise, loss_weight
 from lrisc.models.entropy import bits, embedding_bits
 from lrisc.models.jscc import symbol_mask
 from lrisc.models.lrisc import Lrisc
 from lrisc.roi.region import Regions
-from lrisc.training.conditions import LinkConditions
 from lrisc.training.config.schema import LossConfig
 
 Terms = dict[str, Tensor]
@@ -37,62 +35,9 @@ class LinkResult:
     symbols: Tensor
 
 
-def cross_channel(
-    symbols: Tensor,
-    mask: Tensor,
-    conditions: LinkConditions,
-    draws: Draws,
-    uneven: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Power normalisation, channel and equaliser on unpacked symbols, differentiable.
-
-    The frame's interleaver spreads an embedding's symbols over the fading blocks, so here every
-    symbol draws one of its picture's blocks.
-
-    Args:
-        symbols: f_e's output, (B, n, max(V), 2).
-        mask: symbols that exist, (B, n, max(V)).
-        conditions: SNR and fading per picture.
-        draws: noise and fades.
-        uneven: pictures whose power follows their rate map, (B,) bool; none if ``None``.
-
-    Returns:
-        MMSE-equalised symbols, zero where none exists, same shape as ``symbols``; and SNR_i in
-        dB, (B, n).
-    """
-    counts = mask.sum(-1)
-    amplitude = torch.ones_like(counts, dtype=torch.float32)
-    if uneven is not None:
-        amplitude = torch.where(uneven[:, None], embedding_power(counts).sqrt(), amplitude)
-    amplitude = amplitude.unsqueeze(-1)
-    symbols = symbols.float() * (mask * amplitude).unsqueeze(-1)
-    sent = mask.flatten(1).sum(1).clamp(min=1)
-    energy = symbols.square().flatten(1).sum(1) / sent
-    s = torch.view_as_complex(symbols) * energy.clamp(min=1e-12).rsqrt()[:, None, None]
-
-    n0 = noise_variance(conditions.snr_db.float())[:, None, None]
-    grid = (s.shape[1], s.shape[2])
-    noise = torch.view_as_complex(draws.normal("channel noise", (*grid, 2)) * 0.5**0.5)
-    gains = torch.ones_like(s)
-    if conditions.fading is not None:
-        blocks = (sent / conditions.block_length).ceil().clamp(min=1)
-        most = grid[0] * grid[1] // conditions.shortest_block + 1
-        fades = torch.view_as_complex(draws.normal("fades", (most, 2)) * 0.5**0.5)
-        which = (draws.uniform("fading blocks", grid) * blocks[:, None, None]).long()
-        faded = fades.gather(1, which.flatten(1).clamp(max=most - 1)).view_as(s)
-        gains = torch.where(conditions.fading[:, None, None], faded, gains)
-
-    received = gains * s + noise * n0.sqrt()
-    gains = gains * amplitude
-    received = mmse(received, gains, n0) * mask
-    snr = ((gains.abs().square() / n0) * mask).sum(-1) / counts.clamp(min=1)
-    snr = torch.where(counts > 0, snr, 1 / n0.squeeze(-1))
-    return torch.view_as_real(received), 10 * snr.clamp(min=1e-3).log10()
-
-
 def rate_levels(
     likelihood: Tensor,
-    conditions: LinkConditions,
+    conditions: Conditions,
     rate_values: tuple[int, ...],
     regions: Regions | None = None,
 ) -> Tensor:
@@ -121,7 +66,7 @@ def send(
     model: Lrisc,
     latent: Tensor,
     likelihood: Tensor,
-    conditions: LinkConditions,
+    conditions: Conditions,
     draws: Draws,
     adapt: bool,
     regions: Regions | None = None,
@@ -154,7 +99,7 @@ def training_loss(
     loss: LossConfig,
     *,
     rate: float,
-    conditions: LinkConditions | None,
+    conditions: Conditions | None,
     regions: Regions | None = None,
     adapt: bool = True,
 ) -> tuple[Tensor, Terms]:

@@ -25,7 +25,7 @@ import yaml
 
 from lrisc.errors import InputError, shown
 from lrisc.files import check_regular
-from lrisc.training.config.schema import Range, Rising, Some, StageConfig, flatten, plain
+from lrisc.training.config.schema import Range, Rising, Shares, Some, StageConfig, flatten, plain
 
 _MAX_YAML_BYTES = 2**18
 _HARMLESS = frozenset(
@@ -144,7 +144,7 @@ def build(kind: type[_T], values: Mapping[str, Any], where: str = "") -> _T:
 def _convert(value: Any, kind: Any, key: str) -> Any:
     origin = get_origin(kind)
     if origin is Annotated:
-        kind, rule = cast(tuple[Any, Range | Rising | Some], get_args(kind))
+        kind, rule = cast(tuple[Any, Range | Rising | Shares | Some], get_args(kind))
         made = _convert(value, kind, key)
         if not rule.holds(made):
             raise InputError(f"{key}: must be {rule.text}, not {shown(plain(made))}")
@@ -168,7 +168,12 @@ def _convert(value: Any, kind: Any, key: str) -> Any:
     if origin in (Union, types.UnionType):
         others = [k for k in get_args(kind) if k is not types.NoneType]
         return None if value is None else _convert(value, others[0], key)
-    if origin is dict or kind is Any:
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise InputError(f"{key}: needs keys of its own, not {shown(value)}")
+        inner, items = get_args(kind)[1], cast(dict[Any, Any], value)
+        return {str(k): _convert(v, inner, f"{key}.{k}") for k, v in items.items()}
+    if kind is Any:
         return value
     try:
         # YAML reads 1e-4 as a string, and a CBR is most readable as 1/48.

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, cast
 
 from lrisc.errors import InputError
+from lrisc.link.channels import CHANNELS
 from lrisc.models.config import PRESETS
 from lrisc.roi.fusion import Steering
 
@@ -71,6 +72,17 @@ class Some:
         return bool(value)
 
 
+@dataclass(frozen=True)
+class Shares:
+    """Shares of registered channels that add up to 1."""
+
+    text: str = "shares of registered channels that add up to 1"
+
+    def holds(self, value: dict[str, float]) -> bool:
+        """Whether they do."""
+        return all(name in CHANNELS for name in value) and abs(sum(value.values()) - 1) < 1e-6
+
+
 Share = Annotated[float, Range("in [0, 1]", 0, 1)]
 Weight = Annotated[float, Range("in (0, 1]", 0, 1, above=True)]
 Decay = Annotated[float, Range("in [0, 1)", 0, 1, below=True)]
@@ -81,6 +93,7 @@ CountOrNone = Annotated[int, Range("0 or more", 0)]
 Decibels = Annotated[float, Range("in [-50, 100]", -50, 100)]
 # One symbol for a patch of 16 by 16 pixels, below which there is nothing to learn from.
 Cbr = Annotated[float, Range("in [1/768, 1/2]", 1 / 768, 1 / 2)]
+ChannelShares = Annotated[dict[str, Share], Shares()]
 Side = Annotated[int, Range("in [1, 4096]", 1, 4096)]
 
 
@@ -144,7 +157,7 @@ class LinkConfig:
         favourite_fraction: that share.
         beta: symbols per bit of Eq. 3, for the pictures that get no budget.
         beta_fraction: share of pictures whose rate is ``beta`` times their bits.
-        rayleigh_fraction: share of pictures that cross Rayleigh block fading instead of AWGN.
+        channels: name of a channel -> share of the pictures that cross it.
         block_length: shortest and longest fading block in symbols, log-uniform per picture.
         easy_steps: first steps, at ``easy_snr_db`` and ``easy_cbr`` on AWGN only.
         easy_snr_db: see ``easy_steps``.
@@ -159,7 +172,7 @@ class LinkConfig:
     favourite_fraction: Share = 0.0
     beta: Positive = 0.2
     beta_fraction: Share = 0.0
-    rayleigh_fraction: Share = 0.2
+    channels: ChannelShares = field(default_factory=lambda: {"awgn": 0.8, "rayleigh": 0.2})
     block_length: Annotated[tuple[Count, Count], Rising()] = (32, 1024)
     easy_steps: CountOrNone = 0
     easy_snr_db: Decibels = 10.0

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from lrisc._version import __version__
 from lrisc.baselines.deepjscc.codec import DeepJscc, save
 from lrisc.baselines.deepjscc.network import PRESETS, DeepJsccNetwork
+from lrisc.link.batched import Conditions, cross_channel
 from lrisc.link.draws import Draws
 from lrisc.metrics.distortion import psnr, round_to_8_bit
-from lrisc.training.conditions import LinkConditions, draw_link, fixed_link
+from lrisc.training.conditions import draw_link, fixed_link
 from lrisc.training.config.schema import (
+    ChannelShares,
     Count,
     Decibels,
     LinkConfig,
@@ -24,12 +26,12 @@ from lrisc.training.config.schema import (
     PictureStage,
     PictureValidation,
     Rising,
-    Share,
     Some,
 )
 from lrisc.training.data.crops import to_signal
 from lrisc.training.data.opened import TrainingData, open_data
-from lrisc.training.objective import Terms, cross_channel
+from lrisc.training.export import channel_shares
+from lrisc.training.objective import Terms
 from lrisc.training.statement import write_card
 from lrisc.training.step import compile_in_place
 from lrisc.training.validation import Validation, sample_sheet
@@ -55,12 +57,12 @@ class DeepJsccLink:
 
     Attributes:
         snr_db: lowest and highest mean SNR in dB, uniform per picture.
-        rayleigh_fraction: share of pictures that cross Rayleigh block fading instead of AWGN.
+        channels: name of a channel -> share of the pictures that cross it.
         block_length: shortest and longest fading block in symbols, log-uniform per picture.
     """
 
     snr_db: Annotated[tuple[Decibels, Decibels], Rising()] = (-2.0, 20.0)
-    rayleigh_fraction: Share = 0.2
+    channels: ChannelShares = field(default_factory=lambda: {"awgn": 0.8, "rayleigh": 0.2})
     block_length: Annotated[tuple[Count, Count], Rising()] = (32, 1024)
 
 
@@ -132,7 +134,7 @@ class DeepJsccStep(nn.Module):
         return self.config.loss.mse * errors.mean(), terms
 
 
-def send(model: DeepJsccNetwork, image: Tensor, conditions: LinkConditions, draws: Draws) -> Tensor:
+def send(model: DeepJsccNetwork, image: Tensor, conditions: Conditions, draws: Draws) -> Tensor:
     """Encoder, channel and decoder, differentiable.
 
     Args:
@@ -145,7 +147,7 @@ def send(model: DeepJsccNetwork, image: Tensor, conditions: LinkConditions, draw
         Reconstructions like ``image``, float32.
     """
     symbols = model.encode((image + 1) / 2).unsqueeze(2)
-    everything = torch.ones_like(symbols[..., 0])
+    everything = torch.ones_like(symbols[..., 0], dtype=torch.bool)
     received, _ = cross_channel(symbols, everything, conditions, draws)
     return 2 * model.decode(received.squeeze(2), *image.shape[-2:]).float() - 1
 
@@ -267,7 +269,7 @@ def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]]) -> str:
         f"Last run: {c['optimiser.name']} {c['optimiser.learning_rate']:g}, "
         f"{c['optimiser.decay']}, batch {c['batch_size']}, crops of {c['crops.crop']} pixels, "
         f"{c['precision']}, EMA {c['optimiser.ema']:g}, seed {c['seed']}, "
-        f"{c['link.rayleigh_fraction']:.0%} Rayleigh, the rest AWGN.",
+        f"channels {channel_shares(c['link.channels'])}.",
         "",
         "Validation (held-out centre crops, AWGN, mean PSNR in dB of the averaged weights): "
         + ", ".join(f"{k} {v:.2f}" for k, v in last["validation"].items()),
