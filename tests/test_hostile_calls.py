@@ -39,12 +39,12 @@ def test_transmit(tiny: LoadedCheckpoint, wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize("margin_db", [math.nan, math.inf, "1", None])
 def test_margins(tiny: LoadedCheckpoint, margin_db: Any) -> None:
     with pytest.raises(InputError, match="margin"):
-        lrisc.Transmitter(tiny).encode(PICTURE, 10, 1 / 12, margin_db=margin_db)
+        lrisc.Transmitter(tiny).encode(PICTURE, snr_db=10, cbr=1 / 12, margin_db=margin_db)
 
 
 @pytest.mark.parametrize("noise", [0.0, -1.0, math.nan, math.inf, None])
 def test_noise(tiny: LoadedCheckpoint, noise: Any) -> None:
-    symbols = lrisc.Transmitter(tiny).encode(PICTURE, 10, 1 / 12).symbols
+    symbols = lrisc.Transmitter(tiny).encode(PICTURE, snr_db=10, cbr=1 / 12).symbols
     with pytest.raises(InputError, match="noise variance"):
         lrisc.Receiver(tiny).decode(Received(symbols, torch.ones_like(symbols), noise))
 
