@@ -13,6 +13,7 @@ import argparse
 import csv
 import logging
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,15 @@ def send(picture, mask, arguments, cbr, strength=1.0, steering="latent"):
     report |= region_quality(result.source, result.reconstruction, mask)
     report |= region_symbols(result.rate_map, mask)
     return report
+
+
+def average(
+    rows: list[dict[str, Any]], base: dict[Any, dict[str, Any]], name: str, gain: bool = False
+) -> float:
+    """Mean of a figure over rows, or of what it gained over the rows without a region."""
+    pairs = [(r[name], base[r["image"], r["cbr"]][name]) for r in rows]
+    pairs = [(a, b) for a, b in pairs if a is not None and b is not None]
+    return float(np.mean([a - b if gain else a for a, b in pairs])) if pairs else math.nan
 
 
 def main() -> None:
@@ -116,11 +126,7 @@ def summarise(rows, without_region) -> None:
         chosen = [r for r in rows if (r["cbr"], r["steering"], r["strength"]) == key]
         chosen = [r for r in chosen if (r["image"], r["cbr"]) in base]
 
-        def mean(name: str, rows: list[dict[str, Any]] = chosen, gain: bool = False) -> float:
-            pairs = [(r[name], base[r["image"], r["cbr"]][name]) for r in rows]
-            pairs = [(a, b) for a, b in pairs if a is not None and b is not None]
-            return float(np.mean([a - b if gain else a for a, b in pairs])) if pairs else math.nan
-
+        mean = partial(average, chosen, base)
         psnr = "  ".join(
             f"{mean(n):.2f} ({mean(n, gain=True):+.2f})"
             for n in ("psnr_inside_db", "psnr_outside_db", "psnr_db")

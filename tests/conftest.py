@@ -36,3 +36,10 @@ def portrait_path() -> Path:
 @pytest.fixture(scope="session")
 def portrait(portrait_path: Path) -> Image.Image:
     return Image.open(portrait_path).convert("RGB")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start other processes say so by the fixture they do it with."""
+    for item in items:
+        if {"start_training", "server"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.process)

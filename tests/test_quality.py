@@ -46,7 +46,9 @@ def test_every_step_of_snr_and_cbr_helps(compact: LoadedCheckpoint, portrait: Im
     face = portrait.crop(CROPS["face"])
 
     def at(snr_db: float, cbr: float) -> float:
-        return lrisc.transmit(face, snr_db=snr_db, cbr=cbr, model=compact).report.psnr_db
+        decibels = lrisc.transmit(face, snr_db=snr_db, cbr=cbr, model=compact).report.psnr_db
+        assert decibels is not None
+        return decibels
 
     by_snr = [at(snr_db, 1 / 24) for snr_db in (-2, 3, 8, 13, 18)]
     assert by_snr == sorted(by_snr), by_snr
@@ -86,6 +88,7 @@ def test_flat_pictures_and_odd_sizes(compact: LoadedCheckpoint) -> None:
     result = lrisc.transmit(grey, snr_db=10, cbr=1 / 48, model=compact)
     assert result.reconstruction is not None
     assert result.reconstruction.size == (277, 301)
+    assert result.report.psnr_db is not None
     assert result.report.psnr_db > 25
 
 

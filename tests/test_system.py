@@ -55,6 +55,7 @@ def test_the_frame_is_all_there_is(
     assert receiver.decode(bare).size == (203, 130)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_budget_is_a_ceiling_on_everything_sent(
     transmitter: lrisc.Transmitter, receiver: lrisc.Receiver, seed: int

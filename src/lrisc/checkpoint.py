@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lrisc.device import find_device
 from lrisc.errors import InputError
 from lrisc.files import UnwritableError, cache_folder, write_atomically
 from lrisc.models.config import ModelConfig
@@ -61,6 +62,20 @@ class LoadedCheckpoint:
     def checkpoint_id(self) -> int:
         """First 16 bits of the hash: what a frame's header names the networks by."""
         return int(self.sha256[:4], 16)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: str) -> LoadedCheckpoint:
+        """Move the networks to ``auto``, ``cpu`` or ``cuda``; returns the checkpoint itself.
+
+        Raises:
+            InputError: there is no such device.
+        """
+        self.model.to(find_device(device))
+        return self
 
 
 def embedded_names() -> list[str]:
@@ -111,16 +126,21 @@ def halve_checkpoint(source: Path, target: Path) -> None:
     save_checkpoint(target, loaded.model, extra, torch.from_numpy(loaded.prior.table))
 
 
-def load_checkpoint(name: str | Path) -> LoadedCheckpoint:
+def load_checkpoint(name: str | Path, device: str = "cpu") -> LoadedCheckpoint:
     """Load an embedded name, a folder, or a Hugging Face id (``owner/name``).
 
     An id may name a revision, ``owner/name@COMMIT``; what it delivers must then stay the same.
 
+    Args:
+        name: of the checkpoint.
+        device: where its networks run: ``auto``, ``cpu`` or ``cuda``.
+
     Raises:
-        InputError: no such checkpoint, another format, or files that do not fit together.
+        InputError: no such device or checkpoint, another format, or files that do not fit together.
     """
     from lrisc.link.rate_map import RateMapPrior
 
+    where = find_device(device)
     stored, others = read_folder(_locate(name), FORMAT, "checkpoint", (_PRIOR,))
     model = stored.network(lambda info: Lrisc(ModelConfig.from_dict(info["model"])))
     prior = others.get(_PRIOR)
@@ -133,6 +153,7 @@ def load_checkpoint(name: str | Path) -> LoadedCheckpoint:
         raise InputError(f"checkpoint {stored.folder} is damaged: {_PRIOR}: {error}") from error
     if _HUB_ID.fullmatch(str(name)) and not os.path.isdir(name):
         _remember(str(name), stored.sha256)
+    model = model.to(where)
     return LoadedCheckpoint(str(name), model, code, stored.sha256, stored.info)
 
 

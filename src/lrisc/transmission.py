@@ -171,6 +171,8 @@ def transmit(
     measure: bool = True,
     waveform: str = SYMBOLS,
     mobility: Mobility | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
 ) -> TransmitResult:
     """Send one picture and measure what arrives.
 
@@ -190,6 +192,9 @@ def transmit(
             waveform (:data:`lrisc.link.waveform.numerology.WAVEFORMS`), where it finds the frame
             and estimates everything from the samples.
         mobility: delay spread, speed and carrier frequency of channels with paths.
+        device: where the networks of a checkpoint that is given by name run: ``auto``, ``cpu`` or
+            ``cuda``; a loaded one stays where it is.
+        precision: of the diffusion: ``fp32``, or ``bf16`` on a GPU.
 
     Returns:
         Pictures and report; in an outage ``reconstruction`` is ``None`` and the report says why.
@@ -207,7 +212,10 @@ def transmit(
     region = Region.of(roi)
     with Stopwatch() as watch:
         with part("load"):
-            checkpoint = model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model)
+            checkpoint = (
+                model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model, device)
+            )
+            receiver = Receiver(checkpoint, precision)
             pixels = load_image(image)
         with part("region"):
             mask = region.mask_on(pixels)
@@ -218,7 +226,7 @@ def transmit(
         try:
             with part("channel"):
                 received = link(frame)
-            reconstruction = Receiver(checkpoint).decode(received, steps=steps, seed=seed)
+            reconstruction = receiver.decode(received, steps=steps, seed=seed)
         except OutageError as error:
             outage = str(error)
         source = to_pil(pixels)

@@ -118,6 +118,7 @@ def folder(
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_cheap_commands_run(
     page: Path, folder: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
@@ -142,6 +143,7 @@ def test_cheap_commands_run(
         assert code in allowed, f"{command}: {capsys.readouterr().err}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_examples_run(
     page: Path, folder: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -233,6 +233,7 @@ def test_channels_last_gives_the_same_distance():
     torch.testing.assert_close(module(image, other), expected)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_the_gpu_gives_the_same_distance():
     module = random_module("alex")

@@ -18,6 +18,8 @@ from lrisc.errors import InputError
 from lrisc.training.data.squares import Squares
 from lrisc.training.schedule import run
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Path(__file__).parents[2] / "configs" / "deepjscc" / "1-48.yaml"
 Start = Callable[..., Any]
 

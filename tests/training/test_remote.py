@@ -16,6 +16,8 @@ from lrisc.files import UnwritableError
 from lrisc.training.schedule import run
 from lrisc.training.state import read_progress
 
+pytestmark = pytest.mark.slow
+
 Overrides = Callable[..., list[str]]
 
 

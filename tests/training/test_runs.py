@@ -36,6 +36,8 @@ from lrisc.training.reporting import Reporter
 from lrisc.training.schedule import read_schedule, run
 from lrisc.training.state import read_progress
 
+pytestmark = pytest.mark.slow
+
 Overrides = Callable[..., list[str]]
 
 

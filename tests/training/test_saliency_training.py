@@ -19,6 +19,8 @@ from lrisc.roi.saliency import load_detector
 from lrisc.training.schedule import read_schedule, run
 from lrisc.training.tasks import make_task
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Path(__file__).parents[2] / "configs" / "saliency.yaml"
 Few = Callable[..., list[str]]
 

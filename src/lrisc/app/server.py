@@ -66,6 +66,7 @@ def start(
     model: str | Path = "compact",
     password: str | None = None,
     names: Sequence[str] = (),
+    device: str = "cpu",
 ) -> RunningPage:
     """Load the model, warm it up and serve the page from threads of this process.
 
@@ -75,6 +76,7 @@ def start(
         model: name, folder or Hugging Face id of a checkpoint.
         password: ``user:password``, or a file with that in its first line; default: none.
         names: host names the page may be asked for by, besides the machine's own and addresses.
+        device: where the networks run: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
         InputError: gradio is not installed, the port is taken, no such checkpoint, no password.
@@ -88,7 +90,7 @@ def start(
     os.environ["GRADIO_TEMP_DIR"] = str(workspace.root)
     tempfile.tempdir = str(workspace.root)
     try:
-        service, page, url = _launch(host, port, model, workspace, password, names)
+        service, page, url = _launch(host, port, model, workspace, password, names, device)
     except BaseException:
         _forget(workspace)
         raise
@@ -108,6 +110,7 @@ def _launch(
     workspace: Workspace,
     password: str | None,
     names: Sequence[str],
+    device: str,
 ) -> tuple[Service, gr.Blocks, str]:
     try:
         import gradio as gr
@@ -119,7 +122,7 @@ def _launch(
     from lrisc.app.page import build_page
     from lrisc.app.service import Service
 
-    service = Service(model, workspace)
+    service = Service(model, workspace, device)
     service.warm_up()
     page = build_page(service, _sample())
     page.queue(max_size=MAX_WAITING, default_concurrency_limit=1, api_open=False)

@@ -131,13 +131,14 @@ class Service:
     Args:
         model: name, folder or Hugging Face id of a checkpoint.
         workspace: for uploads and downloads.
+        device: where the networks run: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
         InputError: no such checkpoint.
     """
 
-    def __init__(self, model: str | Path, workspace: Workspace) -> None:
-        self.checkpoint = load_checkpoint(model)
+    def __init__(self, model: str | Path, workspace: Workspace, device: str = "cpu") -> None:
+        self.checkpoint = load_checkpoint(model, device)
         self.workspace = workspace
         # Whatever thread runs the networks keeps buffers of the maths library and of the
         # allocator for itself, and the page's server has dozens of threads.

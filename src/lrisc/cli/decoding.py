@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lrisc.link.channels import Received
     from lrisc.link.recording import Recording
     from lrisc.link.waveform.receiver import Reception
+    from lrisc.system import Receiver
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class _Found:
 def paint(
     recording: Recording,
     output: Path,
+    receiver: Receiver,
     *,
     every: bool,
     plot: Path | None,
-    model: str,
     steps: int,
     seed: int,
 ) -> None:
@@ -43,11 +44,8 @@ def paint(
         OutageError: frames were found, and all of them were lost.
     """
     from lrisc.files import remove_stale, replace_atomically
-    from lrisc.system import Receiver, check_steps
 
-    check_steps(steps)
     console = terminal()
-    receiver = Receiver.from_pretrained(model)
     painted, lost = 0, []
     for number, found in enumerate(_frames(recording), 1):
         target = output.with_name(f"{output.stem}-{number}{output.suffix}") if every else output

@@ -11,6 +11,7 @@ from lrisc.cli.options import (
     CarrierOption,
     ChannelOption,
     DelaySpreadOption,
+    DeviceOption,
     PluginOption,
     SeedOption,
     SpeedOption,
@@ -58,6 +59,7 @@ def evaluate(
         int, typer.Option("--keep", help="Keep the pictures of the first so many sources.")
     ] = 4,
     lpips: Annotated[str, typer.Option("--lpips", help="Backbone: alex or vgg.")] = "alex",
+    device: DeviceOption = "cpu",
     plugin: PluginOption = None,
 ) -> None:
     """Compare schemes on a folder of pictures; stopped, it goes on where it was."""
@@ -73,7 +75,7 @@ def evaluate(
         waveform=waveform,
         mobility=mobility(delay_spread, speed, carrier_frequency),
         seed=seed,
-        options=Options(roi=roi, roi_strength=roi_strength, steps=steps),
+        options=Options(roi=roi, roi_strength=roi_strength, steps=steps, device=device),
         plugins=tuple(plugin or ()),
         lpips="vgg" if lpips == "vgg" else "alex",
         keep=keep,

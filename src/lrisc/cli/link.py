@@ -15,9 +15,11 @@ from lrisc.cli.options import (
     CbrOption,
     ChannelOption,
     DelaySpreadOption,
+    DeviceOption,
     ImageArgument,
     ModelOption,
     PluginOption,
+    PrecisionOption,
     RoiOption,
     SeedOption,
     SnrOption,
@@ -62,6 +64,8 @@ def transmit(
         Path | None, typer.Option("--out", help="Folder for pictures and report.json.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
     plugin: PluginOption = None,
 ) -> None:
     """Send a photograph over a simulated channel and show what arrives."""
@@ -81,6 +85,8 @@ def transmit(
             roi=region_of(roi, roi_strength, roi_steering),
             steps=steps,
             model=model,
+            device=device,
+            precision=precision,
             seed=seed,
             block_length=block_length,
             waveform=waveform,
@@ -118,6 +124,7 @@ def encode(
     ] = 6.0,
     datatype: WrittenDatatypeOption = "cf32_le",
     model: ModelOption = "compact",
+    device: DeviceOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
     """Write the frame of a photograph as IQ samples (SigMF): the frame and nothing else."""
@@ -136,7 +143,7 @@ def encode(
         check_output(path, inputs=(image, *(roi or ())))
     if margin is None:
         margin = 0.0 if ofdm is None else FADING_MARGIN_DB
-    frame = Transmitter.from_pretrained(model).encode(
+    frame = Transmitter.from_pretrained(model, device).encode(
         image,
         snr_db=snr,
         cbr=parse_cbr(cbr),
@@ -273,6 +280,8 @@ def decode(
         str | None, typer.Option("--datatype", help="Of a bare file: cf32_le, ci16_le, ci8, cu8.")
     ] = None,
     seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
 ) -> None:
     """Paint the photograph a recording holds, wherever it is and by whatever waveform.
 
@@ -281,7 +290,9 @@ def decode(
     from lrisc.cli.decoding import paint
     from lrisc.files import check_output
     from lrisc.link.recording import open_recording, recording_paths
+    from lrisc.system import Receiver, check_steps
 
+    check_steps(steps)
     inputs = (recording,) if datatype is not None else recording_paths(recording)
     for path in (output, plot):
         if path is not None:
@@ -289,7 +300,8 @@ def decode(
     if plot is not None and plot == output:
         raise InputError(f"{plot} cannot be both picture and plot")
     opened = open_recording(recording, rate, datatype)
-    paint(opened, output, every=every, plot=plot, model=model, steps=steps, seed=seed)
+    receiver = Receiver.from_pretrained(model, device, precision)
+    paint(opened, output, receiver, every=every, plot=plot, steps=steps, seed=seed)
 
 
 def _write_result(result: TransmitResult, folder: Path) -> None:

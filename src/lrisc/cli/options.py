@@ -91,6 +91,12 @@ SteeringOption = Annotated[
     str | None,
     typer.Option("--roi-steering", help="What gamma weights: latent, rate, both or power."),
 ]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="Where the networks run: auto, cpu or cuda.")
+]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help="Of the diffusion: fp32, or bf16 on a GPU.")
+]
 StepsOption = Annotated[int, typer.Option("--steps", help="Diffusion steps.")]
 ModelOption = Annotated[str, typer.Option("--model", help="Name, folder or Hugging Face id.")]
 SeedOption = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lrisc.cli.options import ModelOption, PluginOption
+from lrisc.cli.options import DeviceOption, ModelOption, PluginOption
 from lrisc.cli.output import terminal
 
 
@@ -14,6 +14,7 @@ def web_page(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port to listen on.")] = 7860,
     model: ModelOption = "compact",
+    device: DeviceOption = "auto",
     plugin: PluginOption = None,
     auth: Annotated[
         str | None,
@@ -41,6 +42,6 @@ def web_page(
             "machine's time, memory and disk; --auth user:password asks for a password"
         )
     with console.status("loading"):
-        page = start(host, port, model, auth, allow_host or ())
+        page = start(host, port, model, auth, allow_host or (), device)
     console.print(f"{page.url}  (Ctrl-C stops)")
     page.wait()

@@ -147,7 +147,7 @@ class Channel:
         if symbols.dim() != 1 or not symbols.is_complex():
             raise InputError("a channel takes a one-dimensional tensor of complex symbols")
         symbols = symbols.detach().to("cpu", torch.complex64)
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(int(self.seed))
         gains = self._gains(symbols.numel(), generator)
         received = awgn(gains * symbols, self.snr_db, generator)
         return Received(received, gains, noise_variance(self.snr_db))

@@ -58,9 +58,11 @@ class Lrisc(nn.Module):
         """
         sigma = self.config.sigma_start if sigma_start is None else sigma_start
         b, _, h, w = latent.shape
-        start = torch.zeros(b, 3, 16 * h, 16 * w, device=latent.device)
+        start = torch.zeros(b, 3, 16 * h, 16 * w)
         if sigma:
+            # Drawn on the CPU, so that a seed gives one picture on every device.
             start.normal_(0.0, sigma, generator=generator)
+        start = start.to(latent.device)
         condition = self.context(latent)
         count = self.config.decode_steps if steps is None else steps
         return ddim(lambda x, time: self.unet(x, condition, time), start, count)

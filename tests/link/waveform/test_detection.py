@@ -37,6 +37,20 @@ def test_at_minus_3_db_a_sample_with_any_offset() -> None:
         assert abs(detection.cfo - cfo) * OFDM.fft_size < 0.05  # of a carrier
 
 
+@pytest.mark.parametrize("carriers", [3.98, -3.98])
+def test_at_the_ends_of_the_range_of_cfo(carriers: float) -> None:
+    rng = np.random.default_rng(5)
+    frame = modulate(frame_symbols(0, 300, 20), OFDM)
+    amplitude = np.float32(10 ** (-3 / 20) / np.sqrt(OFDM.occupied / OFDM.fft_size))
+    turn = np.exp(2j * np.pi * carriers / OFDM.fft_size * np.arange(frame.size)) * amplitude
+    for _ in range(20):
+        samples = noise(rng, 5000)
+        samples[1000 : 1000 + frame.size] += (frame * turn).astype(np.complex64)
+        (detection,) = found(samples)
+        assert detection.start == 1000
+        assert abs(detection.cfo * OFDM.fft_size - carriers) < 0.05
+
+
 def test_several_frames_across_chunks() -> None:
     rng = np.random.default_rng(1)
     frame = modulate(frame_symbols(0, 300, 20), OFDM)

@@ -40,11 +40,13 @@ class Options:
             masks named as the pictures.
         roi_strength: gamma in (0, 1]; ``None`` for the scheme's own default.
         steps: diffusion steps.
+        device: where networks run: ``auto``, ``cpu`` or ``cuda``.
     """
 
     roi: str | None = None
     roi_strength: float | None = None
     steps: int = 1
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, eq=False)

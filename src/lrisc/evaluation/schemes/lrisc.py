@@ -28,7 +28,7 @@ class Generative(Scheme):
 
         check_steps(options.steps)
         self.steps = options.steps
-        self.checkpoint = load_checkpoint(variant or "compact")
+        self.checkpoint = load_checkpoint(variant or "compact", options.device)
 
     @property
     def fingerprint(self) -> str:

@@ -25,6 +25,7 @@ AUTOCORRELATION_THRESHOLD = 11.0
 # sample has 0.2.
 AMBIGUITY_THRESHOLD = 0.06
 _STEP_SHARE = 8  # autocorrelation every block/8 samples
+_AMBIGUOUS = 0.4  # of a turn between blocks, of 0.5
 _GROUP = 16  # samples summed before the Doppler transform: one carrier turns them by 0.4 rad
 
 
@@ -93,11 +94,21 @@ def _find_in(
     for i in np.flatnonzero(metric > threshold).tolist():
         if metric[i] < metric[max(i - reach, 0) : i + reach].max():
             continue
-        coarse = math.atan2(correlation[i].imag, correlation[i].real) / numerology.block
-        detection = confirm(source, at + i * step, coarse / (2 * math.pi), numerology)
-        if detection is not None:
-            found.append(detection)
+        turn = math.atan2(correlation[i].imag, correlation[i].real) / (2 * math.pi)
+        # At the ends of what the lag can tell, ±4 carriers, noise may turn one into the other.
+        turns = (turn,) if abs(turn) < _AMBIGUOUS else (turn, turn - math.copysign(1.0, turn))
+        confirmed = [
+            detection
+            for one in turns
+            if (detection := confirm(source, at + i * step, one / numerology.block, numerology))
+        ]
+        if confirmed:
+            found.append(max(confirmed, key=_explained))
     return found
+
+
+def _explained(detection: Detection) -> float:
+    return detection.explained
 
 
 def autocorrelation(

@@ -1,0 +1,32 @@
+"""Where networks run, and how precisely. FEC and range coder always run on the CPU."""
+
+from __future__ import annotations
+
+import torch
+
+from lrisc.errors import InputError
+
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("fp32", "bf16")
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name: ``auto`` is the GPU where there is one.
+
+    Raises:
+        InputError: no such name, or no GPU that torch can use.
+    """
+    if name not in DEVICES:
+        raise InputError(f"the device is one of {', '.join(DEVICES)}, not {name}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("there is no GPU that torch can use here: take --device cpu or auto")
+    found = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+    return torch.device(found)
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise InputError unless networks can run so: bf16 is for GPUs."""
+    if precision not in PRECISIONS:
+        raise InputError(f"the precision is one of {', '.join(PRECISIONS)}, not {precision}")
+    if precision == "bf16" and device.type != "cuda":
+        raise InputError("--precision bf16 is for --device cuda: on a CPU it is slower")
