@@ -55,5 +55,5 @@ def test_what_is_meant_is_taken(tiny: LoadedCheckpoint) -> None:
         np.asarray(PICTURE.permute(1, 2, 0)), model=tiny, cbr="1/12", channel="AWGN", **numbers
     )
     plain = lrisc.transmit(PICTURE, model=tiny, cbr=1 / 12, seed=1)
-    assert given.report["channel"] == "awgn"
-    assert given.report["psnr_db"] == plain.report["psnr_db"]
+    assert given.report.channel == "awgn"
+    assert given.report.psnr_db == plain.report.psnr_db
