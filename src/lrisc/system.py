@@ -21,11 +21,16 @@ from lrisc.errors import InputError, OutageError, finite, whole
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels, packing
 from lrisc.link.budget import check_cbr, symbol_budget
-from lrisc.link.channels import Received
+from lrisc.link.channels import DEFAULT_BLOCK_LENGTH, Received
 from lrisc.link.frame import Bits, Frame, Header, parse_body, parse_header, rate_scale_to_index
 from lrisc.link.rate_control import BudgetError, RateController, RateDecision, smooth_bits
 from lrisc.models.config import LATENT_STRIDE
 from lrisc.models.jscc import symbol_mask
+from lrisc.refinement.objective import ObjectiveName, check_objective
+from lrisc.refinement.objective import objective as refinement_objective
+from lrisc.refinement.payload import PayloadLink, payload_fades
+from lrisc.refinement.search import OnProgress, Refined, check_effort, refine
+from lrisc.roi.fusion import smooth
 from lrisc.roi.masks import RoiLike
 from lrisc.roi.region import Region, Regions
 from lrisc.stopwatch import part
@@ -71,6 +76,12 @@ class Transmitter:
         cbr: float | str,
         roi: Region | RoiLike | None = None,
         margin_db: float = 0.0,
+        effort: int = 0,
+        objective: ObjectiveName = "perception",
+        channel: str = "awgn",
+        block_length: int | None = None,
+        seed: int = 0,
+        progress: OnProgress | None = None,
     ) -> Frame:
         """Make the frame of a picture.
 
@@ -82,6 +93,14 @@ class Transmitter:
             roi: region of interest; anything but a :class:`lrisc.roi.region.Region` is the mask of
                 one with the default strength.
             margin_db: protect the rate map for an SNR this much lower, for fading channels.
+            effort: iterations that improve the payload for this picture, 0 to 1000; see
+                :meth:`refine`.
+            objective: what effort improves, ``perception`` or ``distortion``.
+            channel: what effort prepares for, a name in
+                :data:`lrisc.link.channels.CHANNELS`.
+            block_length: symbols per fade of that channel; default: its own.
+            seed: of effort's random numbers.
+            progress: called after every iteration of effort.
 
         Returns:
             The symbols and their accounting.
@@ -92,6 +111,14 @@ class Transmitter:
         channels.check_snr(snr_db)
         cbr = check_cbr(cbr)
         finite(margin_db, "the margin")
+        check_effort(effort)
+        check_objective(objective)
+        channels.check_seed(seed)
+        link = channels.channel(
+            channel,
+            snr_db,
+            block_length=DEFAULT_BLOCK_LENGTH if block_length is None else block_length,
+        )
         region = Region.of(roi)
         pixels = load_image(image)
         _, height, width = pixels.shape
@@ -101,6 +128,18 @@ class Transmitter:
         decision = self.decide(bits, snr_db=snr_db - margin_db, cbr=cbr, height=height, width=width)
         uneven = regions is not None and bool(regions.uneven())
         payload = self.modulate(latent, decision, snr_db=snr_db, uneven=uneven)
+        if effort and payload.numel():
+            payload = self.refine(
+                payload,
+                decision,
+                pixels,
+                link,
+                effort=effort,
+                objective=objective,
+                regions=regions,
+                seed=seed,
+                progress=progress,
+            ).payload
         return self.assemble(
             decision, payload, height=height, width=width, snr_db=snr_db, uneven=uneven
         )
@@ -168,6 +207,65 @@ class Transmitter:
             sent = symbol_mask(levels.flatten(1), model.config.rate_values)
             root = packing.amplitudes(sent.sum(-1), torch.tensor([uneven], device=device))
             return packing.pack(slots * root[..., None, None], sent).cpu()
+
+    def refine(
+        self,
+        payload: Tensor,
+        decision: RateDecision,
+        pixels: Tensor,
+        link: channels.Channel,
+        *,
+        effort: int,
+        objective: ObjectiveName = "perception",
+        regions: Regions | None = None,
+        seed: int = 0,
+        progress: OnProgress | None = None,
+    ) -> Refined:
+        """Improve the payload for this picture by gradient descent through the receiver.
+
+        Nothing else of the frame changes, and the receiver need not know.
+
+        Args:
+            payload: from :meth:`modulate`.
+            decision: from :meth:`decide`.
+            pixels: (3, H, W) in [0, 1].
+            link: channel that the frame is designed for.
+            effort: iterations, at least 1.
+            objective: ``perception`` or ``distortion``.
+            regions: as for :meth:`analyse`; pixels outside weigh less, gamma at the least.
+            seed: of all random numbers.
+            progress: called after every iteration.
+
+        Raises:
+            InputError: the picture is too large for this machine's memory.
+        """
+        with part("effort"):
+            model = self.checkpoint.model
+            device = self.checkpoint.device
+            _, height, width = pixels.shape
+            weight = None
+            if regions is not None:
+                gamma = regions.gamma[:, None, None, None]
+                weight = gamma + (1 - gamma) * smooth(regions.mask)[..., :height, :width]
+                weight = weight / weight.mean()
+            return refine(
+                PayloadLink(
+                    model,
+                    torch.from_numpy(decision.levels).to(device),
+                    link.snr_db,
+                    uneven=regions is not None and bool(regions.uneven()),
+                    fades=payload_fades(link, decision, seed)
+                    if channels.CHANNELS[link.name].fades
+                    else None,
+                ),
+                payload,
+                pixels[None] * 2 - 1,
+                refinement_objective(objective, device),
+                effort,
+                seed=seed,
+                weight=weight,
+                progress=progress,
+            )
 
     def assemble(
         self,

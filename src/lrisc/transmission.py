@@ -24,6 +24,9 @@ from lrisc.link.waveform.link import make_link
 from lrisc.link.waveform.numerology import SYMBOLS, numerology
 from lrisc.metrics.quality import quality
 from lrisc.metrics.region import region_quality, region_symbols
+from lrisc.refinement.objective import ObjectiveName
+from lrisc.refinement.objective import objective as refinement_objective
+from lrisc.refinement.search import OnProgress, Progress
 from lrisc.roi.masks import RoiLike
 from lrisc.roi.region import Region
 from lrisc.stopwatch import Stopwatch, part
@@ -84,7 +87,9 @@ class Report:
         lrisc_version: of this package.
         frame_version: of the frame's format.
         steps: of the diffusion.
-        seed: of channel and diffusion.
+        effort: finished iterations that improved the payload.
+        objective: what they improved; ``None`` without effort.
+        seed: of channel, diffusion and effort.
         seconds: by part.
         outage_reason: ``None`` unless the frame was lost.
         region: ``None`` where nobody asked for one.
@@ -111,6 +116,8 @@ class Report:
     lrisc_version: str
     frame_version: int
     steps: int
+    effort: int
+    objective: str | None
     seed: int
     seconds: dict[str, float]
     outage_reason: str | None = None
@@ -167,8 +174,11 @@ def transmit(
     roi: Region | RoiLike | None = None,
     steps: int = 1,
     model: str | Path | LoadedCheckpoint = "compact",
+    effort: int = 0,
+    objective: ObjectiveName = "perception",
     seed: int = 0,
     measure: bool = True,
+    progress: OnProgress | None = None,
     waveform: str = SYMBOLS,
     mobility: Mobility | None = None,
     device: str = "auto",
@@ -186,8 +196,11 @@ def transmit(
             with the default strength.
         steps: DDIM steps.
         model: checkpoint, or its name.
-        seed: of the channel and of the diffusion's starting noise.
+        effort: iterations that improve the payload for this picture, 0 to 1000.
+        objective: what effort improves, ``perception`` or ``distortion``.
+        seed: of the channel, of the diffusion's starting noise and of effort.
         measure: whether to measure PSNR, MS-SSIM and LPIPS.
+        progress: called after every iteration of effort.
         waveform: ``symbols``, one sample each over a channel that the receiver is told, or an OFDM
             waveform (:data:`lrisc.link.waveform.numerology.WAVEFORMS`), where it finds the frame
             and estimates everything from the samples.
@@ -210,6 +223,14 @@ def transmit(
     fades = channels.CHANNELS[channel].fades
     margin_db = FADING_MARGIN_DB if fades else 0.0
     region = Region.of(roi)
+    finished = 0
+
+    def count(done: Progress) -> None:
+        nonlocal finished
+        finished = done.iteration
+        if progress is not None:
+            progress(done)
+
     with Stopwatch() as watch:
         with part("load"):
             checkpoint = (
@@ -220,7 +241,17 @@ def transmit(
         with part("region"):
             mask = region.mask_on(pixels)
         frame = Transmitter(checkpoint).encode(
-            pixels, snr_db=snr_db, cbr=cbr, roi=replace(region, mask=mask), margin_db=margin_db
+            pixels,
+            snr_db=snr_db,
+            cbr=cbr,
+            roi=replace(region, mask=mask),
+            margin_db=margin_db,
+            effort=effort,
+            objective=objective,
+            channel=channel,
+            block_length=block_length,
+            seed=seed,
+            progress=count,
         )
         received, reconstruction, outage = None, None, None
         try:
@@ -257,6 +288,8 @@ def transmit(
         lrisc_version=__version__,
         frame_version=FRAME_VERSION,
         steps=steps,
+        effort=finished,
+        objective=refinement_objective(objective, checkpoint.device).name if effort else None,
         seed=seed,
         seconds={name: round(value, 4) for name, value in watch.seconds.items()},
         outage_reason=outage,

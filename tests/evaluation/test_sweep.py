@@ -339,3 +339,25 @@ def test_deepjscc_by_bandwidth_and_by_snr() -> None:
         delivery = create_scheme(name, Options()).send(sent, Condition("awgn", 9.0, 1 / 48, 0))
         assert delivery.symbols == 256
         assert delivery.note == f"model deepjscc-{model}"
+
+
+def test_effort_is_a_scheme_of_its_own(tiny_folder: Path) -> None:
+    """Both rows stand in one table, and rows of another effort are not taken for these."""
+    from tests.helpers import picture
+
+    from lrisc.evaluation.schemes import Condition, Options, Picture, create_scheme
+
+    plain = create_scheme(f"lrisc:{tiny_folder}", Options(effort=2, objective="distortion"))
+    tried = create_scheme(f"lrisc-effort:{tiny_folder}", Options(effort=2, objective="distortion"))
+    assert "effort 2 distortion" in tried.fingerprint
+    assert "effort" not in plain.fingerprint
+    sent = [
+        s.send(Picture("a", picture(96, 96)), Condition("awgn", 10, 1 / 12, 0))
+        for s in (plain, tried)
+    ]
+    assert sent[0].symbols == sent[1].symbols
+    assert sent[0].reconstruction is not None
+    assert sent[1].reconstruction is not None
+    assert not bool((sent[0].reconstruction == sent[1].reconstruction).all())
+    with pytest.raises(InputError, match="needs --effort"):
+        create_scheme(f"lrisc-effort:{tiny_folder}", Options())

@@ -113,6 +113,15 @@ def _send_tab(service: Service, sample: Path) -> None:
                 )
             with gr.Accordion("More", open=False):
                 steps = gr.Slider(1, 8, 1, step=1, label="Diffusion steps", elem_id="steps")
+                effort = gr.Slider(
+                    0,
+                    20,
+                    0,
+                    step=1,
+                    label="Effort",
+                    info="iterations that improve the symbols of this photograph",
+                    elem_id="effort",
+                )
                 size = gr.Dropdown(
                     list(SIZES), value=next(iter(SIZES)), label="Longer side", elem_id="size"
                 )
@@ -182,7 +191,7 @@ def _send_tab(service: Service, sample: Path) -> None:
             )
 
     controls: list[Any] = [
-        photo, editor, snr, cbr, channel, region, boxes, strength, steps, size, seed,
+        photo, editor, snr, cbr, channel, region, boxes, strength, steps, effort, size, seed,
     ]  # fmt: skip
     results = [status, pair, figures, region_map, rate_map, constellation, symbols, files]
 
@@ -267,6 +276,7 @@ def _request(
     boxes: str,
     strength: float,
     steps: float,
+    effort: float,
     size: str,
     seed: float | None,
 ) -> Request:
@@ -277,6 +287,7 @@ def _request(
         cbr=str(cbr),
         channel=channel,
         steps=int(steps),
+        effort=int(effort),
         roi_strength=float(strength),
         region=region,
         layers=[read_upload_picture(path, "alpha") for path in layers] if region == PAINTED else [],

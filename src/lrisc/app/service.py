@@ -75,6 +75,7 @@ class Request:
     cbr: str = "1/48"
     channel: str = "awgn"
     steps: int = 1
+    effort: int = 0
     roi_strength: float = DEFAULT_GAMMA
     region: str = PAINTED
     layers: list[Image.Image] = field(default_factory=list[Image.Image])
@@ -243,7 +244,8 @@ class Service:
 
     def _send(self, request: Request) -> Answer:
         image, original = self.source(request)
-        _check_work(*image.size, request.steps)
+        # An iteration decodes once and goes back once.
+        _check_work(*image.size, request.steps + 2 * request.effort)
         channel, block_length = CHANNEL_CHOICES[request.channel]
         result = transmission.transmit(
             image,
@@ -256,6 +258,7 @@ class Service:
                 gamma=request.roi_strength,
             ),
             steps=request.steps,
+            effort=request.effort,
             model=self.checkpoint,
             seed=request.seed,
         )

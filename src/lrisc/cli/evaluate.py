@@ -12,6 +12,7 @@ from lrisc.cli.options import (
     ChannelOption,
     DelaySpreadOption,
     DeviceOption,
+    ObjectiveOption,
     PluginOption,
     SeedOption,
     SpeedOption,
@@ -20,6 +21,7 @@ from lrisc.cli.options import (
     WaveformOption,
     mobility,
     number,
+    objective_name,
     split,
 )
 from lrisc.cli.output import terminal
@@ -48,6 +50,10 @@ def evaluate(
     ] = None,
     roi_strength: StrengthOption = None,
     steps: StepsOption = 1,
+    effort: Annotated[
+        int, typer.Option("--effort", help="For lrisc-effort: iterations for every picture.")
+    ] = 0,
+    objective: ObjectiveOption = "perception",
     seed: SeedOption = 0,
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", help="Processes; default: one per core.")
@@ -67,15 +73,25 @@ def evaluate(
     from lrisc.evaluation.plan import Sweep
     from lrisc.evaluation.schemes import Options
 
+    names = tuple(split(schemes, "--schemes"))
+    if effort and not any(name.startswith("lrisc-effort") for name in names):
+        raise InputError("--effort is for the scheme lrisc-effort: name it in --schemes")
     sweep = Sweep(
-        schemes=tuple(split(schemes, "--schemes")),
+        schemes=names,
         snrs_db=tuple(number(text, "--snr") for text in split(snr, "--snr")),
         cbrs=tuple(parse_cbr(text) for text in split(cbr, "--cbr")),
         channel=channel,
         waveform=waveform,
         mobility=mobility(delay_spread, speed, carrier_frequency),
         seed=seed,
-        options=Options(roi=roi, roi_strength=roi_strength, steps=steps, device=device),
+        options=Options(
+            roi=roi,
+            roi_strength=roi_strength,
+            steps=steps,
+            effort=effort,
+            objective=objective_name(objective),
+            device=device,
+        ),
         plugins=tuple(plugin or ()),
         lpips="vgg" if lpips == "vgg" else "alex",
         keep=keep,

@@ -16,8 +16,10 @@ from lrisc.cli.options import (
     ChannelOption,
     DelaySpreadOption,
     DeviceOption,
+    EffortOption,
     ImageArgument,
     ModelOption,
+    ObjectiveOption,
     PluginOption,
     PrecisionOption,
     RoiOption,
@@ -31,9 +33,10 @@ from lrisc.cli.options import (
     WrittenDatatypeOption,
     mobility,
     number,
+    objective_name,
     region_of,
 )
-from lrisc.cli.output import terminal
+from lrisc.cli.output import effort_progress, terminal
 from lrisc.errors import InputError, OutageError
 from lrisc.link.budget import parse_cbr
 
@@ -52,6 +55,8 @@ def transmit(
     roi: RoiOption = None,
     steps: StepsOption = 1,
     model: ModelOption = "compact",
+    effort: EffortOption = 0,
+    objective: ObjectiveOption = "perception",
     seed: SeedOption = 0,
     roi_strength: StrengthOption = None,
     roi_steering: SteeringOption = None,
@@ -76,7 +81,7 @@ def transmit(
         for name in (*_PICTURES, _REPORT):
             check_output(out / name, inputs=(image, *(roi or ())))
     console = terminal()
-    with console.status(f"sending {image.name} at {snr:g} dB"):
+    with effort_progress(console, f"sending {image.name} at {snr:g} dB") as progress:
         result = transmission.transmit(
             image,
             snr_db=snr,
@@ -85,10 +90,13 @@ def transmit(
             roi=region_of(roi, roi_strength, roi_steering),
             steps=steps,
             model=model,
+            effort=effort,
+            objective=objective_name(objective),
             device=device,
             precision=precision,
             seed=seed,
             block_length=block_length,
+            progress=progress,
             waveform=waveform,
             mobility=mobility(delay_spread, speed, carrier_frequency),
         )
@@ -119,6 +127,8 @@ def encode(
         ),
     ] = None,
     waveform: WaveformOption = "symbols",
+    effort: EffortOption = 0,
+    objective: ObjectiveOption = "perception",
     clip: Annotated[
         float, typer.Option("--clip", help="OFDM: peaks over the mean power, dB; inf: all.")
     ] = 6.0,
@@ -143,13 +153,17 @@ def encode(
         check_output(path, inputs=(image, *(roi or ())))
     if margin is None:
         margin = 0.0 if ofdm is None else FADING_MARGIN_DB
-    frame = Transmitter.from_pretrained(model, device).encode(
-        image,
-        snr_db=snr,
-        cbr=parse_cbr(cbr),
-        roi=region_of(roi, roi_strength, roi_steering),
-        margin_db=margin,
-    )
+    with effort_progress(terminal(), f"encoding {image.name}") as progress:
+        frame = Transmitter.from_pretrained(model, device).encode(
+            image,
+            snr_db=snr,
+            cbr=parse_cbr(cbr),
+            roi=region_of(roi, roi_strength, roi_steering),
+            margin_db=margin,
+            effort=effort,
+            objective=objective_name(objective),
+            progress=progress,
+        )
     counts = frame.counts
     told = (
         f"{counts.total:,} symbols, CBR {frame.cbr:.5f} "
@@ -352,7 +366,9 @@ def _show(result: TransmitResult, out: Path | None) -> None:
         column.justify = "right"
     console.print(
         f"{r.width}×{r.height} pixels, {r.channel} at {r.snr_db:g} dB, "
-        f"{r.steps} step{'s' if r.steps > 1 else ''}, model {r.model}\n"
+        f"{r.steps} step{'s' if r.steps > 1 else ''}, "
+        + (f"effort {r.effort} ({r.objective}), " if r.objective else "")
+        + f"model {r.model}\n"
     )
     console.print(sent)
     psnr = "identical" if r.psnr_db is None else f"{r.psnr_db:.2f} dB"

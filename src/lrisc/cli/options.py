@@ -13,6 +13,7 @@ from lrisc.registry import import_plugins
 
 if TYPE_CHECKING:
     from lrisc.link.multipath import Mobility
+    from lrisc.refinement.objective import ObjectiveName
     from lrisc.roi.region import Region
 
 CHANNEL_HELP = "CHANNELS"
@@ -98,6 +99,13 @@ PrecisionOption = Annotated[
     str, typer.Option("--precision", help="Of the diffusion: fp32, or bf16 on a GPU.")
 ]
 StepsOption = Annotated[int, typer.Option("--steps", help="Diffusion steps.")]
+EffortOption = Annotated[
+    int,
+    typer.Option("--effort", help="Iterations that improve the symbols for this picture."),
+]
+ObjectiveOption = Annotated[
+    str, typer.Option("--objective", help="What effort improves: perception or distortion.")
+]
 ModelOption = Annotated[str, typer.Option("--model", help="Name, folder or Hugging Face id.")]
 SeedOption = Annotated[
     int,
@@ -111,6 +119,13 @@ def split(text: str, option: str) -> list[str]:
     if not parts:
         raise InputError(f"{option} names nothing")
     return parts
+
+
+def objective_name(text: str) -> ObjectiveName:
+    """The objective of that name."""
+    if text not in ("perception", "distortion"):
+        raise InputError(f"--objective is perception or distortion, not {text}")
+    return text
 
 
 def number(text: str, option: str) -> float:

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lrisc.refinement.search import OnProgress, Progress
+
 
 def one_line(message: object) -> str:
     """A message without line breaks."""
     return " ".join(str(message).split())
+
+
+@contextmanager
+def effort_progress(console: Console, task: str) -> Generator[OnProgress]:
+    """Say what is done, and with effort how far it is and how long it will take."""
+    with console.status(task) as status:
+
+        def show(done: Progress) -> None:
+            status.update(
+                f"{task}: effort {done.iteration} of {done.iterations}, "
+                f"{done.seconds_left:.0f} s left (Ctrl-C sends the best so far)"
+            )
+
+        yield show
 
 
 def terminal(stderr: bool = True) -> Console:

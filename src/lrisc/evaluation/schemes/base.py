@@ -28,6 +28,7 @@ from lrisc.link.budget import symbol_budget
 from lrisc.link.multipath import Mobility
 from lrisc.link.waveform.link import Link, make_link
 from lrisc.link.waveform.numerology import SYMBOLS
+from lrisc.refinement.objective import ObjectiveName
 from lrisc.registry import Registry
 
 
@@ -40,12 +41,16 @@ class Options:
             masks named as the pictures.
         roi_strength: gamma in (0, 1]; ``None`` for the scheme's own default.
         steps: diffusion steps.
+        effort: iterations of the scheme that has them.
+        objective: what these improve.
         device: where networks run: ``auto``, ``cpu`` or ``cuda``.
     """
 
     roi: str | None = None
     roi_strength: float | None = None
     steps: int = 1
+    effort: int = 0
+    objective: ObjectiveName = "perception"
     device: str = "cpu"
 
 

@@ -12,6 +12,7 @@ from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Options,
 from lrisc.images import load_image
 from lrisc.link.header import VERSION as FRAME_VERSION
 from lrisc.link.waveform.numerology import SYMBOLS
+from lrisc.refinement.objective import ObjectiveName
 from lrisc.roi.region import Region
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Generative(Scheme):
 
         check_steps(options.steps)
         self.steps = options.steps
+        self.effort = 0
+        self.objective: ObjectiveName = options.objective
         self.checkpoint = load_checkpoint(variant or "compact", options.device)
 
     @property
@@ -49,6 +52,8 @@ class Generative(Scheme):
             cbr=condition.cbr,
             channel=condition.channel,
             steps=self.steps,
+            effort=self.effort,
+            objective=self.objective,
             model=self.checkpoint,
             seed=condition.seed,
             roi=self.region(picture),
@@ -66,6 +71,26 @@ class Generative(Scheme):
             rate_map=result.rate_map,
             roi_mask=result.roi_mask,
         )
+
+
+@SCHEMES.register("lrisc-effort")
+class GenerativeWithEffort(Generative):
+    """LRISC whose transmitter improves the symbols of every picture."""
+
+    def __init__(self, variant: str | None, options: Options) -> None:
+        from lrisc.refinement.search import check_effort
+
+        super().__init__(variant, options)
+        if not options.effort:
+            raise InputError("it needs --effort, such as 20")
+        check_effort(options.effort)
+        self.effort = options.effort
+        self.objective: ObjectiveName = options.objective
+
+    @property
+    def fingerprint(self) -> str:
+        """All of `Generative`, and the effort."""
+        return f"{super().fingerprint}, effort {self.effort} {self.objective}"
 
 
 @SCHEMES.register("lrisc-roi")

@@ -1,0 +1,1 @@
+"""The transmitter tries harder: it improves one frame's payload through the receiver's networks."""

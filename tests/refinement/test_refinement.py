@@ -1,0 +1,229 @@
+"""Effort: what goes out is better by its own estimate, and nothing but the payload changes."""
+
+import logging
+
+import pytest
+import torch
+from tests.helpers import picture
+
+import lrisc
+from lrisc.checkpoint import LoadedCheckpoint
+from lrisc.errors import InputError
+from lrisc.link.draws import Draws
+from lrisc.link.frame import Frame, parse_body, parse_header
+from lrisc.metrics.distortion import ms_ssim
+from lrisc.metrics.lpips_weights import LpipsUnavailableError
+from lrisc.models.jscc import symbol_mask
+from lrisc.models.layers import ChannelNorm
+from lrisc.refinement import objective as objectives
+from lrisc.refinement import search
+from lrisc.refinement.objective import Distortion, random_view, structural_error
+from lrisc.refinement.payload import PayloadLink
+from lrisc.refinement.search import Progress, refine
+from lrisc.refinement.tiles import CORE, tiles
+
+
+def encode(tiny: LoadedCheckpoint, effort: int = 0, **options: object) -> Frame:
+    given: dict[str, object] = {"snr_db": 10, "cbr": 1 / 12, "objective": "distortion", **options}
+    return lrisc.Transmitter(tiny).encode(picture(96, 130), effort=effort, **given)  # type: ignore[arg-type]
+
+
+def squared_error(tiny: LoadedCheckpoint, frame: Frame, channel: str = "awgn") -> float:
+    total = 0.0
+    for seed in range(6):
+        received = lrisc.channel(channel, 10, seed=seed)(frame)
+        painted = lrisc.Receiver(tiny).decode(received)
+        pixels = torch.tensor(list(painted.tobytes())).view(96, 130, 3).permute(2, 0, 1) / 255
+        total += float((pixels - picture(96, 130)).square().mean())
+    return total
+
+
+@pytest.mark.parametrize("channel", ["awgn", "rayleigh"])
+def test_the_unchanged_receiver_paints_a_better_picture(
+    tiny: LoadedCheckpoint, channel: str
+) -> None:
+    plain = encode(tiny, channel=channel, margin_db=12)
+    tried = encode(tiny, 12, channel=channel, margin_db=12)
+    assert squared_error(tiny, tried, channel) < 0.97 * squared_error(tiny, plain, channel)
+
+
+def test_nothing_but_the_payload_changes(tiny: LoadedCheckpoint) -> None:
+    plain, tried = encode(tiny), encode(tiny, 3)
+    assert tried.symbols.shape == plain.symbols.shape
+    assert (tried.rate_map == plain.rate_map).all()
+    assert tried.counts == plain.counts
+    power = tried.symbols.abs().double().square().mean()
+    assert float(power) == pytest.approx(1, abs=1e-5)
+    before, after = (lrisc.channel("awgn", 90)(frame) for frame in (plain, tried))
+    header = parse_header(before)
+    assert parse_header(after) == header
+    bits, payload = parse_body(before, header)
+    same_bits, other = parse_body(after, header)
+    assert (bits == same_bits).all()
+    assert float((payload.symbols - other.symbols).abs().mean()) > 0.01
+    means = [float(p.equalised().abs().square().mean()) for p in (payload, other)]
+    assert means[0] == pytest.approx(means[1], rel=1e-5)
+
+
+def test_it_repeats_by_seed(tiny: LoadedCheckpoint) -> None:
+    first, again, other = (encode(tiny, 2, seed=seed).symbols for seed in (4, 4, 5))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def setup(
+    tiny: LoadedCheckpoint, levels: tuple[int, int] = (6, 8)
+) -> tuple[PayloadLink, torch.Tensor, torch.Tensor]:
+    rates = torch.randint(0, 9, levels, generator=torch.Generator().manual_seed(0))
+    link = PayloadLink(tiny.model, rates, 10.0, uneven=True, fades=None)
+    sent = int(symbol_mask(rates, tiny.model.config.rate_values).sum())
+    payload = torch.randn(sent, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
+    return link, payload, picture(16 * levels[0], 16 * levels[1])[None] * 2 - 1
+
+
+def test_never_worse_than_without(tiny: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that only harm: what f_e made goes out."""
+    link, payload, source = setup(tiny)
+    monkeypatch.setattr(search, "STEP_SIZE", -0.5)  # uphill
+    found = refine(link, payload, source, Distortion(), 2)
+    assert found.loss == found.loss_before
+    scale = payload.abs().square().mean().sqrt()
+    torch.testing.assert_close(found.payload, payload / scale)
+
+
+def test_ctrl_c_returns_the_best_so_far(
+    tiny: LoadedCheckpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    link, payload, source = setup(tiny)
+    seen: list[Progress] = []
+
+    def stop(done: Progress) -> None:
+        seen.append(done)
+        if done.iteration == 6:
+            raise KeyboardInterrupt
+
+    found = refine(link, payload, source, Distortion(), 900, progress=stop)
+    assert (found.iterations, found.interrupted, len(seen)) == (6, True, 6)
+    assert found.loss < found.loss_before
+    assert seen[-1].seconds_left > 10 * seen[-1].seconds
+    assert "6 of 900" in caplog.text
+
+
+def test_the_norm_of_frozen_weights_has_autograds_gradient() -> None:
+    norm = ChannelNorm(7)
+    torch.nn.init.normal_(norm.weight)
+    x = torch.randn(2, 7, 5, 3, requires_grad=True)
+    way = torch.randn(2, 7, 5, 3)
+    (slow,) = torch.autograd.grad((norm(x) * way).sum(), x)
+    (fast,) = torch.autograd.grad((norm.requires_grad_(False)(x) * way).sum(), x)
+    torch.testing.assert_close(fast, slow)
+
+
+def test_structural_error_is_that_of_the_metric() -> None:
+    first = picture(200, 180)[None]
+    second = first + 0.1 * torch.randn(1, 3, 200, 180, generator=torch.Generator().manual_seed(0))
+    second = second.clamp(0, 1)
+    error = float(structural_error(first * 2 - 1, second * 2 - 1, None))
+    assert error == pytest.approx(1 - float(ms_ssim(first, second)), abs=1e-4)
+    even = torch.ones(1, 1, 200, 180)
+    assert float(structural_error(first * 2 - 1, second * 2 - 1, even)) == pytest.approx(
+        error, abs=1e-4
+    )
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (97, 300), (512, 768)])
+def test_views_are_the_same_for_both_pictures(height: int, width: int) -> None:
+    image = picture(height, width)[None]
+    sizes: set[tuple[int, ...]] = set()
+    for step in range(20):
+        view = random_view(torch.cat([image, image]), Draws(0, step, range(1)), 31)
+        assert torch.equal(view[0], view[1])
+        assert min(view.shape[-2:]) >= 31
+        assert view[0].numel() <= 1.1 * image.numel()
+        sizes.add(tuple(view.shape[-2:]))
+    assert len(sizes) > 10
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (64, 64), (65, 64), (256, 256), (4, 256)])
+def test_tiles_share_out_the_grid(height: int, width: int) -> None:
+    seen = torch.zeros(height, width)
+    for tile in tiles(height, width, 8):
+        top, bottom, left, right = tile.core
+        seen[top:bottom, left:right] += 1
+        assert tile.top % 8 == tile.left % 8 == 0
+        assert tile.top <= top < bottom <= tile.bottom
+        assert tile.left <= left < right <= tile.right
+        assert height * width <= 64 * 64 or max(bottom - top, right - left) <= CORE
+    assert bool((seen == 1).all())
+
+
+def test_tiles_give_nearly_the_whole_pictures_gradient(
+    tiny: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, payload, source = setup(tiny, (24, 24))
+    variable = torch.view_as_real(payload / payload.abs().square().mean().sqrt())
+
+    def gradient() -> torch.Tensor:
+        return search._Search(link, source, Distortion(), 0, None).gradient(variable, 1)
+
+    whole = gradient()
+    monkeypatch.setattr("lrisc.refinement.tiles.WHOLE", 1)
+    monkeypatch.setattr("lrisc.refinement.tiles.CORE", 8)
+    similarity = torch.cosine_similarity(whole.flatten(), gradient().flatten(), dim=0)
+    assert float(similarity) > 0.95
+
+
+def test_without_lpips_weights_a_line_says_so(
+    tiny: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nowhere(*_: object, **__: object) -> None:
+        raise LpipsUnavailableError("no weights here")
+
+    monkeypatch.setattr(objectives, "resolve_weights", nowhere)
+    objectives.objective.cache_clear()
+    try:
+        report = lrisc.transmit(
+            picture(96, 96), cbr=1 / 12, model=tiny, effort=1, measure=False
+        ).report
+    finally:
+        objectives.objective.cache_clear()
+    assert (report.effort, report.objective) == (1, "distortion")
+    assert report.seconds["effort"] > 0
+    assert [r.levelno for r in caplog.records if "no weights here" in r.message] == [
+        logging.WARNING
+    ]
+
+
+def test_a_region_weighs_its_pixels_more(tiny: LoadedCheckpoint) -> None:
+    """The same symbols to start with; the weight leaves less error where it is large."""
+    link, payload, source = setup(tiny)
+    weight = torch.full((1, 1, 96, 128), 0.1)
+    weight[..., :64] = 1.9
+    left: list[float] = []
+    for given in (None, weight):
+        found = refine(link, payload, source, Distortion(), 15, weight=given).payload
+        arrival = link.receive(torch.view_as_real(found), 7, 0)
+        (tile,) = tiles(6, 8, 8)
+        error = (link.paint(arrival, tile, 0, 0) - source).square()
+        left.append(float(error[..., :64].mean()))
+    assert left[1] < left[0]
+
+
+@pytest.mark.parametrize(
+    "options", [{"effort": -1}, {"effort": 10**6}, {"effort": 1, "objective": "beauty"}]
+)
+def test_bad_requests(tiny: LoadedCheckpoint, options: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        lrisc.transmit(picture(96, 96), cbr=1 / 12, model=tiny, **options)  # type: ignore[arg-type]
+
+
+def test_too_little_memory_is_one_line(
+    tiny: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 GB")
+
+    link, payload, source = setup(tiny)
+    monkeypatch.setattr(search._Search, "gradient", full)
+    with pytest.raises(InputError, match=r"128×96 is too large"):
+        refine(link, payload, source, Distortion(), 1)
