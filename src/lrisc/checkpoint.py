@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +17,7 @@ from torch import Tensor
 
 from lrisc.device import find_device
 from lrisc.errors import InputError
+from lrisc.files import UnwritableError, cache_folder, write_atomically
 from lrisc.models.config import ModelConfig
 from lrisc.models.lrisc import Lrisc
 from lrisc.stored import (
@@ -30,6 +35,9 @@ if TYPE_CHECKING:
 FORMAT = 1
 EMBEDDED = Path(__file__).parent / "weights"
 _PRIOR = "rate_map_prior"
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@\w[\w.-]*)?", re.ASCII)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -121,6 +129,8 @@ def halve_checkpoint(source: Path, target: Path) -> None:
 def load_checkpoint(name: str | Path, device: str = "cpu") -> LoadedCheckpoint:
     """Load an embedded name, a folder, or a Hugging Face id (``owner/name``).
 
+    An id may name a revision, ``owner/name@COMMIT``; what it delivers must then stay the same.
+
     Args:
         name: of the checkpoint.
         device: where its networks run: ``auto``, ``cpu`` or ``cuda``.
@@ -141,6 +151,8 @@ def load_checkpoint(name: str | Path, device: str = "cpu") -> LoadedCheckpoint:
         code = RateMapPrior(prior.numpy())
     except (InputError, ValueError, IndexError) as error:
         raise InputError(f"checkpoint {stored.folder} is damaged: {_PRIOR}: {error}") from error
+    if _HUB_ID.fullmatch(str(name)) and not os.path.isdir(name):
+        _remember(str(name), stored.sha256)
     model = model.to(where)
     return LoadedCheckpoint(str(name), model, code, stored.sha256, stored.info)
 
@@ -153,11 +165,15 @@ def _locate(name: str | Path) -> Path:
     if os.path.isdir(folder):
         return folder
     text = str(name)
-    if text.count("/") == 1 and not text.startswith(("/", ".", "~")):
+    if _HUB_ID.fullmatch(text):
         from huggingface_hub import snapshot_download
 
+        repository, _, revision = text.partition("@")
+        files = [CONFIG_FILE, WEIGHTS_FILE]
         try:
-            return Path(snapshot_download(text, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
+            return Path(
+                snapshot_download(repository, revision=revision or None, allow_patterns=files)
+            )
         except Exception as error:  # its errors have no common base; any means no checkpoint
             raise InputError(
                 f"no checkpoint {text}: not a folder, and Hugging Face did not deliver it"
@@ -166,3 +182,25 @@ def _locate(name: str | Path) -> Path:
         f"no checkpoint {text}: give one of {', '.join(embedded_names()) or '(none embedded)'}, "
         "a folder, or a Hugging Face id owner/name"
     )
+
+
+def _remember(name: str, sha256: str) -> None:
+    """Keep the hash of what an id delivered, and tell when it delivers something else.
+
+    Raises:
+        InputError: another file than before under the same revision.
+    """
+    path = cache_folder() / "hub-hashes.json"
+    known: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
+        known = dict(json.loads(path.read_text()))
+    before = known.get(name, sha256)
+    if before != sha256:
+        changed = f"{name} delivered weights {str(before)[:12]} before, now {sha256[:12]}"
+        if "@" in name:
+            raise InputError(f"{changed}: a revision does not change; remove {path} to accept it")
+        _log.warning("%s: name a revision (%s@COMMIT) to keep to one", changed, name)
+    try:
+        write_atomically(path, json.dumps({**known, name: sha256}, indent=2).encode())
+    except UnwritableError as error:
+        _log.warning("the hash of %s is not kept: %s", name, error)

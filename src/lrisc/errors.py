@@ -1,5 +1,7 @@
 """Errors a user can cause or must know of; each carries the exit code of the command line."""
 
+import math
+import operator
 import reprlib
 
 
@@ -26,3 +28,30 @@ def shown(value: object) -> str:
     shortened.maxlist = shortened.maxtuple = shortened.maxdict = shortened.maxset = 4
     text = " ".join(shortened.repr(value).split())
     return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def finite(value: object, what: str) -> float:
+    """A finite number that a program passed.
+
+    Raises:
+        InputError: it is none, whatever its type.
+    """
+    try:
+        number = math.nan if isinstance(value, str | bytes | bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{what} must be a finite number, not {shown(value)}")
+    return number
+
+
+def whole(value: object, what: str) -> int:
+    """A whole number that a program passed.
+
+    Raises:
+        InputError: it is none, whatever its type.
+    """
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise InputError(f"{what} must be a whole number, not {shown(value)}") from error

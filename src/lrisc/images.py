@@ -164,9 +164,9 @@ def _opened(source: Path | bytes, name: str, what: str) -> Generator[Image.Image
         file.seek(0)
         if start == b"\xff\xd8" and _scans(file) > MAX_SCANS:
             raise InputError(f"{name} is a JPEG of more than {MAX_SCANS} scans, which none needs")
-        # Too many pixels are an error of ours, told in one line.
+        # Too many pixels are an error of ours; damaged metadata are none.
         stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore")
         yield stack.enter_context(Image.open(file, formats=FORMATS))
 
 

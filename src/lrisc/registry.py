@@ -65,6 +65,18 @@ class Registry(Mapping[str, T]):
         package = None if entry is None else entry.dist
         return "" if package is None else f"{package.name} {package.version}"
 
+    def key(self, name: str) -> str:
+        """The name of a thing as it is known: given so, or in other letters, such as AWGN.
+
+        Raises:
+            UnknownNameError: nothing has this name.
+        """
+        lower = name.lower()
+        if lower != name and name not in self and lower in self:
+            return lower
+        self[name]
+        return name
+
     def __getitem__(self, name: str) -> T:
         """The thing of a name.
 

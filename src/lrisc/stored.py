@@ -2,7 +2,8 @@
 
 ::
 
-    config.json         {"format": F, "lrisc_version": ..., sizes of the networks, facts}
+    config.json         {"format": F, "lrisc_version": ..., sizes of the networks, facts,
+                         "weights_sha256": of the other file, which is checked}
     model.safetensors   one tensor per weight, float16 to ship or float32 to train further
 """
 
@@ -23,7 +24,9 @@ from lrisc.errors import InputError, shown
 from lrisc.files import check_regular, write_atomically
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
-OWN_KEYS = ("format", "lrisc_version")
+HASH_KEY = "weights_sha256"
+"""Entry of config.json: the SHA-256 of model.safetensors; older folders have none."""
+OWN_KEYS = ("format", "lrisc_version", HASH_KEY)
 _MAX_CONFIG_BYTES, _MAX_WEIGHTS_BYTES = 2**24, 2**34
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -142,8 +145,14 @@ def read_folder(
     check_regular(path, f"weights of a {what}", _MAX_WEIGHTS_BYTES)
     try:
         data = path.read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
+        if info.get(HASH_KEY, sha256) != sha256:
+            raise InputError(
+                f"{path} is damaged, or exchanged: its SHA-256 is not the one in {CONFIG_FILE}"
+            )
         tensors = load(data)
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    # Types that this torch does not have are an AttributeError.
+    except (OSError, SafetensorError, ValueError, KeyError, AttributeError) as error:
         raise InputError(f"{path} is damaged: {shown(str(error))}") from error
     others = {name: tensors.pop(name) for name in besides if name in tensors}
     for name, tensor in tensors.items():
@@ -152,7 +161,6 @@ def read_folder(
             raise InputError(f"{path} is damaged: {shown(name)} is {kind}, no float")
         if not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{path} is damaged: {shown(name)} holds values that are not finite")
-    sha256 = hashlib.sha256(data).hexdigest()
     return Stored(folder, what, info, tensors, sha256), others
 
 
@@ -188,8 +196,10 @@ def write_folder(
             raise InputError(f"cannot save: {name} holds values that are not finite in {kind}")
         # In the layout of training, channels last, the file would not serialise.
         tensors[name] = stored.contiguous()
-    config = {"format": version, "lrisc_version": __version__, **info}
-    write_atomically(folder / WEIGHTS_FILE, save(tensors))
+    data = save(tensors)
+    sha256 = hashlib.sha256(data).hexdigest()
+    config = {"format": version, "lrisc_version": __version__, **info, HASH_KEY: sha256}
+    write_atomically(folder / WEIGHTS_FILE, data)
     write_atomically(folder / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint
 from lrisc.device import check_precision, find_device
-from lrisc.errors import InputError, OutageError
+from lrisc.errors import InputError, OutageError, finite
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels, packing
 from lrisc.link.budget import DEFAULT_CBR, check_beta, check_cbr, symbol_budget
@@ -78,7 +78,7 @@ class Transmitter:
         image: ImageLike,
         *,
         snr_db: float,
-        cbr: float | None = None,
+        cbr: float | str | None = None,
         beta: float | None = None,
         roi: Region | RoiLike | None = None,
         margin_db: float = 0.0,
@@ -94,8 +94,8 @@ class Transmitter:
         Args:
             image: path, PIL image, or tensor in [0, 1]; 64 to 4096 pixels a side.
             snr_db: Es/N0 the channel is expected to have, dB.
-            cbr: ceiling on all symbols sent, per 3·H·W; met within 1 % from below. 1/48 where
-                neither it nor ``beta`` is given.
+            cbr: ceiling on all symbols sent, per 3·H·W, as a number or as "1/48"; met within 1 %
+                from below. 1/48 where neither it nor ``beta`` is given.
             beta: symbols per bit, instead of ``cbr``: the rate of Eq. 3, which follows the picture.
             roi: region of interest; anything but a :class:`lrisc.roi.region.Region` is the mask of
                 one with the default strength.
@@ -117,6 +117,7 @@ class Transmitter:
         """
         channels.check_snr(snr_db)
         ceiling = one_rate(cbr, beta)
+        finite(margin_db, "the margin")
         check_effort(effort)
         check_objective(objective)
         channels.check_seed(seed)
@@ -566,7 +567,7 @@ class Samples:
         return Image.fromarray(grey.astype(np.uint8))
 
 
-def one_rate(cbr: float | None, beta: float | None) -> float | None:
+def one_rate(cbr: float | str | None, beta: float | None) -> float | None:
     """The ceiling that applies, ``None`` where ``beta`` rules.
 
     Raises:

@@ -190,7 +190,7 @@ def transmit(
     image: ImageLike,
     *,
     snr_db: float = 10.0,
-    cbr: float | None = None,
+    cbr: float | str | None = None,
     beta: float | None = None,
     channel: str = "awgn",
     block_length: int | None = None,
@@ -212,9 +212,10 @@ def transmit(
     """Send one picture and measure what arrives.
 
     Args:
-        image: path, PIL image, or tensor in [0, 1].
+        image: whatever :func:`lrisc.images.load_image` takes.
         snr_db: mean Es/N0 per complex symbol, dB.
-        cbr: ceiling on all complex symbols sent, per 3·H·W; 1/48 unless ``beta`` is given.
+        cbr: ceiling on all complex symbols sent, per 3·H·W, as a number or as "1/48";
+            1/48 unless ``beta`` is given.
         beta: symbols per bit instead of ``cbr``, see :meth:`lrisc.system.Transmitter.encode`.
         channel: a name in :data:`lrisc.link.channels.CHANNELS`.
         block_length: symbols per fade on fading channels; default: the channel's.
@@ -245,6 +246,7 @@ def transmit(
         InputError: anything the user can mend.
     """
     check_steps(steps)
+    channel = channels.CHANNELS.key(channel)
     link = make_link(
         channel, snr_db, waveform=waveform, seed=seed, block_length=block_length, mobility=mobility
     )

@@ -153,6 +153,6 @@ def test_python_examples_run(
 
     tiny = load_checkpoint(tiny_folder)
     # The examples name no model or "compact"; a tiny one does as well here.
-    monkeypatch.setattr(transmission, "load_checkpoint", lambda name: tiny)
+    monkeypatch.setattr(transmission, "load_checkpoint", lambda name, *_, **__: tiny)
     for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
         exec(compile(block, str(page), "exec"), {})

@@ -21,11 +21,15 @@ def train(
     ] = False,
 ) -> None:
     """Train a stage or a whole schedule; run it again and it goes on."""
-    from lrisc.training.schedule import read_schedule, run
+    from lrisc.training import missing_package
+
+    try:
+        from lrisc.training.dry_run import dry_run as costs
+        from lrisc.training.schedule import read_schedule, run
+    except ModuleNotFoundError as error:
+        raise missing_package(error) from error
 
     if dry_run:
-        from lrisc.training.dry_run import dry_run as costs
-
         print("\n".join(costs(read_schedule(config, overrides or []))))
         return
 

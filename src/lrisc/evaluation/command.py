@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from lrisc.errors import InputError
 from lrisc.evaluation.plan import Sweep, find_pictures
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
 from lrisc.evaluation.sweep import run
+from lrisc.link import channels
 from lrisc.link.budget import check_cbr
 from lrisc.link.waveform.link import make_link
 from lrisc.roi.region import Region
@@ -48,6 +50,7 @@ def evaluate_folder(
     Raises:
         InputError: nothing can be measured so.
     """
+    sweep = replace(sweep, channel=channels.CHANNELS.key(sweep.channel))
     check(sweep, jobs, limit)
     shard = shard_from_environment()
     if jobs is None:

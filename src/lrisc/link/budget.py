@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lrisc.errors import InputError
+from lrisc.errors import InputError, finite, shown
 
 DEFAULT_CBR = 1 / 48
 """Ceiling on everything sent, where neither a ceiling nor beta is given."""
@@ -21,16 +21,24 @@ def parse_cbr(text: str) -> float:
     try:
         value = float(numerator) / float(denominator) if slash else float(numerator)
     except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"cbr '{text}' is neither a fraction such as 1/48 nor a number") from error
+        raise InputError(
+            f"cbr {shown(text)} is neither a fraction such as 1/48 nor a number"
+        ) from error
     if not (math.isfinite(value) and value > 0):
-        raise InputError(f"cbr must be positive, not '{text}'")
+        raise InputError(f"cbr must be positive, not {shown(text)}")
     return value
 
 
-def check_cbr(cbr: float) -> None:
-    """Raise InputError unless the bandwidth ratio lies in (0, 1]."""
-    if not 0 < cbr <= 1:
-        raise InputError(f"cbr must lie in (0, 1], such as 1/48, not {cbr:g}")
+def check_cbr(cbr: float | str) -> float:
+    """A bandwidth ratio, of a number or of a text such as ``1/48``.
+
+    Raises:
+        InputError: it does not lie in (0, 1].
+    """
+    ratio = parse_cbr(cbr) if isinstance(cbr, str) else finite(cbr, "cbr")
+    if not 0 < ratio <= 1:
+        raise InputError(f"cbr must lie in (0, 1], such as 1/48, not {ratio:g}")
+    return ratio
 
 
 def check_beta(beta: float) -> None:

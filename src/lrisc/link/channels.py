@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrisc.errors import InputError
+from lrisc.errors import InputError, finite, whole
 from lrisc.registry import Registry
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Channel:
         if symbols.dim() != 1 or not symbols.is_complex():
             raise InputError("a channel takes a one-dimensional tensor of complex symbols")
         symbols = symbols.detach().to("cpu", torch.complex64)
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(int(self.seed))
         gains = self._gains(symbols.numel(), generator)
         received = awgn(gains * symbols, self.snr_db, generator)
         return Received(received, gains, noise_variance(self.snr_db))
@@ -177,23 +177,23 @@ def channel(
     Raises:
         InputError: unknown name, SNR not finite or beyond +-100 dB, negative block length.
     """
-    CHANNELS[name]
+    name = CHANNELS.key(name)
     check_snr(snr_db)
     check_seed(seed)
-    if block_length < 0:
+    if whole(block_length, "the block length") < 0:
         raise InputError(f"the block length must be 0 or more symbols, not {block_length}")
     return Channel(name, float(snr_db), block_length, seed, mobility)
 
 
 def check_snr(snr_db: float) -> None:
     """Raise InputError unless ``snr_db`` is a usable number of decibels."""
-    if not (math.isfinite(snr_db) and abs(snr_db) <= 100):
+    if abs(finite(snr_db, "the SNR")) > 100:
         raise InputError(f"the SNR must be a number of dB between -100 and 100, not {snr_db}")
 
 
 def check_seed(seed: int) -> None:
     """Raise InputError unless ``seed`` is one that every generator takes."""
-    if not 0 <= seed < 1 << 63:
+    if not 0 <= whole(seed, "the seed") < 1 << 63:
         raise InputError(f"the seed must lie between 0 and 2^63 - 1, not {seed}")
 
 

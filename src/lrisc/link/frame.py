@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lrisc.errors import InputError, OutageError
+from lrisc.errors import InputError, OutageError, finite
 from lrisc.link import fec
 from lrisc.link.budget import SymbolCounts
 from lrisc.link.channels import Received
@@ -184,6 +184,8 @@ def decode_header(received: Received) -> Header:
         )
     if not bool(torch.isfinite(torch.view_as_real(received.symbols)).all()):
         raise InputError("the recording holds samples that are not finite numbers")
+    if finite(received.noise_variance, "the noise variance") <= 0:
+        raise InputError("the noise variance must be positive")
     part = slice(PILOT_SYMBOLS, START_SYMBOLS)
     try:
         bits = fec.decode(

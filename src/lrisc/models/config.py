@@ -181,7 +181,7 @@ class ModelConfig:
             # The networks of 0.1 have the same shapes but other borders and another SNR model.
             raise InputError("this checkpoint was made by lrisc 0.1: use that release for it")
         if unknown or missing:
-            raise InputError(f"model config: unknown {unknown}, missing {missing}")
+            raise InputError(f"model config: unknown {shown(unknown)}, missing {shown(missing)}")
         plain: dict[str, Any] = {
             k: tuple(cast(list[Any], v)) if isinstance(v, list) else v for k, v in values.items()
         }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lrisc.errors import InputError
+from lrisc.errors import InputError, finite
 from lrisc.models.config import STEERINGS, Steering
 from lrisc.roi.fusion import FUSING, fuse, steer_bits
 from lrisc.roi.masks import RoiLike, region_mask
@@ -39,7 +39,7 @@ class Region:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be used."""
-        if not 0 < self.gamma <= 1:
+        if not 0 < finite(self.gamma, "roi strength") <= 1:
             raise InputError(f"roi strength must lie in (0, 1], not {self.gamma:g}")
         if self.steering is not None and self.steering not in STEERINGS:
             raise InputError(f"roi steering {self.steering!r} is none of {', '.join(STEERINGS)}")

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from lrisc._version import __version__
 from lrisc.checkpoint import halve_checkpoint, load_checkpoint, save_checkpoint
-from lrisc.files import replace_atomically
 from lrisc.link.draws import Draws
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import draw_link
@@ -25,10 +24,10 @@ from lrisc.training.data.crops import to_signal
 from lrisc.training.data.squares import Squares
 from lrisc.training.objective import rate_levels
 from lrisc.training.state import Progress
+from lrisc.training.statement import write_card
 
 logger = logging.getLogger(__name__)
 
-CARD_FILE = "README.md"
 _PLACES = frozenset(
     (
         "output",
@@ -128,7 +127,7 @@ def export(
         LriscError: the folder is not writable or a weight not finite.
     """
     save_checkpoint(folder, model, {"training": records}, prior_table, torch.float32)
-    _write_card(folder, model_card(model, records, "float32"))
+    write_card(folder, model_card(model, records, "float32"))
 
 
 def ship(source: Path, target: Path) -> None:
@@ -139,15 +138,7 @@ def ship(source: Path, target: Path) -> None:
     """
     halve_checkpoint(source, target)
     loaded = load_checkpoint(target)
-    _write_card(target, model_card(loaded.model, loaded.info["training"], "float16"))
-
-
-def _write_card(folder: Path, text: str) -> None:
-    replace_atomically(folder / CARD_FILE, lambda path: _write(path, text))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
+    write_card(target, model_card(loaded.model, loaded.info["training"], "float16"))
 
 
 def model_card(model: Lrisc, records: list[dict[str, Any]], precision: str) -> str:

@@ -260,6 +260,9 @@ class Trainer:
         waiting = 0.0
         before, start = progress.seconds, time.monotonic()
         upcoming = self.batches.start(progress.step, self.fraction)
+        if self.compiled:
+            logger.info("compiling, this takes minutes")
+        compiling = self.compiled
         while self.fraction < 1:
             asked = time.monotonic()
             batch = upcoming.result()
@@ -273,7 +276,15 @@ class Trainer:
                 interrupted=slot.interrupted,
                 seconds=before + now - start,
             )
-            agreed = self.update(batch, wish)
+            try:
+                agreed = self.update(batch, wish)
+            except Exception:
+                # Ctrl-C ends every process of a terminal, compilers too, and torch says so at
+                # length. Nothing of the step is done yet.
+                if compiling and slot.interrupted:
+                    return "interrupted"
+                raise
+            compiling = False
 
             if progress.step % config.log_every == 0:
                 self._check_range()

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -21,6 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +37,8 @@ from lrisc.training.data.sources import Listing, list_pictures, read_pictures
 logger = logging.getLogger(__name__)
 
 MIN_PICTURES = 16
+# What numpy and json raise of files that are not what their names say.
+_DAMAGED = (ValueError, EOFError, SyntaxError, TokenError, RecursionError, MemoryError)
 _FORMAT = 1
 Squares = npt.NDArray[np.uint8]
 
@@ -141,8 +145,10 @@ def _cache_key(listing: Listing, data: DataConfig, masks: MaskFolder | None) -> 
 def _open_npy(path: Path, crop: int) -> Squares:
     try:
         squares = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, *_DAMAGED) as error:
         raise InputError(f"data: cannot read {path}: {' '.join(str(error).split())}") from error
+    if not isinstance(squares, np.ndarray):
+        raise InputError(f"data: {path} holds more than one array")
     shape = squares.shape
     if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or squares.dtype != np.uint8:
         raise InputError(f"data: {path} must hold (n, side, side, 3) uint8, not {shape}")
@@ -156,9 +162,11 @@ def _open_cache(
 ) -> Pictures:
     listing = list_pictures(paths)
     key = _cache_key(listing, data, masks)
+    shape = _square_shape(data, masks)
     with cache_of(data) as folder:
         path, facts = folder / f"{key[:20]}.npy", folder / f"{key[:20]}.json"
-        if not (path.is_file() and facts.is_file()):
+        found = _read_cache(path, facts, shape)
+        if found is None:
             logger.info("decoding the pictures of %s into %s", name, path)
             # Under a temporary name until complete: another process may build the same file.
             with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as building:
@@ -167,11 +175,40 @@ def _open_cache(
                 (made / facts.name).write_text(json.dumps({"squares": count, "skipped": skipped}))
                 os.replace(made / facts.name, facts)
                 os.replace(made / path.name, path)
-        skipped = int(json.loads(facts.read_text())["skipped"])
-        squares = np.load(path, mmap_mode="r", allow_pickle=False)
+            found = _read_cache(path, facts, shape)
+            if found is None:
+                raise OSError(errno.EIO, "what was written cannot be read")
+    squares, skipped = found
     if skipped:
         logger.warning("%d pictures of %s are corrupt or too small and are skipped", skipped, name)
     return Pictures(squares, name, key, skipped)
+
+
+def _square_shape(data: DataConfig, masks: MaskFolder | None) -> tuple[int, ...]:
+    return data.square, data.square, 3 if masks is None else 4
+
+
+def _read_cache(path: Path, facts: Path, shape: tuple[int, ...]) -> tuple[Squares, int] | None:
+    """Squares of a finished cache and how many pictures were skipped.
+
+    ``None`` where there is none, or where its files are not as they were written: it is a copy,
+    and made again.
+    """
+    if not (path.is_file() and facts.is_file()):
+        return None
+    try:
+        known = json.loads(facts.read_text())
+        count, skipped = known["squares"], known["skipped"]
+        squares = np.load(path, mmap_mode="r", allow_pickle=False)
+        whole = path.stat().st_size == squares.offset + squares.nbytes
+    except (KeyError, TypeError, AttributeError, *_DAMAGED) as error:
+        logger.warning("the picture cache %s is damaged and is made again: %s", path, error)
+        return None
+    fits = squares.shape == (count, *shape) and squares.dtype == np.uint8
+    if not (whole and fits and isinstance(skipped, int) and skipped >= 0):
+        logger.warning("the picture cache %s is not whole and is made again", path)
+        return None
+    return squares, skipped
 
 
 def _chosen(listing: Listing, data: DataConfig) -> Iterator[tuple[str, bytes | None]]:
@@ -196,7 +233,7 @@ def _build(
 ) -> tuple[int, int]:
     """Decode everything into an .npy file; returns the number of squares and of skipped."""
     count = skipped = 0
-    shape = (data.square, data.square, 3 if masks is None else 4)
+    shape = _square_shape(data, masks)
     names: list[str] = []
     with path.open("w+b") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
         _write_header(file, (0, *shape))

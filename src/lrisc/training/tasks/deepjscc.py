@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from lrisc._version import __version__
 from lrisc.baselines.deepjscc.codec import DeepJscc, save
 from lrisc.baselines.deepjscc.network import PRESETS, DeepJsccNetwork
-from lrisc.files import write_atomically
 from lrisc.link.batched import Conditions, cross_channel
 from lrisc.link.draws import Draws
 from lrisc.metrics.distortion import psnr, round_to_8_bit
@@ -31,8 +30,9 @@ from lrisc.training.config.schema import (
 )
 from lrisc.training.data.crops import to_signal
 from lrisc.training.data.opened import TrainingData, open_data
-from lrisc.training.export import CARD_FILE, channel_shares
+from lrisc.training.export import channel_shares
 from lrisc.training.objective import Terms
+from lrisc.training.statement import write_card
 from lrisc.training.step import compile_in_place
 from lrisc.training.validation import Validation, sample_sheet
 
@@ -225,7 +225,7 @@ class DeepJsccTask:
         """Write config.json, model.safetensors and README.md."""
         model = cast(DeepJsccNetwork, averaged)
         save(folder, model, {"snr_db": list(self.config.link.snr_db), "training": records})
-        write_atomically(folder / CARD_FILE, model_card(model, records).encode())
+        write_card(folder, model_card(model, records))
 
 
 def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]]) -> str:

@@ -1,0 +1,71 @@
+"""The page as it is served: with a password, and with a visitor who means harm."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gradio", reason="gradio is not installed")
+httpx = pytest.importorskip("httpx", reason="httpx is not installed")
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_password_and_a_warning(tiny_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("ann:secret\n")
+    command = [sys.executable, "-m", "lrisc", "app", "--port", "0", "--model", str(tiny_folder)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    told: list[str] = []
+    with subprocess.Popen(
+        [*command, "--auth", str(tmp_path / "password")],
+        stderr=subprocess.PIPE, text=True, env=environment,
+    ) as server:  # fmt: skip
+        assert server.stderr is not None
+        for line in server.stderr:
+            told.append(line)
+            if found := re.search(r"http://\S+/", line):
+                break
+        else:
+            pytest.fail("".join(told))
+        try:
+            assert httpx.get(found[0]).status_code == 401
+            assert httpx.get(found[0], auth=("ann", "wrong")).status_code == 401
+            page = httpx.get(found[0], auth=("ann", "secret"))
+            assert page.status_code == 200
+            assert page.headers["x-content-type-options"] == "nosniff"
+            for link in re.findall(r'(?:src|href)="(\./assets/[^"]+\.(?:js|css))"', page.text):
+                asset = httpx.get(found[0] + link, auth=("ann", "secret"))
+                assert asset.status_code == 200
+                kind = "css" if link.endswith("css") else "javascript"
+                assert kind in asset.headers["content-type"]  # else nosniff would stop it
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.communicate(timeout=60)
+    assert not list(tmp_path.glob("lrisc-app-*"))
+
+
+@pytest.mark.parametrize("password", ["", "ann", "ann:", ":secret"])
+def test_what_is_no_password_is_told(password: str, tiny_folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lrisc", "app", "--port", "0", "--model", str(tiny_folder),
+         "--auth", password],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "--auth is user:password" in done.stderr
+
+
+def test_a_hostile_visitor_harms_nobody(tiny_folder: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "load_page.py", "--clients", "3", "--hostile", "1",
+         "--seconds", "30", "--model", tiny_folder],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "program failed" not in done.stdout, done.stdout
+    assert "× boxes: 413" in done.stdout
+    assert "× other_site: 403" in done.stdout

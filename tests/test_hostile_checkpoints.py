@@ -1,0 +1,160 @@
+"""Checkpoints made to hang, to fill the memory, or to be something else than they say."""
+
+import json
+import logging
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lrisc import checkpoint
+from lrisc.checkpoint import load_checkpoint
+from lrisc.errors import InputError
+
+
+@pytest.fixture
+def folder(tiny_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    info = json.loads(path.read_text())
+    info["model"] |= changes
+    path.write_text(json.dumps(info))
+
+
+def reweigh(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    """Other weights, without a hash that would tell."""
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+    info = json.loads((folder / "config.json").read_text())
+    info.pop("weights_sha256", None)
+    (folder / "config.json").write_text(json.dumps(info))
+
+
+def refused(folder: Path) -> str:
+    """What is said; it takes little time and memory."""
+    start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError) as told:
+        load_checkpoint(folder)
+    assert time.process_time() - start < 5
+    if sys.platform == "linux":
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 600
+    return str(told.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"jscc_blocks": 10**6}, {"analysis_blocks": 10**6}, {"snr_layers": 10**6},
+        {"unet_widths": [10**6, 32, 48]}, {"unet_widths": [4096, 4096, 4096]},
+        {"hyper_channels": 4000}, {"time_channels": 4096}, {"snr_layers": 0}, {"snr_layers": True},
+        {"jscc_blocks": 64}, {"analysis_blocks": 1.5}, {"jscc_heads": 0}, {"jscc_window": "8"},
+        {"rate_values": [0] * 2**20}, {"rate_values": [0, "x"]}, {"rate_values": 7},
+        {"unet_widths": []}, {"unet_widths": None}, {"sigma_start": float("nan")},
+        {"sigma_start": float("inf")}, {"sigma_start": "x"}, {"decode_steps": 10**9},
+        {"unet_stem_kernel": 10**9}, {"patch": 0}, {"latent_channels": -1}, {"x" * 5000: 1},
+        {"roi_steering": []}, {"jscc_heads": 7},
+    ],
+    ids=lambda change: str(change)[:40],
+)  # fmt: skip
+def test_a_config_of_absurd_sizes_is_told_at_once(folder: Path, change: dict[str, Any]) -> None:
+    edit(folder, **change)
+    refused(folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "9" * 5000, "null", "[]", '{"format": 1}', '{"format": 1, "model": 3}']
+)
+def test_a_config_that_is_none(folder: Path, text: str) -> None:
+    (folder / "config.json").write_text(text)
+    refused(folder)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [torch.complex64, torch.bool, torch.int8, torch.float64, torch.float8_e4m3fn, torch.int32],
+)
+def test_weights_of_other_kinds_are_refused(folder: Path, kind: torch.dtype) -> None:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        name = next(n for n, t in tensors.items() if t.is_floating_point())
+        tensors[name] = torch.ones_like(tensors[name], dtype=torch.float32).to(kind)
+
+    reweigh(folder, change)
+    refused(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(folder: Path, value: float) -> None:
+    reweigh(folder, lambda tensors: next(iter(tensors.values())).fill_(value)
+            if next(iter(tensors.values())).is_floating_point()
+            else tensors.update({n: torch.full_like(t, value) for n, t in tensors.items()
+                                 if t.is_floating_point()}))  # fmt: skip
+    assert "finite" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        torch.tensor(1), torch.zeros(3, dtype=torch.bfloat16), torch.zeros(0, 16).int(),
+        torch.full((489, 16), 4096.0), torch.full((489, 16), 1).int(),
+        torch.zeros(489, 16).to(torch.float8_e4m3fn), torch.full((489, 16), -(2**31)).int(),
+    ],
+    ids=lambda prior: f"{prior.dtype} {tuple(prior.shape)}",
+)  # fmt: skip
+def test_rate_map_tables_that_are_none(folder: Path, prior: torch.Tensor) -> None:
+    reweigh(folder, lambda tensors: tensors.update(rate_map_prior=prior))
+    refused(folder)
+
+
+def test_exchanged_weights_are_known_by_their_hash(folder: Path) -> None:
+    info = json.loads((folder / "config.json").read_text())
+    loaded = load_checkpoint(folder)
+    assert info["weights_sha256"] == loaded.sha256
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1  # a bit of a weight: still numbers, and still of the right shape
+    path.write_bytes(data)
+    assert "SHA-256" in refused(folder)
+
+
+def test_what_an_id_delivers_is_remembered(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import huggingface_hub
+
+    asked: list[Any] = []
+
+    def deliver(repository: str, **options: Any) -> str:
+        asked.append((repository, options["revision"]))
+        return str(folder)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", deliver)
+    monkeypatch.chdir(tmp_path)
+    first = load_checkpoint("someone/model@abc123").sha256
+    assert load_checkpoint("someone/model").sha256 == first
+    assert asked == [("someone/model", "abc123"), ("someone/model", None)]
+
+    reweigh(folder, lambda tensors: tensors.update(
+        {n: t + 1 if t.is_floating_point() else t for n, t in tensors.items()}))  # fmt: skip
+    with pytest.raises(InputError, match="a revision does not change"):
+        load_checkpoint("someone/model@abc123")
+    with caplog.at_level(logging.WARNING):
+        assert load_checkpoint("someone/model").sha256 != first
+    assert "name a revision" in caplog.text
+    for name in ("a/b/c", "a/../b", "../x", "a/b@", "a/b@x/y", "/a/b", "a/b\n"):
+        with pytest.raises(InputError):
+            checkpoint.load_checkpoint(name)
+    assert len(asked) == 4

@@ -1,0 +1,77 @@
+"""Training meets strange names, two of itself, missing packages and Ctrl-C."""
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lrisc.images import MAX_FILE_BYTES
+from lrisc.training.config.schema import DataConfig
+from lrisc.training.data.sources import list_pictures, read_pictures
+from lrisc.training.data.squares import open_pictures
+
+STRANGE = os.fsdecode(b"b\xff.png")
+
+
+def png(seed: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def test_names_need_not_be_text(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(png(number))
+    try:
+        (folder / STRANGE).write_bytes(png(9))
+    except OSError:
+        pytest.skip("this file system takes text only")
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        entry = tarfile.TarInfo(STRANGE)
+        entry.size = len(png())
+        tar.addfile(entry, io.BytesIO(png()))
+    data = DataConfig(cache=str(tmp_path / "cache"), square=64, crop=64, pictures=4)
+    assert len(open_pictures((str(folder),), data, 4)) == 4
+    assert len(open_pictures((str(tmp_path / "shard.tar"),), data, 1)) == 1
+
+
+def test_a_sparse_member_of_gigabytes_is_skipped(tmp_path: Path) -> None:
+    large = tmp_path / "sparse.png"
+    with large.open("wb") as file:
+        file.truncate(3 << 30)
+    subprocess.run(["tar", "-S", "-cf", tmp_path / "a.tar", "-C", tmp_path, large.name], check=True)
+    assert (tmp_path / "a.tar").stat().st_size < MAX_FILE_BYTES
+    large.unlink()
+    with (tmp_path / "large.jpg").open("wb") as file:
+        file.truncate(3 << 30)
+    paths = (str(tmp_path / "a.tar"), str(tmp_path))
+    found = list(read_pictures(list_pictures(paths)))
+    assert {name for name, _ in found} == {"sparse.png", "large.jpg"}
+    assert all(raw is None for _, raw in found)
+
+
+@pytest.mark.parametrize("command", [["lrisc", "train"], ["lrisc.training"]])
+def test_without_accelerate_there_is_a_sentence(command: list[str], tmp_path: Path) -> None:
+    code = (
+        "import runpy, sys; sys.modules['accelerate'] = None\n"
+        "module, *arguments = sys.argv[1:]; sys.argv = [module, *arguments]\n"
+        "runpy.run_module(module, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command, "x.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "training needs accelerate: pip install 'lrisc[train]'" in done.stderr
