@@ -189,7 +189,9 @@ def _told(name: str, what: str) -> Generator[None]:
     except UnidentifiedImageError as error:
         raise InputError(f"{name} is not a {what} that can be read") from error
     # Pillow's readers raise whatever a broken file leads them to.
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError) as error:
+    except MemoryError as error:
+        raise InputError(f"{name} takes too much time or memory to decode") from error
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name} is broken or unreadable: {reason}") from error
 
