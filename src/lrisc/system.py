@@ -579,8 +579,7 @@ def one_rate(cbr: float | str | None, beta: float | None) -> float | None:
         check_beta(beta)
         return None
     chosen = DEFAULT_CBR if cbr is None else cbr
-    check_cbr(chosen)
-    return chosen
+    return check_cbr(chosen)
 
 
 def steering_of(
