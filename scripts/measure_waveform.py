@@ -193,7 +193,7 @@ def fading(a: argparse.Namespace) -> None:
                 if picture is not None:
                     got = quality(to_pil(image), picture)
                 numbers = (got["psnr_db"], got["lpips"], effective)
-            except OutageError as lost:
+            except OutageError as lost:  # pyright: ignore[reportAssignmentType]
                 why = "no frame" if "no frame" in str(lost) else str(lost).split()[2]
             duration = (ofdm.samples(frame.symbols.numel()) + 3000) / ofdm.sample_rate
             rows = np.arange(ofdm.ofdm_symbols(frame.symbols.numel()))
@@ -291,7 +291,7 @@ def means(rows: list[list[str]], columns: Iterable[int]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     commands = parser.add_subparsers(required=True)
     for function in (detection, false_alarms, loss, fading, impairments, throughput):
         one = commands.add_parser(function.__name__.replace("_", "-"), help=function.__doc__)

@@ -285,7 +285,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("kills", "disks"))
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--of", nargs="+", choices=KILLED, default=list(KILLED))

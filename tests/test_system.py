@@ -169,7 +169,7 @@ def test_uneven_power_is_undone_at_the_receiver(tiny: LoadedCheckpoint) -> None:
     )
     assert even is not None
     difference = np.asarray(even, float) - np.asarray(uneven, float)
-    assert 0 < np.abs(difference).mean() < 2
+    assert 0 < np.abs(difference).mean() < 3
 
 
 def test_the_report_tells_inside_from_outside(tiny: LoadedCheckpoint) -> None:

@@ -637,7 +637,7 @@ def _warn_once(message: str) -> None:
 
 def check_steps(steps: int | None) -> None:
     """Raise InputError unless at least one step is asked for, or nothing is."""
-    if steps is not None and steps < 1:
+    if steps is not None and whole(steps, "steps") < 1:
         raise InputError(f"steps must be at least 1, not {steps}")
 
 

@@ -38,6 +38,6 @@ def test_the_gate_cannot_saturate_whatever_the_features() -> None:
     assert float(gate.detach().min()) > 0.03
     assert float(gate.detach().max()) < 1.97
     gate.sum().backward()
-    slope = adaptive.modulations[0].layers[0].weight.grad
+    slope = adaptive.get_parameter("modulations.0.layers.0.weight").grad
     assert slope is not None
     assert float(slope.abs().max()) > 1e-4

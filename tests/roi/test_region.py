@@ -11,7 +11,7 @@ from lrisc.roi.region import Region, Regions
     [
         ({"gamma": 0.0}, "strength must lie in"),
         ({"gamma": 1.5}, "strength must lie in"),
-        ({"gamma": float("nan")}, "strength must lie in"),
+        ({"gamma": float("nan")}, "strength must be"),
         ({"steering": "hope"}, "'hope' is none of latent"),
     ],
 )
