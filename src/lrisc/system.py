@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint
 from lrisc.device import check_precision, find_device
-from lrisc.errors import InputError, OutageError, finite
+from lrisc.errors import InputError, OutageError, finite, whole
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels, packing
 from lrisc.link.budget import DEFAULT_CBR, check_beta, check_cbr, symbol_budget
