@@ -213,9 +213,13 @@ def main() -> int:
             assert server.stderr is not None
             lines = iter(server.stderr.readline, "")
             address = next(m[0] for line in lines if (m := re.search(r"http://\S+", line)))
-            threading.Thread(target=server.stderr.read, daemon=True).start()
+            log: list[str] = []
+            threading.Thread(target=log.extend, args=(server.stderr,), daemon=True).start()
             process = psutil.Process(server.pid)
             wrong = measure(address, process, options.clients, options.seconds, options.hostile)
+            if (code := server.poll()) is not None:
+                print(f"the server ended by itself, exit code {code}:\n{''.join(log)[-3000:]}")
+                wrong += 1
         finally:
             server.terminate()
             server.wait(60)
