@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from lrisc._version import __version__
 from lrisc.errors import InputError, shown
@@ -28,6 +30,7 @@ HASH_KEY = "weights_sha256"
 """Entry of config.json: the SHA-256 of model.safetensors; older folders have none."""
 OWN_KEYS = ("format", "lrisc_version", HASH_KEY)
 _MAX_CONFIG_BYTES, _MAX_WEIGHTS_BYTES = 2**24, 2**34
+_SPARE_VALUES = 2**20  # constants of the networks, which are no weights
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -61,11 +64,9 @@ class Stored:
             InputError: config.json describes no networks, or they do not fit the weights.
         """
         try:
-            # Without memory first: sizes are believed once the weights have them.
-            with torch.device("meta"):
-                expected = _floats(make(self.info))
+            network = self._made(make)
+            expected = _floats(network)
             self._check(expected)
-            network = make(self.info)
         except InputError as error:
             raise InputError(f"{self.what} {self.folder}: {error}") from error
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -80,6 +81,19 @@ class Stored:
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         return network
 
+    def _made(self, make: Callable[[dict[str, Any]], Network]) -> Network:
+        """Networks to take the weights; sizes are believed once the weights have them."""
+        stored = sum(tensor.numel() for tensor in self.tensors.values())
+        try:
+            with _Frugal(2 * stored + _SPARE_VALUES):
+                return make(self.info)
+        except _TooManyValuesError:
+            # Too large to be right. Without memory, torch says what does not fit, but first takes a
+            # second to import its compiler.
+            with torch.device("meta"):
+                self._check(_floats(make(self.info)))
+            raise self._no_networks() from None
+
     def _check(self, expected: dict[str, Tensor]) -> None:
         for name in sorted(expected.keys() | self.tensors.keys()):
             mine, theirs = self.tensors.get(name), expected.get(name)
@@ -88,6 +102,34 @@ class Stored:
 
     def _no_networks(self) -> InputError:
         return InputError(f"{self.what} {self.folder}: its config describes no networks")
+
+
+class _TooManyValuesError(Exception):
+    """A network wants more memory than its weights account for."""
+
+
+class _Frugal(TorchFunctionMode):
+    """New tensors of a limited size in all, and no random numbers for weights that are replaced."""
+
+    _MADE = (torch.empty, torch.zeros, torch.ones, torch.full)
+    _DRAWN = (nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_)
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._left = most
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        given = kwargs or {}
+        if func in self._DRAWN:
+            return args[0] if args else given["tensor"]
+        if func in self._MADE:
+            first = given.get("size", args[0] if args else ())
+            self._left -= math.prod(first if isinstance(first, Sequence) else args)
+            if self._left < 0:
+                raise _TooManyValuesError
+        return func(*args, **given)
 
 
 def read_info(folder: Path, what: str) -> dict[str, Any]:
