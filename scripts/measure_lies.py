@@ -14,7 +14,7 @@ import numpy as np
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.evaluation.lies import LIES
-from lrisc.evaluation.plan import SUFFIXES
+from lrisc.images import SUFFIXES
 from lrisc.link.budget import parse_cbr
 
 

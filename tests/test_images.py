@@ -101,3 +101,69 @@ def test_broken_files(tmp_path: Path) -> None:
 def test_tensors_that_are_no_picture(tensor: torch.Tensor) -> None:
     with pytest.raises(InputError):
         load_image(tensor)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_a_larger_picture_is_scaled_where_that_is_asked_for(tmp_path: Path, suffix: str) -> None:
+    """What was a gradient stays one; a turned camera's sides are swapped first."""
+    ramp = np.tile(np.linspace(0, 255, 4400).astype(np.uint8), (1100, 1))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / f"large.{suffix}"
+    Image.fromarray(np.stack([ramp] * 3, 2)).save(path, exif=exif, quality=95)
+    with pytest.raises(InputError, match="--max-side 4096 scales it"):
+        load_image(path)
+    read = load_image(path, max_side=1000)
+    assert read.shape == (3, 1000, 250)
+    expected = torch.linspace(0, 1, 1000).expand(3, 250, -1).transpose(1, 2)
+    torch.testing.assert_close(read, expected, rtol=0, atol=0.02)
+    assert torch.equal(load_image(path.read_bytes(), max_side=1000), read)
+
+
+def test_scaling_is_only_down_and_wide_grey_keeps_its_range() -> None:
+    small = Image.new("RGB", (100, 80))
+    assert load_image(small, max_side=4096).shape == (3, 80, 100)
+    steps = np.zeros((200, 5000), np.uint16)
+    steps[:, ::7] = 65535
+    read = load_image(Image.fromarray(steps), max_side=2000)
+    assert read.shape == (3, 80, 2000)
+    assert 0 <= float(read.min()) <= float(read.max()) <= 1
+    for side in (63, 4097, 10**9, 64.5, "64"):
+        with pytest.raises(InputError, match="max_side"):
+            load_image(small, max_side=side)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="64 to 4096"):
+        load_image(Image.new("RGB", (5000, 70)), max_side=2000)
+
+
+def test_scaling_a_picture_in_memory_leaves_it_as_it_is(tmp_path: Path) -> None:
+    Image.new("RGB", (1000, 800)).save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert load_image(image, max_side=100).shape == (3, 80, 100)
+        assert image.size == (1000, 800)
+
+
+@pytest.mark.parametrize("kind", ["avif", "heic"])
+def test_camera_formats(tmp_path: Path, kind: str) -> None:
+    if kind == "avif":
+        pytest.importorskip("PIL.AvifImagePlugin")
+    else:
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    pixels = np.zeros((96, 128, 3), np.uint8)
+    pixels[:, 64:] = (250, 120, 30)
+    Image.fromarray(pixels).save(tmp_path / f"a.{kind}", quality=95)
+    read = np.asarray(to_pil(load_image(tmp_path / f"a.{kind}"))).astype(int)
+    assert np.abs(read - pixels).mean() < 4
+    (tmp_path / "cut").write_bytes((tmp_path / f"a.{kind}").read_bytes()[:300])
+    with pytest.raises(InputError):
+        load_image(tmp_path / "cut")
+
+
+def test_heic_without_its_extra_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    with pytest.raises(InputError, match=r"lrisc\[heif\]"):
+        load_image(tmp_path / "a.heic")

@@ -14,6 +14,7 @@ from lrisc.errors import InputError, LriscError, OutageError
 
 if TYPE_CHECKING:
     from lrisc.checkpoint import load_checkpoint
+    from lrisc.images import load_image
     from lrisc.link.channels import Received, channel
     from lrisc.link.frame import Frame
     from lrisc.system import Receiver, Transmitter
@@ -27,6 +28,7 @@ _LAZY = {
     "Transmitter": "lrisc.system",
     "channel": "lrisc.link.channels",
     "load_checkpoint": "lrisc.checkpoint",
+    "load_image": "lrisc.images",
     "transmit": "lrisc.transmission",
 }
 
@@ -42,8 +44,14 @@ __all__ = [
     "__version__",
     "channel",
     "load_checkpoint",
+    "load_image",
     "transmit",
 ]
+
+
+def __dir__() -> list[str]:
+    """The API, whether imported yet or not."""
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

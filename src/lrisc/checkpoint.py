@@ -40,7 +40,7 @@ _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@\w[\w.-]*)?", re.ASCII)
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadedCheckpoint:
     """A checkpoint in memory.
 
@@ -57,6 +57,10 @@ class LoadedCheckpoint:
     prior: RateMapPrior
     sha256: str
     info: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """Name, hash and place; the networks themselves would fill screens."""
+        return f"LoadedCheckpoint({self.name!r}, sha256 {self.sha256[:12]}, on {self.device})"
 
     @property
     def checkpoint_id(self) -> int:

@@ -24,9 +24,7 @@ def find_device(name: str) -> torch.device:
     return torch.device(found)
 
 
-def check_precision(precision: str, device: torch.device) -> None:
-    """Raise InputError unless networks can run so: bf16 is for GPUs."""
+def check_precision(precision: str) -> None:
+    """Raise InputError unless there is such a precision."""
     if precision not in PRECISIONS:
         raise InputError(f"the precision is one of {', '.join(PRECISIONS)}, not {precision}")
-    if precision == "bf16" and device.type != "cuda":
-        raise InputError("--precision bf16 is for --device cuda: on a CPU it is slower")

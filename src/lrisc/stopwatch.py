@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
+
+logger = logging.getLogger(__name__)
 
 
 class Stopwatch:
@@ -47,6 +50,7 @@ def part(name: str) -> Generator[None]:
     try:
         yield
     finally:
+        spent = time.perf_counter() - start
+        logger.debug("%s: %.2f s", name, spent)
         if watch is not None:
-            spent = time.perf_counter() - start
             watch.seconds[name] = watch.seconds.get(name, 0.0) + spent

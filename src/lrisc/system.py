@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any, Required, TypedDict, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint
-from lrisc.device import check_precision, find_device
+from lrisc.device import check_precision
 from lrisc.errors import InputError, OutageError, finite, whole
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels, packing
@@ -48,6 +49,22 @@ FADING_MARGIN_DB = 12.0
 Measured with OFDM at 15 dB, 500 frames each: 2 rate maps were lost over TDL-A, none over TDL-C."""
 
 
+class EncodeOptions(TypedDict, total=False):
+    """The keywords of :meth:`Transmitter.encode`."""
+
+    snr_db: Required[float]
+    cbr: float | str | None
+    beta: float | None
+    roi: Region | RoiLike | None
+    margin_db: float
+    effort: int
+    objective: ObjectiveName
+    channel: str
+    block_length: int | None
+    seed: int
+    progress: OnProgress | None
+
+
 class Transmitter:
     """Everything left of the channel.
 
@@ -73,9 +90,17 @@ class Transmitter:
         self.checkpoint.to(device)
         return self
 
+    @overload
+    def encode(self, image: ImageLike, **options: Unpack[EncodeOptions]) -> Frame: ...
+
+    @overload
+    def encode(
+        self, image: list[Any] | tuple[Any, ...], **options: Unpack[EncodeOptions]
+    ) -> list[Frame]: ...
+
     def encode(
         self,
-        image: ImageLike,
+        image: ImageLike | list[Any] | tuple[Any, ...],
         *,
         snr_db: float,
         cbr: float | str | None = None,
@@ -88,11 +113,12 @@ class Transmitter:
         block_length: int | None = None,
         seed: int = 0,
         progress: OnProgress | None = None,
-    ) -> Frame:
-        """Make the frame of a picture.
+    ) -> Frame | list[Frame]:
+        """Make the frame of a picture, or of several.
 
         Args:
-            image: path, PIL image, or tensor in [0, 1]; 64 to 4096 pixels a side.
+            image: whatever :func:`lrisc.images.load_image` takes, 64 to 4096 pixels a side; or a
+                list or tuple of that, whose pictures are encoded one by one, with the same options.
             snr_db: Es/N0 the channel is expected to have, dB.
             cbr: ceiling on all symbols sent, per 3·H·W, as a number or as "1/48"; met within 1 %
                 from below. 1/48 where neither it nor ``beta`` is given.
@@ -110,11 +136,16 @@ class Transmitter:
             progress: called after every iteration of effort.
 
         Returns:
-            The symbols and their accounting.
+            The symbols and their accounting, or a list of that.
 
         Raises:
             InputError: a picture, SNR, CBR or region that cannot be used.
         """
+        given: dict[str, Any] = {
+            name: value for name, value in locals().items() if name not in ("self", "image")
+        }
+        if isinstance(image, list | tuple):
+            return [self.encode(one, **given) for one in image]
         channels.check_snr(snr_db)
         ceiling = one_rate(cbr, beta)
         finite(margin_db, "the margin")
@@ -346,11 +377,14 @@ class Transmitter:
         except BudgetError as error:
             # Rounded so that what is told is possible.
             if error.which == "smallest":
-                limit = f"too small: at least {math.ceil(error.symbols / pixels * 1e6) / 1e6:.6f}"
+                possible = f"{math.ceil(error.symbols / pixels * 1e6) / 1e6:.6f}"
+                limit = f"too small: at least {possible}"
             else:
-                limit = f"too large: at most {math.floor(error.symbols / pixels * 1e6) / 1e6:.6f}"
+                possible = f"{math.floor(error.symbols / pixels * 1e6) / 1e6:.6f}"
+                limit = f"too large: at most {possible}"
             raise InputError(
-                f"cbr {cbr:.6g} is {limit} is possible for this picture of {width}×{height}"
+                f"cbr {cbr:.6g} is {limit} is possible for this picture of {width}×{height}; "
+                f"say --cbr {possible}"
             ) from error
 
 
@@ -366,7 +400,7 @@ class Receiver:
     """
 
     def __init__(self, checkpoint: LoadedCheckpoint, precision: str = "fp32") -> None:
-        check_precision(precision, checkpoint.device)
+        check_precision(precision)
         self.checkpoint = checkpoint
         self.precision = precision
 
@@ -379,7 +413,7 @@ class Receiver:
         Args:
             name: of the checkpoint.
             device: ``auto``, ``cpu`` or ``cuda``.
-            precision: of the diffusion: ``fp32``, or ``bf16`` on a GPU.
+            precision: of the diffusion: ``fp32``, or ``bf16``, faster on GPUs and CPUs that have it.
 
         Raises:
             InputError: no such checkpoint or device, or they do not fit together.
@@ -388,7 +422,6 @@ class Receiver:
 
     def to(self, device: str) -> Receiver:
         """Move the networks, see :meth:`LoadedCheckpoint.to`; returns the receiver itself."""
-        check_precision(self.precision, find_device(device))
         self.checkpoint.to(device)
         return self
 
@@ -540,7 +573,8 @@ class Receiver:
         # A stream of its own: the channel's noise may come from the same seed.
         state = np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]) >> 1)
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.precision == "bf16"):
+        device = self.checkpoint.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
             picture = self.checkpoint.model.synthesise(latent, steps, generator, sigma_start)
         picture = picture.float()
         if not bool(torch.isfinite(picture).all()):

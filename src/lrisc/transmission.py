@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -155,7 +155,7 @@ class Report:
         found: dict[str, Any] = {}
         for name, value in asdict(self).items():
             if name == "counts":
-                found |= {f"{kind.removesuffix('s')}_symbols": n for kind, n in value.items()}
+                found |= self.counts.to_dict()
             elif name == "region":
                 found |= {key: v for key, v in (value or {}).items() if v is not None}
             elif value is not None or name in ("psnr_db", "ms_ssim", "lpips"):
@@ -163,7 +163,7 @@ class Report:
         return found | {"outage": self.outage}
 
 
-@dataclass
+@dataclass(repr=False)
 class TransmitResult:
     """What was sent and what came out.
 
@@ -182,12 +182,67 @@ class TransmitResult:
     report: Report
     rate_map: npt.NDArray[np.int64]
     roi_mask: npt.NDArray[np.float32] | None
-    received: Received | None = field(repr=False)
-    frame: Frame = field(repr=False)
+    received: Received | None
+    frame: Frame
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report, as in report.json."""
+        return self.report.to_dict()
+
+    def __repr__(self) -> str:
+        """Size, conditions and quality in one line."""
+        r = self.report
+        told = [
+            f"{r.width}×{r.height}",
+            f"{r.channel} at {r.snr_db:g} dB",
+            f"CBR 1/{1 / r.cbr:.1f}",
+        ]
+        if r.outage:
+            told.append("outage")
+        if r.psnr_db is not None:
+            told.append(f"PSNR {r.psnr_db:.2f} dB")
+        if r.lpips is not None:
+            told.append(f"LPIPS {r.lpips:.4f}")
+        return f"TransmitResult({', '.join(told)})"
+
+
+class TransmitOptions(TypedDict, total=False):
+    """The keywords of :func:`transmit`."""
+
+    snr_db: float
+    cbr: float | str | None
+    beta: float | None
+    channel: str
+    block_length: int | None
+    roi: Region | RoiLike | None
+    steps: int | None
+    sigma_start: float | None
+    model: str | Path | LoadedCheckpoint
+    effort: int
+    objective: ObjectiveName
+    seed: int
+    measure: bool
+    progress: OnProgress | None
+    compare_region: bool
+    waveform: str
+    mobility: Mobility | None
+    device: str
+    precision: str
+    max_side: int | None
+
+
+@overload
+def transmit(image: ImageLike, **options: Unpack[TransmitOptions]) -> TransmitResult: ...
+
+
+@overload
+def transmit(
+    image: list[Any] | tuple[Any, ...], **options: Unpack[TransmitOptions]
+) -> list[TransmitResult]: ...
 
 
 def transmit(
-    image: ImageLike,
+    image: ImageLike | list[Any] | tuple[Any, ...],
     *,
     snr_db: float = 10.0,
     cbr: float | str | None = None,
@@ -208,11 +263,13 @@ def transmit(
     mobility: Mobility | None = None,
     device: str = "auto",
     precision: str = "fp32",
-) -> TransmitResult:
-    """Send one picture and measure what arrives.
+    max_side: int | None = None,
+) -> TransmitResult | list[TransmitResult]:
+    """Send a picture, or several, and measure what arrives.
 
     Args:
-        image: whatever :func:`lrisc.images.load_image` takes.
+        image: whatever :func:`lrisc.images.load_image` takes, or a list or tuple of that, whose
+            pictures are sent one by one, with the same options.
         snr_db: mean Es/N0 per complex symbol, dB.
         cbr: ceiling on all complex symbols sent, per 3·H·W, as a number or as "1/48";
             1/48 unless ``beta`` is given.
@@ -237,14 +294,21 @@ def transmit(
         mobility: delay spread, speed and carrier frequency of channels with paths.
         device: where the networks of a checkpoint that is given by name run: ``auto``, ``cpu`` or
             ``cuda``; a loaded one stays where it is.
-        precision: of the diffusion: ``fp32``, or ``bf16`` on a GPU.
+        precision: of the diffusion: ``fp32``, or ``bf16``, faster on GPUs and CPUs that have it.
+        max_side: scale larger pictures down to so many pixels on the longer side.
 
     Returns:
-        Pictures and report; in an outage ``reconstruction`` is ``None`` and the report says why.
+        Pictures and report, or a list of them; in an outage ``reconstruction`` is ``None`` and the
+        report says why.
 
     Raises:
         InputError: anything the user can mend.
     """
+    given: dict[str, Any] = {name: value for name, value in locals().items() if name != "image"}
+    if isinstance(image, list | tuple):
+        if not isinstance(model, LoadedCheckpoint):
+            given["model"] = load_checkpoint(model, device)
+        return [transmit(one, **given) for one in image]
     check_steps(steps)
     channel = channels.CHANNELS.key(channel)
     link = make_link(
@@ -267,7 +331,7 @@ def transmit(
                 model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model, device)
             )
             receiver = Receiver(checkpoint, precision)
-            pixels = load_image(image)
+            pixels = load_image(image, max_side)
         with part("region"):
             mask = region.mask_on(pixels)
         transmitter, receiver = Transmitter(checkpoint), Receiver(checkpoint, precision)

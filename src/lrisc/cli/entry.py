@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Annotated
 
 import typer
 
 from lrisc._version import __version__
-from lrisc.cli import evaluate, link, measure, page, train
+from lrisc.cli import about, evaluate, export, link, page, train
 from lrisc.cli.options import CommandWithChannels
-from lrisc.cli.output import one_line
+from lrisc.cli.output import one_line, set_quiet
 from lrisc.errors import LriscError
 
 app = typer.Typer(
     name="lrisc",
     help="Send photographs over noisy channels in very few symbols.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -26,16 +26,39 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log what happens, and how long it takes.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print errors, and what --json asks for, alone.")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Cores to use; default: all.")
+    ] = None,
 ) -> None:
     logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(levelname)s: %(message)s",
-        stream=sys.stderr,
+        level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr
     )
+    if verbose:
+        # Of this package alone: others log what concerns nobody here.
+        logging.getLogger("lrisc").setLevel(logging.DEBUG)
+    set_quiet(quiet)
+    if threads is not None:
+        _use_threads(threads)
     if version:
         print(__version__)
         raise typer.Exit
+
+
+def _use_threads(count: int) -> None:
+    """For torch and the libraries below it, here and in processes that are started."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(count)
+    # They are read when torch is imported, which only some commands do.
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(count)
 
 
 # In the order of the help.
@@ -47,7 +70,9 @@ app.command()(train.train)
 app.command("app")(page.web_page)
 app.command(cls=CommandWithChannels)(evaluate.evaluate)
 app.command()(evaluate.plot)
-app.command()(measure.models)
+app.command()(about.models)
+app.command()(about.doctor)
+app.command()(export.export)
 
 
 def main() -> None:

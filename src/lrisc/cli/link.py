@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,8 @@ from lrisc.cli.options import (
     DelaySpreadOption,
     DeviceOption,
     EffortOption,
-    ImageArgument,
+    ImagesArgument,
+    MaxSideOption,
     ModelOption,
     NoiseOption,
     ObjectiveOption,
@@ -39,18 +40,22 @@ from lrisc.cli.options import (
     objective_name,
     region_of,
 )
-from lrisc.cli.output import effort_progress, terminal
+from lrisc.cli.output import effort_progress, is_quiet, terminal
+from lrisc.cli.several import SUMMARY, Job, are_many, fail_for, find_jobs, run_all
 from lrisc.errors import InputError, OutageError
 
 if TYPE_CHECKING:
-    from lrisc.transmission import RegionReport, TransmitResult
+    from lrisc.link.frame import Frame
+    from lrisc.link.waveform.numerology import Numerology
+    from lrisc.system import EncodeOptions, Transmitter
+    from lrisc.transmission import RegionReport, TransmitOptions, TransmitResult
 
 _PICTURES = ("reconstruction.png", "overview.png")
 _REPORT = "report.json"
 
 
 def transmit(
-    image: ImageArgument,
+    images: ImagesArgument,
     snr: SnrOption = 10.0,
     cbr: CbrOption = None,
     beta: BetaOption = None,
@@ -69,56 +74,119 @@ def transmit(
     delay_spread: DelaySpreadOption = None,
     speed: SpeedOption = None,
     carrier_frequency: CarrierOption = None,
+    max_side: MaxSideOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for pictures and report.json.")
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Folder for pictures and report.json; of several pictures each gets a folder in "
+            "it, and summary.csv tells of all.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     plugin: PluginOption = None,
 ) -> None:
-    """Send a photograph over a simulated channel and show what arrives."""
-    from lrisc import transmission
-    from lrisc.files import check_output
-
-    if out is not None:
-        for name in (*_PICTURES, _REPORT):
-            check_output(out / name, inputs=(image, *(roi or ())))
-    console = terminal()
-    with effort_progress(console, f"sending {image.name} at {snr:g} dB") as progress:
-        result = transmission.transmit(
-            image,
-            snr_db=snr,
-            cbr=cbr_or_none(cbr),
-            beta=beta,
-            channel=channel,
-            roi=region_of(roi, roi_strength, roi_steering),
-            steps=steps,
-            sigma_start=start_noise,
-            model=model,
-            effort=effort,
-            objective=objective_name(objective),
-            device=device,
-            precision=precision,
-            seed=seed,
-            block_length=block_length,
-            progress=progress,
-            waveform=waveform,
-            mobility=mobility(delay_spread, speed, carrier_frequency),
-        )
-        if out is not None:
-            _write_result(result, out)
+    """Send photographs over a simulated channel and show what arrives."""
+    options: TransmitOptions = {
+        "snr_db": snr,
+        "cbr": cbr_or_none(cbr),
+        "beta": beta,
+        "channel": channel,
+        "roi": region_of(roi, roi_strength, roi_steering),
+        "steps": steps,
+        "sigma_start": start_noise,
+        "model": model,
+        "effort": effort,
+        "objective": objective_name(objective),
+        "device": device,
+        "precision": precision,
+        "seed": seed,
+        "block_length": block_length,
+        "waveform": waveform,
+        "mobility": mobility(delay_spread, speed, carrier_frequency),
+        "max_side": max_side,
+    }
+    if are_many(images):
+        _transmit_many(images, out, options, roi or [], as_json=as_json)
+        return
+    result = _send(images[0], out, options, roi or [])
     if as_json:
-        print(json.dumps(result.report.to_dict(), indent=2))
-    elif result.reconstruction is not None:
+        print(json.dumps(result.to_dict(), indent=2))
+    elif result.reconstruction is not None and not is_quiet():
         _show(result, out)
     if result.reconstruction is None:
         raise OutageError(result.report.outage_reason)
 
 
+def _transmit_many(
+    images: list[Path],
+    out: Path | None,
+    options: TransmitOptions,
+    roi: list[str],
+    *,
+    as_json: bool,
+) -> None:
+    from lrisc.checkpoint import load_checkpoint
+
+    jobs = find_jobs(images)
+    model = load_checkpoint(str(options.get("model")), options.get("device", "auto"))
+
+    def work(job: Job) -> dict[str, Any]:
+        folder = None if out is None else out / job.name
+        result = _send(job.source, folder, {**options, "model": model}, roi)
+        if result.reconstruction is None:
+            lost = {"error": result.report.outage_reason, "exit_code": OutageError.exit_code}
+            return result.to_dict() | lost
+        return result.to_dict()
+
+    rows = run_all(jobs, work, terminal(), None if out is None else out / SUMMARY)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    elif not is_quiet():
+        _show_many(rows, out)
+    fail_for(rows)
+
+
+def _send(
+    image: Path, out: Path | None, options: TransmitOptions, roi: list[str]
+) -> TransmitResult:
+    """Send one picture, and write what arrived where a folder is given."""
+    from lrisc import transmission
+    from lrisc.files import check_output
+
+    if out is not None:
+        for name in (*_PICTURES, _REPORT):
+            check_output(out / name, inputs=(image, *roi))
+    console = terminal()
+    _tell_scaling(image, options.get("max_side"))
+    snr = options.get("snr_db", 10.0)
+    with effort_progress(console, f"sending {image.name} at {snr:g} dB") as progress:
+        result = transmission.transmit(image, **{**options, "progress": progress})
+        if out is not None:
+            _write_result(result, out)
+    return result
+
+
+def _tell_scaling(image: Path, max_side: int | None) -> None:
+    """Say in a sentence that a photograph is scaled down before anything else happens to it."""
+    from lrisc.images import picture_size, scaled_size
+
+    if max_side is None:
+        return
+    width, height = picture_size(image)
+    new = scaled_size(width, height, max_side)
+    if new != (width, height):
+        terminal().print(f"{image.name}: {width}×{height} pixels, scaled to {new[0]}×{new[1]}")
+
+
 def encode(
-    image: ImageArgument,
-    output: Annotated[Path, typer.Option("-o", "--output", help="NAME.sigmf-meta.")],
+    images: ImagesArgument,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="NAME.sigmf-meta; of several pictures, a folder."),
+    ],
     snr: SnrOption = 10.0,
     cbr: CbrOption = None,
     beta: BetaOption = None,
@@ -140,15 +208,16 @@ def encode(
         float, typer.Option("--clip", help="OFDM: peaks over the mean power, dB; inf: all.")
     ] = 6.0,
     datatype: WrittenDatatypeOption = "cf32_le",
+    max_side: MaxSideOption = None,
     model: ModelOption = "compact",
     device: DeviceOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
-    """Write the frame of a photograph as IQ samples (SigMF): the frame and nothing else."""
+    """Write the frames of photographs as IQ samples (SigMF): the frame and nothing else."""
     from lrisc.files import check_output
-    from lrisc.link.iq import write_recording
-    from lrisc.link.recording import Annotation, check_datatype, recording_paths, write_samples
-    from lrisc.link.waveform.modulator import check_clip, modulate
+    from lrisc.images import load_image
+    from lrisc.link.recording import check_datatype, recording_paths
+    from lrisc.link.waveform.modulator import check_clip
     from lrisc.link.waveform.numerology import SYMBOLS, numerology
     from lrisc.system import FADING_MARGIN_DB, Transmitter
 
@@ -156,22 +225,53 @@ def encode(
     ofdm = None if waveform == SYMBOLS else numerology(waveform)
     clip_db = None if clip == math.inf else clip
     check_clip(clip_db)
-    for path in recording_paths(output):
-        check_output(path, inputs=(image, *(roi or ())))
+    many = are_many(images)
+    jobs = find_jobs(images) if many else [Job(images[0], output.name)]
+    folder = output if many else output.parent
+    for job in jobs:
+        for path in recording_paths(folder / job.name):
+            check_output(path, inputs=(job.source, *(roi or ())))
     if margin is None:
         margin = 0.0 if ofdm is None else FADING_MARGIN_DB
-    with effort_progress(terminal(), f"encoding {image.name}") as progress:
-        frame = Transmitter.from_pretrained(model, device).encode(
-            image,
-            snr_db=snr,
-            cbr=cbr_or_none(cbr),
-            beta=beta,
-            roi=region_of(roi, roi_strength, roi_steering),
-            margin_db=margin,
-            effort=effort,
-            objective=objective_name(objective),
-            progress=progress,
-        )
+    options: EncodeOptions = {
+        "snr_db": snr,
+        "cbr": cbr_or_none(cbr),
+        "beta": beta,
+        "roi": region_of(roi, roi_strength, roi_steering),
+        "margin_db": margin,
+        "effort": effort,
+        "objective": objective_name(objective),
+    }
+    transmitter: Transmitter | None = None
+
+    def work(job: Job) -> dict[str, Any]:
+        nonlocal transmitter
+        if transmitter is None:
+            transmitter = Transmitter.from_pretrained(model, device)
+        _tell_scaling(job.source, max_side)
+        with effort_progress(terminal(), f"encoding {job.source.name}") as progress:
+            pixels = load_image(job.source, max_side)
+            frame = transmitter.encode(pixels, **{**options, "progress": progress})
+        target = folder / job.name
+        meta, told = _write_frame(frame, target, ofdm, clip_db=clip_db, datatype=datatype)
+        if not many:
+            terminal().print(f"{meta}: {told}")
+        return frame.to_dict() | {"recording": str(meta)}
+
+    if many:
+        fail_for(run_all(jobs, work, terminal(), output / SUMMARY))
+    else:
+        work(jobs[0])
+
+
+def _write_frame(
+    frame: Frame, output: Path, ofdm: Numerology | None, *, clip_db: float | None, datatype: str
+) -> tuple[Path, str]:
+    """Write a recording; returns its metadata file, and what went where in words."""
+    from lrisc.link.iq import write_recording
+    from lrisc.link.recording import Annotation, write_samples
+    from lrisc.link.waveform.modulator import modulate
+
     counts = frame.counts
     told = (
         f"{counts.total:,} symbols, CBR {frame.cbr:.5f} "
@@ -179,24 +279,23 @@ def encode(
         f"header {counts.header:,}, pilots {counts.pilots:,})"
     )
     if ofdm is None:
-        meta = write_recording(output, frame.symbols, datatype)
-    else:
-        samples = modulate(frame.symbols.numpy(), ofdm, clip_db)
-        meta = write_samples(
-            output,
-            samples,
-            ofdm.sample_rate,
-            f"LRISC frame, waveform {ofdm.name}",
-            annotations=[Annotation(0, samples.size, ofdm.name)],
-            datatype=datatype,
-        )
-        values = 3 * frame.height * frame.width
-        grid = ofdm.elements(frame.symbols.numel())
-        told += (
-            f"; {grid:,} elements, CBR on the grid {grid / values:.5f}; {samples.size:,} samples, "
-            f"{1e3 * samples.size / ofdm.sample_rate:.1f} ms, on air {samples.size / values:.5f}"
-        )
-    terminal().print(f"{meta}: {told}")
+        return write_recording(output, frame.symbols, datatype), told
+    samples = modulate(frame.symbols.numpy(), ofdm, clip_db)
+    meta = write_samples(
+        output,
+        samples,
+        ofdm.sample_rate,
+        f"LRISC frame, waveform {ofdm.name}",
+        annotations=[Annotation(0, samples.size, ofdm.name)],
+        datatype=datatype,
+    )
+    values = 3 * frame.height * frame.width
+    grid = ofdm.elements(frame.symbols.numel())
+    told += (
+        f"; {grid:,} elements, CBR on the grid {grid / values:.5f}; {samples.size:,} samples, "
+        f"{1e3 * samples.size / ofdm.sample_rate:.1f} ms, on air {samples.size / values:.5f}"
+    )
+    return meta, told
 
 
 def channel(
@@ -399,3 +498,30 @@ def _show(result: TransmitResult, out: Path | None) -> None:
     console.print(f"seconds: {parts}")
     if out is not None:
         console.print(f"written: {out / 'overview.png'}, reconstruction.png, report.json")
+
+
+def _show_many(rows: list[dict[str, Any]], out: Path | None) -> None:
+    """A line a picture, and the means of what arrived."""
+    from rich.table import Table
+
+    table = Table("picture", "pixels", "CBR", "PSNR dB", "MS-SSIM", "LPIPS", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    keys = (("cbr", 5), ("psnr_db", 2), ("ms_ssim", 4), ("lpips", 4))
+    for row in rows:
+        size = f"{row['width']}×{row['height']}" if "width" in row else "–"
+        cells = [
+            f"{row[key]:.{digits}f}" if row.get(key) is not None else "–" for key, digits in keys
+        ]
+        table.add_row(Path(row["image"]).name, size, *cells)
+    arrived = [row for row in rows if "error" not in row]
+    means: list[str] = []
+    for key, digits in keys:
+        values = [row[key] for row in arrived if row.get(key) is not None]
+        means.append(f"{sum(values) / len(values):.{digits}f}" if values else "–")
+    table.add_section()
+    table.add_row(f"mean of {len(arrived)}", "", *means)
+    console = terminal(stderr=False)
+    console.print(table)
+    if out is not None:
+        console.print(f"written: {out / SUMMARY}, and a folder for every picture")

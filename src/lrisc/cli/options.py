@@ -40,7 +40,18 @@ def _import_plugins(modules: list[str] | None) -> list[str]:
     return modules or []
 
 
-ImageArgument = Annotated[Path, typer.Argument(help="Photograph, 64 to 4096 pixels a side.")]
+ImagesArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="IMAGE|FOLDER...", help="Photographs, 64 to 4096 pixels a side, or folders of them."
+    ),
+]
+MaxSideOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-side", help="Scale larger photographs down to so many pixels on the longer side."
+    ),
+]
 SnrOption = Annotated[float, typer.Option("--snr", help="Es/N0 per complex symbol, dB.")]
 CbrOption = Annotated[
     str | None,
@@ -119,7 +130,10 @@ DeviceOption = Annotated[
     str, typer.Option("--device", help="Where the networks run: auto, cpu or cuda.")
 ]
 PrecisionOption = Annotated[
-    str, typer.Option("--precision", help="Of the diffusion: fp32, or bf16 on a GPU.")
+    str,
+    typer.Option(
+        "--precision", help="Of the diffusion: fp32, or bf16, faster on GPUs and CPUs that have it."
+    ),
 ]
 EffortOption = Annotated[
     int,

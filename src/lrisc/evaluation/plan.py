@@ -13,12 +13,10 @@ import numpy as np
 from lrisc.errors import InputError
 from lrisc.evaluation.results import Key, key
 from lrisc.evaluation.schemes import Options, split_beta
-from lrisc.images import load_image, to_pil
+from lrisc.images import SUFFIXES, load_image, to_pil
 from lrisc.link.multipath import Mobility
 from lrisc.link.waveform.numerology import SYMBOLS
 from lrisc.metrics.lpips import Backbone
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".jp2"}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from lrisc.errors import InputError, finite, shown
 
@@ -77,6 +77,10 @@ class SymbolCounts:
     def body(self) -> int:
         """What follows the header."""
         return self.side_info + self.payload
+
+    def to_dict(self) -> dict[str, int]:
+        """The four kinds as report.json names them: ``pilot_symbols``, ``header_symbols``…"""
+        return {f"{kind.removesuffix('s')}_symbols": n for kind, n in asdict(self).items()}
 
     def by_name(self) -> dict[str, int]:
         """The four kinds by what people call them, the payload first."""

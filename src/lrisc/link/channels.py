@@ -86,7 +86,7 @@ DEFAULT_BLOCK_LENGTH = 64
 """Symbols per fade: the header, which no interleaver can help, spans five of them."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Received:
     """What the receiver gets: symbols and channel state information, nothing else.
 
@@ -99,6 +99,13 @@ class Received:
     symbols: Tensor
     gains: Tensor
     noise_variance: float
+
+    def __repr__(self) -> str:
+        """Length and mean SNR; the symbols themselves would fill screens."""
+        if not self.symbols.numel():
+            return "Received(0 symbols)"
+        mean = 10 * math.log10(max(float(self.snr_linear().mean()), 1e-10))
+        return f"Received({self.symbols.numel()} symbols, mean SNR {mean:.1f} dB)"
 
     def equalised(self) -> Tensor:
         """MMSE estimate of the sent symbols, complex64 (n,)."""

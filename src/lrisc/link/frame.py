@@ -58,7 +58,7 @@ START_SYMBOLS = PILOT_SYMBOLS + HEADER_SYMBOLS
 _PILOT_BITS = 0x243F6A8885A308D3
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Frame:
     """Symbols ready for the channel, with their accounting; only ``symbols`` are transmitted.
 
@@ -86,6 +86,24 @@ class Frame:
     def cbr(self) -> float:
         """All symbols / (3 H W)."""
         return self.symbols.numel() / (3 * self.height * self.width)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its accounting: size, SNR, both ratios and the symbols by what they are for."""
+        return {
+            "height": self.height,
+            "width": self.width,
+            "snr_db": self.snr_db,
+            "cbr": self.cbr,
+            "cbr_payload": self.cbr_payload,
+            **self.counts.to_dict(),
+        }
+
+    def __repr__(self) -> str:
+        """Size, length and what it is for; the symbols themselves would fill screens."""
+        return (
+            f"Frame({self.width}×{self.height}, {self.symbols.numel()} symbols, "
+            f"CBR 1/{1 / self.cbr:.1f}, for {self.snr_db:g} dB)"
+        )
 
     @classmethod
     def assemble(

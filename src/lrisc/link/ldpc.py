@@ -168,7 +168,7 @@ def ldpc_code(k: int, n: int) -> LdpcCode:
         for size in (odd << power for power in range(9))
         if size <= _MAX_LIFTING and used * size >= k
     )
-    entries = _base_graphs()[graph]
+    entries = base_graphs()[graph]
     # Parity that is not sent tells nothing: its checks are left out.
     columns = max(-(-(n + 2 * lifting + first * lifting - k) // lifting), first + _CORE_ROWS)
     entries = entries[entries[:, 0] < columns - first]
@@ -177,7 +177,7 @@ def ldpc_code(k: int, n: int) -> LdpcCode:
 
 
 @lru_cache(maxsize=1)
-def _base_graphs() -> dict[int, Integers]:
+def base_graphs() -> dict[int, Integers]:
     """Rows, columns and the shifts of the eight sets, (E, 10), by row."""
     table = np.loadtxt(_GRAPHS, dtype=np.int64)
     return {graph: table[table[:, 0] == graph, 1:] for graph in (1, 2)}

@@ -184,9 +184,9 @@ class JsccDecoder(nn.Module):
         x = self.stem(symbols.flatten(2)) + self.rate_tokens(levels).flatten(1, 2)
         if adapt:
             x = self.snr(x, snr_db)
-        x = self.head(self.blocks(x.unflatten(1, levels.shape[1:])))
+        x = self.head(self.blocks(x.reshape(*levels.shape, -1)))
         if self.linear is not None:
-            linear = self.linear(symbols.flatten(2)).unflatten(1, levels.shape[1:])
+            linear = self.linear(symbols.flatten(2)).reshape(*levels.shape, -1)
             rest = x.shape[-1] - linear.shape[-1]
             x = torch.cat([x[..., :rest], x[..., rest:] + linear], dim=-1)
         return x.permute(0, 3, 1, 2)

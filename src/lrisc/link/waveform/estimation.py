@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
 
 from lrisc.link.waveform.numerology import IntArray
 from lrisc.link.waveform.sequences import ComplexArray
@@ -193,6 +192,9 @@ def _posterior(
     energy: float,
     n: int,
 ) -> _Posterior:
+    # On first use: it takes a seventh of a second, and most frames need none of it.
+    from scipy.linalg import cho_factor, cho_solve
+
     root = np.sqrt(prior)
     system = np.eye(prior.size) + root[:, None] * gram * root[None, :] / noise
     factor = cho_factor(system, lower=True, overwrite_a=True, check_finite=False)

@@ -1,0 +1,140 @@
+"""Many pictures in one command: which, where each goes, and what they have in common."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrisc.errors import InputError, LriscError, OutageError
+from lrisc.files import check_output, slug, write_atomically
+from lrisc.images import SUFFIXES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SUMMARY = "summary.csv"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture of many.
+
+    Attributes:
+        source: its file.
+        name: of its place in the output folder; no two are alike.
+    """
+
+    source: Path
+    name: str
+
+
+def find_jobs(images: Sequence[Path]) -> list[Job]:
+    """Every picture that is named or lies in a folder that is named, not searched any deeper.
+
+    Raises:
+        InputError: a folder holds none.
+    """
+    found: list[Path] = []
+    for path in images:
+        if path.is_dir():
+            inside = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+            pictures = sorted(inside)
+            if not pictures:
+                raise InputError(f"the folder {path} holds no pictures")
+            found += pictures
+        else:
+            found.append(path)
+    jobs: list[Job] = []
+    taken: set[str] = {SUMMARY}
+    for path in dict.fromkeys(found):
+        numbers = (f"{path.name}-{number}" for number in range(2, len(found) + 2))
+        # Names that differ in their letters' case alone are one file to some systems.
+        name = next(n for n in (path.stem, path.name, *numbers) if slug(n).lower() not in taken)
+        taken.add(slug(name).lower())
+        jobs.append(Job(path, slug(name)))
+    return jobs
+
+
+def are_many(images: Sequence[Path]) -> bool:
+    """Whether a command has a folder for its output instead of one."""
+    return len(images) > 1 or images[0].is_dir()
+
+
+def run_all(
+    jobs: Sequence[Job],
+    work: Callable[[Job], dict[str, Any]],
+    console: Console,
+    summary: Path | None,
+) -> list[dict[str, Any]]:
+    """Do every job; those that fail do not keep the others from being done.
+
+    Args:
+        jobs: what is to be done.
+        work: from a job to what the table says of it; its ``error`` may tell of an outage.
+        console: gets a line a picture.
+        summary: CSV file, written anew after every picture.
+
+    Returns:
+        The rows, with ``image`` before what ``work`` returned, and ``error`` where it failed.
+    """
+    if summary is not None:
+        check_output(summary, inputs=[job.source for job in jobs])
+    rows: list[dict[str, Any]] = []
+    for number, job in enumerate(jobs, 1):
+        row: dict[str, Any] = {"image": str(job.source)}
+        try:
+            row |= work(job)
+        except LriscError as error:
+            row |= {"error": " ".join(str(error).split()), "exit_code": error.exit_code}
+        rows.append(row)
+        console.print(f"{number}/{len(jobs)} {job.source.name}: {_short(row)}")
+        if summary is not None:
+            write_atomically(summary, _csv(rows).encode())
+    return rows
+
+
+def fail_for(rows: Sequence[dict[str, Any]]) -> None:
+    """Raise what a single picture would have raised, for all that failed.
+
+    Raises:
+        InputError: some could not be sent at all.
+        OutageError: frames were lost, and nothing worse happened.
+    """
+    failed = [row for row in rows if "error" in row]
+    if not failed:
+        return
+    worst = min(failed, key=lambda row: row["exit_code"])
+    kind = OutageError if worst["exit_code"] == OutageError.exit_code else InputError
+    raise kind(f"{len(failed)} of {len(rows)} pictures failed; {worst['image']}: {worst['error']}")
+
+
+def _short(row: dict[str, Any]) -> str:
+    if "error" in row:
+        return row["error"]
+    parts = [f"{row['width']}×{row['height']}", f"CBR {row['cbr']:.5f}"]
+    for name, key, unit, digits in (("PSNR", "psnr_db", " dB", 2), ("LPIPS", "lpips", "", 4)):
+        if row.get(key) is not None:
+            parts.append(f"{name} {row[key]:.{digits}f}{unit}")
+    return ", ".join(parts)
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Numbers and words; what has parts is summed up where it is seconds, or left out."""
+    flat = [{name: _cell(name, value) for name, value in row.items()} for row in rows]
+    names = dict.fromkeys(name for row in flat for name, value in row.items() if value is not None)
+    names.pop("exit_code", None)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(names), extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def _cell(name: str, value: Any) -> Any:
+    if name == "seconds":
+        return round(sum(value.values()), 3)
+    return None if isinstance(value, dict | list | tuple) else value

@@ -1,0 +1,170 @@
+"""Folders and lists of pictures, pictures of cameras, and how much is said."""
+
+import csv
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lrisc import cli
+from lrisc.cli.several import find_jobs
+from lrisc.errors import InputError
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit code of ``lrisc ARGUMENTS`` in this process."""
+    monkeypatch.setattr(sys, "argv", ["lrisc", *(str(a) for a in arguments)])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.fixture
+def album(tmp_path: Path, portrait: Image.Image) -> Path:
+    """Three pictures, a broken one, and what is none."""
+    folder = tmp_path / "album"
+    folder.mkdir()
+    portrait.crop((100, 40, 228, 136)).save(folder / "b.png")
+    portrait.crop((100, 40, 196, 168)).save(folder / "a.png")
+    portrait.crop((60, 40, 188, 168)).save(folder / "a.jpg")
+    (folder / "c.jpg").write_text("no picture")
+    (folder / "notes.txt").write_text("mine")
+    return folder
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_is_sent_and_the_broken_one_told(
+    album: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    code = run(monkeypatch, "transmit", album, "--model", tiny_folder, "--cbr", "1/8", "--out", out)
+    assert code == 2
+    captured = capsys.readouterr()
+    assert "1 of 4 pictures failed" in captured.err
+    assert "c.jpg is not a picture" in captured.err.splitlines()[-1]
+    assert sorted(p.name for p in out.iterdir()) == ["a", "a.png", "b", "summary.csv"]
+    for name in ("a", "a.png", "b"):
+        assert sorted(p.name for p in (out / name).iterdir()) == [
+            "overview.png", "reconstruction.png", "report.json",
+        ]  # fmt: skip
+    rows = rows_of(out / "summary.csv")
+    assert [Path(row["image"]).name for row in rows] == ["a.jpg", "a.png", "b.png", "c.jpg"]
+    report = json.loads((out / "b" / "report.json").read_text())
+    assert float(rows[2]["psnr_db"]) == pytest.approx(report["psnr_db"])
+    assert float(rows[2]["seconds"]) > 0
+    assert "not a picture" in rows[3]["error"]
+    assert rows[0]["error"] == rows[3]["psnr_db"] == ""
+    assert "mean of 3" in captured.out
+    assert "2/4 a.png" in captured.err
+
+
+def test_several_pictures_as_json_and_an_outage_among_them(
+    album: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    pictures = (album / "a.png", album / "b.png")
+    options = ("--model", tiny_folder, "--cbr", "1/8", "--json")
+    assert run(monkeypatch, "-q", "transmit", *pictures, *options) == 0
+    captured = capsys.readouterr()
+    printed = json.loads(captured.out)
+    assert [Path(report["image"]).name for report in printed] == ["a.png", "b.png"]
+    assert captured.err == ""
+    assert run(monkeypatch, "-q", "transmit", *pictures, *options, "--snr", "-15") == 3
+    captured = capsys.readouterr()
+    assert all(report["outage"] for report in json.loads(captured.out))
+    assert captured.err.count("\n") == 1
+
+
+def test_recordings_of_a_folder(
+    album: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (album / "c.jpg").unlink()
+    out = tmp_path / "iq"
+    model = ("--model", tiny_folder)
+    assert run(monkeypatch, "encode", album, "-o", out, "--cbr", "1/8", *model) == 0
+    names = sorted(p.name for p in out.iterdir())
+    assert names == [
+        "a.png.sigmf-data", "a.png.sigmf-meta", "a.sigmf-data", "a.sigmf-meta",
+        "b.sigmf-data", "b.sigmf-meta", "summary.csv",
+    ]  # fmt: skip
+    assert rows_of(out / "summary.csv")[2]["recording"].endswith("b.sigmf-meta")
+    picture = tmp_path / "b.png"
+    assert run(monkeypatch, "decode", out / "b", "-o", picture, *model) == 0
+    assert Image.open(picture).size == (128, 96)
+
+
+def test_names_of_places_are_unique(tmp_path: Path) -> None:
+    for path in ("x/a.png", "y/a.png", "y/A.png", "y/ü?.png", "x/summary.csv.png"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(b"")
+    jobs = find_jobs([tmp_path / "x", tmp_path / "y", tmp_path / "x" / "a.png"])
+    assert len(jobs) == 5
+    assert len({job.name.lower() for job in jobs}) == 5
+    assert not {job.name for job in jobs} & {"summary.csv", "..", ""}
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no pictures"):
+        find_jobs([tmp_path / "empty"])
+
+
+def test_a_photograph_of_a_camera_is_scaled_with_a_sentence(
+    tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    Image.new("RGB", (6000, 4000), (90, 120, 150)).save(tmp_path / "large.jpg")
+    command = ("transmit", tmp_path / "large.jpg", "--model", tiny_folder, "--cbr", "1/8")
+    assert run(monkeypatch, *command) == 2
+    assert "--max-side 4096 scales it" in capsys.readouterr().err
+    assert run(monkeypatch, *command, "--max-side", "128", "--json") == 0
+    captured = capsys.readouterr()
+    assert "large.jpg: 6000×4000 pixels, scaled to 128×85" in captured.err
+    assert json.loads(captured.out)["width"] == 128
+
+
+def test_verbose_tells_of_this_package_alone(
+    album: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    package = logging.getLogger("lrisc")
+    level = package.level
+    try:
+        command = ("-v", "transmit", album / "b.png", "--model", tiny_folder, "--cbr", "1/8")
+        assert run(monkeypatch, *command) == 0
+    finally:
+        package.setLevel(level)
+    assert {record.name.split(".")[0] for record in caplog.records} == {"lrisc"}
+    for part in ("analysis", "diffusion_decoder", "metrics"):
+        assert f"{part}: " in caplog.text
+
+
+def test_threads_are_set_before_torch_counts_them(album: Path) -> None:
+    code = (
+        "import sys; from lrisc import cli; sys.argv = ['lrisc', '--threads', '1', 'models'];"
+        "cli.main(); import torch; sys.exit(torch.get_num_threads() != 1)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0
+
+
+def test_a_transmission_imports_no_more_than_it_needs(album: Path, tiny_folder: Path) -> None:
+    """A second each: Sionna, torch's compiler, pyplot."""
+    code = (
+        "import sys; from lrisc import cli;"
+        f"sys.argv = ['lrisc', 'transmit', {str(album / 'b.png')!r}, '--cbr', '1/8',"
+        f" '--model', {str(tiny_folder)!r}, '--out', {str(album / 'out')!r}];"
+        "cli.main();"
+        "heavy = {'sionna.phy', 'torch._dynamo', 'matplotlib.pyplot', 'sympy', 'scipy', 'gradio'};"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-300:]

@@ -1,0 +1,81 @@
+"""``lrisc doctor`` and ``lrisc models``."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from lrisc import cli, doctor, embedded
+from lrisc.errors import InputError
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["lrisc", *arguments])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_all_is_said_and_nothing_is_broken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "doctor", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {f"extra {name}" for name in doctor.EXTRAS} < set(found)
+    assert found["weights"]["good"] is True
+    assert found["self-test"]["good"] is True
+    assert "dB in" in found["self-test"]["told"]
+
+
+def test_a_missing_extra_is_no_fault_and_says_what_to_type(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(doctor.EXTRAS, "train", (("no_such_module",), "lrisc train"))
+    monkeypatch.setattr(doctor, "_self_test", lambda: doctor.Finding(True, "left out"))
+    assert run(monkeypatch, "doctor") == 0
+    lines = capsys.readouterr().out.splitlines()
+    line = next(line for line in lines if line.startswith("extra train"))
+    assert "missing" in line
+    assert "pip install 'lrisc[train]'" in line
+
+
+def test_damaged_weights_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(embedded.WEIGHTS / "saliency", tmp_path / "saliency")
+    data = bytearray((tmp_path / "saliency" / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "saliency" / "model.safetensors").write_bytes(data)
+    monkeypatch.setattr(embedded, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(doctor, "_self_test", lambda: doctor.Finding(True, "left out"))
+    with pytest.raises(InputError, match="saliency are damaged"):
+        embedded.embedded_networks()[0].check()
+    assert run(monkeypatch, "doctor") == 2
+    captured = capsys.readouterr()
+    assert captured.err == "lrisc: not in order: weights\n"
+
+
+def test_the_extras_are_those_of_the_package() -> None:
+    import tomllib
+
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    assert set(doctor.EXTRAS) == set(extras) - {"docs", "dev"}
+
+
+def test_every_embedded_network_has_a_plain_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "models") == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = sorted(path.parent.name for path in embedded.WEIGHTS.glob("*/config.json"))
+    assert sorted(line.split()[0] for line in lines[1:]) == names
+    assert lines[1].split()[0] == "compact"
+    for network in embedded.embedded_networks():
+        network.check()
+        assert 20 < len(network.about) < 80
+        assert network.parameters > 10_000
