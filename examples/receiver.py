@@ -29,7 +29,7 @@ FIELDS = (("version", 4), ("height", 12), ("width", 12), ("checkpoint", 16), ("m
           ("payload", 24), ("scale", 7), ("power", 1), ("mcs", 4))  # fmt: skip
 
 
-class Outage(Exception):
+class OutageError(Exception):
     """A CRC is wrong."""
 
 
@@ -177,7 +177,7 @@ def decode_block(graphs: dict, symbols: np.ndarray, n0: float, bits: int, mcs: i
         ]
         word = code.decode(np.stack(llr, 1).reshape(-1, m).T.reshape(-1))
         if (word[size:] == crc24a(word[:size])).any():
-            raise Outage
+            raise OutageError
         found.append(word[:size])
     return np.concatenate(found)[:bits]
 
@@ -218,7 +218,7 @@ def decode_map(bits: np.ndarray, h: int, w: int, table: np.ndarray) -> np.ndarra
         scale = size >> 24
         quantile = ((point - lower) & wrap) // scale
         if quantile >= 1 << 24:
-            raise Outage
+            raise OutageError
         level = max(i for i in range(levels) if left[i] <= quantile)
         found[r, c] = level
         lower = (lower + scale * left[level]) & wrap
@@ -258,7 +258,7 @@ def receive(samples: np.ndarray, folder: Path) -> np.ndarray:
     if header["version"] != 2 or header["checkpoint"] != about["checkpoint_id"]:
         sys.exit("the frame has another version, or was made with another checkpoint")
     if not header["map_bits"] or not header["payload"]:
-        raise Outage
+        raise OutageError
     known = np.concatenate([pilots(), encode_block(graphs, bits, 0)])
     gain, n0 = fit(samples[:start], known)
 
@@ -328,7 +328,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         pixels = receive(np.fromfile(arguments.recording, "<c8"), arguments.networks)
-    except Outage:
+    except OutageError:
         print("outage: a coded block fails its CRC", file=sys.stderr)
         sys.exit(3)
     write_png(arguments.picture, pixels)

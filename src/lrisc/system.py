@@ -413,7 +413,7 @@ class Receiver:
         Args:
             name: of the checkpoint.
             device: ``auto``, ``cpu`` or ``cuda``.
-            precision: of the diffusion: ``fp32``, or ``bf16``, faster on GPUs and CPUs that have it.
+            precision: of the diffusion: ``fp32``, or ``bf16``, faster where the hardware has it.
 
         Raises:
             InputError: no such checkpoint or device, or they do not fit together.

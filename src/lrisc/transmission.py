@@ -294,7 +294,7 @@ def transmit(
         mobility: delay spread, speed and carrier frequency of channels with paths.
         device: where the networks of a checkpoint that is given by name run: ``auto``, ``cpu`` or
             ``cuda``; a loaded one stays where it is.
-        precision: of the diffusion: ``fp32``, or ``bf16``, faster on GPUs and CPUs that have it.
+        precision: of the diffusion: ``fp32``, or ``bf16``, faster where the hardware has it.
         max_side: scale larger pictures down to so many pixels on the longer side.
 
     Returns:

@@ -79,7 +79,7 @@ class SymbolCounts:
         return self.side_info + self.payload
 
     def to_dict(self) -> dict[str, int]:
-        """The four kinds as report.json names them: ``pilot_symbols``, ``header_symbols``…"""
+        """The four kinds as report.json names them, such as ``pilot_symbols``."""
         return {f"{kind.removesuffix('s')}_symbols": n for kind, n in asdict(self).items()}
 
     def by_name(self) -> dict[str, int]:
