@@ -67,9 +67,9 @@ def rate_maps(model: Lrisc, squares: Squares, config: LriscStage) -> list[npt.ND
         draws = Draws(config.draw_seed, -1, range(start, start + len(image)), device)
         with torch.inference_mode():
             latent = model.analysis(image)
-            likelihood = model.hyperprior(latent, noisy=False)["likelihoods"]["latent"]
+            bits = model.embedding_bits(latent)
             link = draw_link(draws, config.link, config.link.easy_steps)
-            levels = rate_levels(likelihood, link, model.config.rate_values, model.config.rate_rule)
+            levels = rate_levels(bits, link, model.config.rate_values, model.config.rate_rule)
         maps += list(levels.cpu().numpy())
     return maps
 
@@ -177,6 +177,16 @@ def model_card(model: Lrisc, records: list[dict[str, Any]], precision: str) -> s
     lines += ["", "## Losses and settings", ""]
     for r in records:
         c = r["config"]
+        if c.get("stored_latents"):
+            lines.append(
+                f"- **{r['stage']}** trains {', '.join(c['train'])} on stored latents: squared "
+                f"error of the received latent, each channel weighted by what an error in it costs "
+                f"in the picture; {_link_text(c)}; {c['optimiser.name']} "
+                f"{c['optimiser.learning_rate']:g}, {c['optimiser.decay']}, batch "
+                f"{c['batch_size']}, {c['precision']}, EMA "
+                f"{c['optimiser.ema']:g}, seed {c['seed']}."
+            )
+            continue
         lines.append(
             f"- **{r['stage']}** trains {', '.join(c['train'])}: (1 - {c['loss.eta']:g}) · "
             f"{c['loss.mse']:g} · MSE + {c['loss.eta']:g} · {c['loss.lpips']:g} · LPIPS "
