@@ -67,7 +67,7 @@ def rate_maps(model: Lrisc, squares: Squares, config: LriscStage) -> list[npt.ND
         draws = Draws(config.draw_seed, -1, range(start, start + len(image)), device)
         with torch.inference_mode():
             latent = model.analysis(image)
-            likelihood = model.hyperprior(latent, noisy=False)["likelihoods"]["latent"]
+            likelihood = model.hyperprior(latent, noisy=False).p_latent
             link = draw_link(draws, config.link, config.link.easy_steps)
             levels = rate_levels(likelihood, link, model.config.rate_values, model.config.rate_rule)
         maps += list(levels.cpu().numpy())
