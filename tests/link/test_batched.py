@@ -92,7 +92,7 @@ def test_both_choose_the_same_levels(tiny: LoadedCheckpoint, region: Region | No
     latent, bits = sender.analyse(picture(HEIGHT, WIDTH), regions)
     decision = sender.decide(bits, snr_db=10, cbr=1 / 12, height=HEIGHT, width=WIDTH)
     payload_cbr = decision.payload_symbols / (3 * HEIGHT * WIDTH)
-    likelihood = tiny.model.hyperprior(latent, noisy=False)["likelihoods"]["latent"]
+    likelihood = tiny.model.hyperprior(latent, noisy=False).p_latent
     conditions = fixed_link(1, 10.0, payload_cbr)
     values = tiny.model.config.rate_values
     levels = rate_levels(likelihood, conditions, values, "paper", regions)[0]

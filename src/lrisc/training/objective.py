@@ -141,17 +141,16 @@ def training_loss(
         draws.uniform("latent noise", (model.config.latent_channels, *grid)) - 0.5,
         draws.uniform("hyper-latent noise", hyper) - 0.5,
     )
-    prior = model.hyperprior(latent, noisy=True, noise=noise)
-    p_latent, p_hyper = prior["likelihoods"]["latent"], prior["likelihoods"]["hyper_latent"]
-    bpp = (bits(p_latent) + bits(p_hyper)) / (height * width)
+    densities = model.hyperprior(latent, noisy=True, noise=noise)
+    bpp = (bits(densities.p_latent) + bits(densities.p_hyper_latent)) / (height * width)
     latent_error: Tensor | None = None
 
     source = draws.chance("source", loss.source_fraction if loss.source == "share" else 0.0)
-    guide, target = prior["latent"], image
+    guide, target = densities.latent, image
     if conditions is None:
         end_to_end = torch.ones_like(source)
     else:
-        wanted = embedding_bits(p_latent.detach())
+        wanted = embedding_bits(densities.p_latent.detach())
         sent = send(model, latent, wanted, conditions, draws, adapt, regions)
         latent_error = (sent.estimate - latent.detach()).square().mean((1, 2, 3))
         end_to_end = ~source

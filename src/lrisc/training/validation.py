@@ -101,8 +101,8 @@ def _decode_all(
         columns[0].append(image)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
             latent = model.analysis(image).float()
-            likelihoods = model.hyperprior(latent, noisy=False)["likelihoods"]
-            total = bits(likelihoods["latent"]) + bits(likelihoods["hyper_latent"])
+            densities = model.hyperprior(latent, noisy=False)
+            total = bits(densities.p_latent) + bits(densities.p_hyper_latent)
             rate = total / (image.shape[2] * image.shape[3])
             totals["bpp"] = totals.get("bpp", 0.0) + float(rate.sum())
             for column, condition in enumerate(conditions, start=1):
@@ -114,7 +114,7 @@ def _decode_all(
                     snr, cbr = condition
                     name = f"@{snr:g}dB,cbr={cbr:.4f}"
                     link = fixed_link(len(image), snr, cbr, device)
-                    wanted = embedding_bits(likelihoods["latent"])
+                    wanted = embedding_bits(densities.p_latent)
                     guide = send(model, latent, wanted, link, draws, config.link.adapt).estimate
                 noise = torch.Generator(device).manual_seed(_SEED + start)
                 made = model.synthesise(guide, config.validate.steps, noise).float()
