@@ -217,7 +217,7 @@ def _link_text(c: dict[str, Any]) -> str:
     return (
         f"SNR {snr[0]:g} to {snr[1]:g} dB, CBR {cbr[0]:.4f} to {cbr[1]:.4f} "
         f"({c['link.beta_fraction']:.0%} at beta {c['link.beta']:g}), "
-        f"{channel_shares(c['link.channels'])}, {c['roi.fraction']:.0%} with a region"
+        f"{channel_shares(c)}, {c['roi.fraction']:.0%} with a region"
     )
 
 
@@ -252,6 +252,10 @@ def hardware(device: torch.device, processes: int) -> str:
     return f"{os.cpu_count()} cores of {name}" + (f", {processes} processes" * (processes > 1))
 
 
-def channel_shares(channels: dict[str, float]) -> str:
-    """Shares of the channels for a model card: "80% awgn, 20% rayleigh"."""
-    return ", ".join(f"{share:.0%} {name}" for name, share in channels.items())
+def channel_shares(c: dict[str, Any]) -> str:
+    """Shares of the channels of a record's config for a model card: "80% awgn, 20% rayleigh"."""
+    channels = c.get("link.channels")
+    if channels is None:  # a record of 0.1
+        fading = c["link.rayleigh_fraction"]
+        channels = {"awgn": 1 - fading, "rayleigh": fading}
+    return ", ".join(f"{share:.0%} {name}" for name, share in channels.items() if share)
