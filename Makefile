@@ -67,7 +67,7 @@ results: $(INSTALLED)  ## tables and figures of docs/results.md from the Kodak p
 	$(EVALUATE) --schemes lrisc --snr $$(seq -s, -2 20) --cbr 1/48 --keep 0 -o "$(RESULTS)/fine"
 	$(EVALUATE) --schemes lrisc,deepjscc --channel rayleigh --snr 10 --cbr 1/48 --keep 0 -o "$(RESULTS)/rayleigh"
 	$(EVALUATE) --schemes lrisc,lrisc-roi --roi auto --snr 10 --cbr 0.017 --limit 4 -o "$(RESULTS)/roi"
-	$(if $(SECOND),$(BIN)/lrisc evaluate "$(SECOND)" --schemes lrisc,deepjscc,bpg-ldpc,bpg-capacity --snr 10 --cbr 1/48,1/24,1/12 --keep 0 -o "$(RESULTS)/second")
+	test -z "$(SECOND)" || $(BIN)/lrisc evaluate "$(SECOND)" --schemes lrisc,deepjscc,bpg-ldpc,bpg-capacity --snr 10 --cbr 1/48,1/24,1/12 --keep 0 -o "$(RESULTS)/second"
 	$(BIN)/lrisc plot "$(RESULTS)/awgn"
 	$(BIN)/lrisc plot "$(RESULTS)/roi"
 	$(BIN)/python scripts/results_table.py "$(RESULTS)" | tee "$(RESULTS)/tables.md"
