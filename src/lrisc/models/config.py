@@ -159,7 +159,7 @@ class ModelConfig:
 
     def same_networks(self, other: ModelConfig) -> bool:
         """Whether weights fit both; how they are used may differ."""
-        names = ("decode_steps", "sigma_start", "roi_steering")
+        names = ("decode_steps", "sigma_start", "roi_steering", "rate_rule")
         return replace(other, **{name: getattr(self, name) for name in names}) == self
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lrisc.errors import InputError
 from lrisc.evaluation.results import ResultsFolder
+from lrisc.link.waveform.numerology import SYMBOLS
 
 
 def draw_all(results: Path, output: Path, reference: bool = False) -> Iterator[Path]:
@@ -42,10 +43,11 @@ def draw_all(results: Path, output: Path, reference: bool = False) -> Iterator[P
         raise InputError(f"{results} holds no finished rows yet; run lrisc evaluate again")
     points = means(rows, len(info["images"]))
     published = load_curves() if reference else []
+    waveform = info["settings"].get("waveform", SYMBOLS)
     drawn = 0
     for path in chain(
-        draw_versus_snr(points, published, output),
-        draw_versus_cbr(points, published, output),
+        draw_versus_snr(points, published, output, waveform),
+        draw_versus_cbr(points, published, output, waveform),
         draw_grids(folder, rows, output),
         draw_rate_maps(folder, rows, output),
         draw_regions(folder, rows, output),
