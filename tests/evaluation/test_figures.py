@@ -181,6 +181,6 @@ def test_lost_pictures_have_a_panel_and_the_waveform_is_named(
     assert drawn[0].get_suptitle().startswith("TDL-A, waveform ofdm, CBR 1/48")
     lost_share = drawn[0].axes[2].lines[0]
     assert list(map(list, lost_share.get_xydata())) == [[0.0, 0.5], [10.0, 0.0]]
-    first = list(csv.DictReader(data.open()))[0]
+    first = next(iter(csv.DictReader(data.open())))
     assert (first["outages"], first["pictures"]) == ("1", "2")
     assert (float(first["cbr_grid"]), float(first["cbr_on_air"])) == (0.024, 0.029)

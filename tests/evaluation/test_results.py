@@ -11,8 +11,8 @@ from lrisc.evaluation.results import COLUMNS, INFO_FILE, ROWS_FILE, ResultsFolde
 from lrisc.files import UnwritableError
 
 ROW = Row(
-    "bpg-ldpc", "a.png", "awgn", 10.0, 1 / 48, "sent", False, 30.12345, 0.95, None, 0.0207, 0.023, 0.029,
-    1.5, "16qam-2/3, QP 35",
+    "bpg-ldpc", "a.png", "awgn", 10.0, 1 / 48, "sent", False, 30.12345, 0.95, None, 0.0207,
+    0.023, 0.029, 1.5, "16qam-2/3, QP 35",
 )  # fmt: skip
 
 

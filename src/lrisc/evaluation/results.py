@@ -98,9 +98,11 @@ COLUMNS = tuple(field.name for field in fields(Row))
 _TEXTS = ("scheme", "image", "channel", "note")
 REGION_COLUMNS = COLUMNS[COLUMNS.index("note") + 1 :]
 _CBRS = ("cbr", "cbr_grid", "cbr_on_air")
-_DIGITS = {"psnr_db": 4, "ms_ssim": 6, "lpips": 6, "seconds": 3} | dict.fromkeys(_CBRS, 8) | {
-    name: 6 if name.startswith("lpips") else 4 for name in REGION_COLUMNS
-}
+_DIGITS = (
+    {"psnr_db": 4, "ms_ssim": 6, "lpips": 6, "seconds": 3}
+    | dict.fromkeys(_CBRS, 8)
+    | {name: 6 if name.startswith("lpips") else 4 for name in REGION_COLUMNS}
+)
 
 
 def key(scheme: str, image: str, channel: str, snr_db: float, cbr_target: float) -> Key:
