@@ -184,3 +184,19 @@ def test_lost_pictures_have_a_panel_and_the_waveform_is_named(
     first = next(iter(csv.DictReader(data.open())))
     assert (first["outages"], first["pictures"]) == ("1", "2")
     assert (float(first["cbr_grid"]), float(first["cbr_on_air"])) == (0.024, 0.029)
+
+
+def test_the_papers_number_stands_beside_ours(tmp_path: Path) -> None:
+    folder = ResultsFolder(tmp_path / "r")
+    folder.prepare({"seed": 0}, {"a.png": "1"}, {"lrisc": "", "deepjscc": ""})
+    for scheme, lpips in (("lrisc", (0.2, 0.1)), ("deepjscc", (0.4, 0.4))):
+        for snr_db, value in zip((0.0, 10.0), lpips, strict=True):
+            numbers = (25.0, 0.9, value, 0.02, 0.02, 0.02, 0.1)
+            folder.append(Row(scheme, "a.png", "awgn", snr_db, 1 / 48, "sent", False, *numbers))
+    name = "lpips-below-deepjscc_awgn_cbr-1-48"
+    assert name not in {p.stem for p in draw_all(folder.path, tmp_path / "without")}
+    drawn = list(draw_all(folder.path, tmp_path / "f", reference=True))
+    data = next(p for p in drawn if p.name == f"{name}.csv")
+    table = list(csv.DictReader(data.open()))
+    below = [float(line["lpips_below_deepjscc_percent"]) for line in table]
+    assert below == pytest.approx([50, 75, 43.3])

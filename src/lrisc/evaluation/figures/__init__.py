@@ -18,12 +18,14 @@ def draw_all(results: Path, output: Path, reference: bool = False) -> Iterator[P
 
         rows ─► means ─► quality versus SNR (one per channel and CBR; two SNRs or more)
                      └─► quality versus CBR (one per channel and SNR; two CBRs or more)
+                     └─► LPIPS below DeepJSCC's versus SNR
         kept pictures ─► grid over SNRs, rate maps, region of interest
 
     Args:
         results: folder of ``lrisc evaluate``.
         output: where the figures go.
-        reference: add published curves as thin lines.
+        reference: add published curves as thin lines, and the figure of what LPIPS gains over
+            DeepJSCC with the number that the paper prints.
 
     Yields:
         Every file, once it is written.
@@ -33,6 +35,7 @@ def draw_all(results: Path, output: Path, reference: bool = False) -> Iterator[P
     """
     from lrisc.evaluation.figures.curves import draw_versus_cbr, draw_versus_snr
     from lrisc.evaluation.figures.means import means
+    from lrisc.evaluation.figures.reduction import draw_reduction
     from lrisc.evaluation.figures.reference import load_curves
     from lrisc.evaluation.figures.sheets import draw_grids, draw_rate_maps, draw_regions
 
@@ -48,6 +51,7 @@ def draw_all(results: Path, output: Path, reference: bool = False) -> Iterator[P
     for path in chain(
         draw_versus_snr(points, published, output, waveform),
         draw_versus_cbr(points, published, output, waveform),
+        draw_reduction(points, output) if reference else (),
         draw_grids(folder, rows, output),
         draw_rate_maps(folder, rows, output),
         draw_regions(folder, rows, output),
