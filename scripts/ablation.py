@@ -23,6 +23,9 @@ from lrisc.training import schedule
 CONFIGS = Path(__file__).parents[1] / "configs" / "ablation"
 ONE_RATE = "tiny-one-rate"
 
+# The rate rule belongs to the networks' config, which a preset names.
+PRESETS.add(ONE_RATE, replace(PRESETS["tiny"], rate_rule="uniform"))
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -60,18 +63,28 @@ VARIANTS = {
 }
 
 
+def command(name: str, output: Path, common: list[str]) -> tuple[Path, list[str]]:
+    """Config and overrides of a variant's run.
+
+    Args:
+        name: of the variant.
+        output: folder of all runs.
+        common: ``key=value`` of every run.
+    """
+    variant = VARIANTS[name]
+    config, own = CONFIGS / "all.yaml", [f"output={output / name}", *common]
+    if not variant.own_stage1:
+        config = CONFIGS / "after_stage1.yaml"
+        own = [key for key in own if not key.startswith("stage1.")]
+        own.append(f"parent={output / 'reference' / 'stage1' / 'final'}")
+    return config, [*own, *variant.overrides]
+
+
 def run(data: Path, output: Path, validation: Path | None, extra: list[str]) -> None:
     """Train every variant to its end."""
-    # The rate rule belongs to the networks' config, which a preset names.
-    PRESETS.add(ONE_RATE, replace(PRESETS["tiny"], rate_rule="uniform"))
     common = [f"data={data}", *([f"validation={validation}"] if validation else []), *extra]
-    for name, variant in VARIANTS.items():
-        config, own = CONFIGS / "all.yaml", [f"output={output / name}", *common]
-        if not variant.own_stage1:
-            config = CONFIGS / "after_stage1.yaml"
-            own = [key for key in own if not key.startswith("stage1.")]
-            own.append(f"parent={output / 'reference' / 'stage1' / 'final'}")
-        outcome = schedule.run(config, [*own, *variant.overrides])
+    for name in VARIANTS:
+        outcome = schedule.run(*command(name, output, common))
         if outcome != "finished":
             raise SystemExit(f"{name}: {outcome}; the same command goes on")
 

@@ -238,12 +238,12 @@ def one_snr(a: argparse.Namespace) -> None:
     checkpoint = load_checkpoint(a.model)
     sender, receiver = Transmitter(checkpoint), Receiver(checkpoint)
     told: list[torch.Tensor] = []
-    mean_for_all = False
+    lies: list[bool] = [False]
 
     def tell(_: object, args: tuple[Any, ...]) -> tuple[Any, ...]:
         slots, levels, snr_db = args
         told.append(snr_db)
-        if mean_for_all:
+        if lies[0]:
             linear = (10 ** (snr_db / 10)).mean()
             snr_db = torch.full_like(snr_db, 10 * math.log10(float(linear)))
         return slots, levels, snr_db
@@ -260,7 +260,8 @@ def one_snr(a: argparse.Namespace) -> None:
             received = channel(a.channel, snr_db, seed=index, mobility=mobile)(frame)
             numbers: list[Any] = []
             try:
-                for mean_for_all in (False, True):
+                for lie in (False, True):
+                    lies[0] = lie
                     got = quality(to_pil(image), receiver.decode(received))
                     numbers += [got["psnr_db"], got["lpips"] or 0.0]
             except OutageError:
