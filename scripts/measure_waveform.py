@@ -322,13 +322,14 @@ def throughput(a: argparse.Namespace) -> None:
     # What torch, SciPy and Sionna take by themselves, once a header has been decoded.
     list(receive_all(ArraySource(modulate(random_frame(400, 40, 0), ofdm)), (ofdm,)))
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    before = time.perf_counter()
+    before, busy = time.perf_counter(), time.process_time()
     found = list(receive_all(FileSource(path, "cf32_le"), tuple(PRESETS.values())))
-    seconds = time.perf_counter() - before
+    seconds, busy = time.perf_counter() - before, time.process_time() - busy
     starts = [item.detection.start for item in found if isinstance(item, Reception)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{n:,} samples, {8e-9 * n:.2f} GB: {n / seconds / 1e6:.1f} MS/s, {peak:.0f} MB "
+        f"{n:,} samples, {8e-9 * n:.2f} GB: {n / seconds / 1e6:.1f} MS/s, {n / busy / 1e6:.1f} MS "
+        f"per second of one core, {peak:.0f} MB "
         f"({base:.0f} MB of it before), frames at {starts}"
     )
 
