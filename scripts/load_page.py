@@ -126,7 +126,8 @@ class Hostile:
         region = "Boxes" if boxes else region
         photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
         steps, size = changes.get("steps", 1), changes.get("size", size)
-        data = [photo, editor, 10, "1/48", channel, region, boxes, 0.5, steps, 0, size, 0, "symbols"]
+        data = [photo, editor, 10, "1/48", channel, region, boxes, 0.5, steps, 0, size, 0]
+        data.append("symbols")
         return self.join(self.client.send, data, changes.get("stay", True))
 
     def boxes(self) -> str:
