@@ -26,7 +26,6 @@ from lrisc.app.workspace import Workspace
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError, OutageError
 from lrisc.evaluation.schemes import SCHEMES, Condition, Delivery, Picture, Scheme
-from lrisc.link.channels import Received
 from lrisc.link.frame import Header, build_frame
 
 
@@ -176,13 +175,13 @@ def test_one_thread_runs_the_networks_whoever_asks(
         ran.add(threading.get_ident())
         return sent(*args, **options)
 
-    def estimate(*args: Any) -> Received:
+    def parse(*args: Any) -> Header:
         ran.add(threading.get_ident())
-        return estimated(*args)
+        return parsed(*args)
 
-    sent, estimated = transmission.transmit, service_module.estimate_channel
+    sent, parsed = transmission.transmit, service_module.parse_header
     monkeypatch.setattr(transmission, "transmit", transmit)
-    monkeypatch.setattr(service_module, "estimate_channel", estimate)
+    monkeypatch.setattr(service_module, "parse_header", parse)
     recording = service.send(request_).files[-1]
     tasks: list[Callable[[], object]] = [
         service.warm_up,
