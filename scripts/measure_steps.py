@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 import lrisc
-from lrisc.evaluation.plan import SUFFIXES
+from lrisc.images import SUFFIXES
 from lrisc.link.budget import parse_cbr
 from lrisc.link.channels import channel
 from lrisc.metrics.lpips import Lpips
