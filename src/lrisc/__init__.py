@@ -15,6 +15,7 @@ from lrisc.errors import InputError, LriscError, OutageError
 if TYPE_CHECKING:
     from lrisc.checkpoint import load_checkpoint
     from lrisc.images import load_image
+    from lrisc.latent_link import LatentLink
     from lrisc.link.channels import Received, channel
     from lrisc.link.frame import Frame
     from lrisc.system import Receiver, Transmitter
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "Frame": "lrisc.link.frame",
+    "LatentLink": "lrisc.latent_link",
     "Received": "lrisc.link.channels",
     "Receiver": "lrisc.system",
     "TransmitResult": "lrisc.transmission",
@@ -35,6 +37,7 @@ _LAZY = {
 __all__ = [
     "Frame",
     "InputError",
+    "LatentLink",
     "LriscError",
     "OutageError",
     "Received",

@@ -137,7 +137,8 @@ def picture_size(path: Path) -> tuple[int, int]:
     """
     with _opened(path, str(path), "picture") as image:
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-        return image.size[::-1] if turned else image.size
+        width, height = image.size
+        return (height, width) if turned else (width, height)
 
 
 def read_rgb(path: Path) -> Image.Image:

@@ -19,10 +19,9 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -250,7 +249,7 @@ class _Attention(nn.Module):
         y = y.reshape(1, rows * m, columns * m, c)
         return y.index_select(1, self._back(real_h)).index_select(2, self._back(real_w))
 
-    def _axis(self, size: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _axis(self, size: Any, most: int) -> tuple[Any, Tensor, Tensor]:
         """Windows along an axis; the source of every place of the padded axis; 1 where it is real.
 
         One window more than needed, where they are not shifted, is nothing but padding.
@@ -278,14 +277,13 @@ def _exportable(model: Lrisc) -> Lrisc:
     return copy
 
 
-def _size(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Height and width of (B, C, H, W) as numbers of the graph."""
-    shape = cast(Sequence[Any], x.shape)
-    h, w = (torch.as_tensor(side, dtype=torch.int64) for side in shape[2:])
+def _size(x: Tensor) -> tuple[Any, Any]:
+    """Height and width of (B, C, H, W); while traced, numbers of the graph, which stubs lack."""
+    h, w = (torch.as_tensor(side, dtype=torch.int64) for side in x.shape[2:])
     return h, w
 
 
-def _take(x: Tensor, length: Tensor, axis: int) -> Tensor:
+def _take(x: Tensor, length: Any, axis: int) -> Tensor:
     """Extend an axis to a length by its last entry."""
     last = torch.as_tensor(x.shape[axis], dtype=torch.int64) - 1
     return x.index_select(axis, torch.arange(0, length).minimum(last))

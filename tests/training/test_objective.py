@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lrisc.latent_link import rate_levels
 from lrisc.link.batched import cross_channel
 from lrisc.link.draws import Draws
 from lrisc.models.config import PRESETS
@@ -17,7 +18,7 @@ from lrisc.roi.region import Regions
 from lrisc.roi.saliency import SaliencyConfig
 from lrisc.training.conditions import draw_link, draw_regions, fixed_link
 from lrisc.training.config.schema import LinkConfig, LossConfig, RoiConfig
-from lrisc.training.objective import rate_levels, training_loss
+from lrisc.training.objective import training_loss
 
 PLAIN = LossConfig(lpips=0.0, source="none", one_step_fraction=1.0)
 

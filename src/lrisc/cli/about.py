@@ -15,15 +15,12 @@ _MARKS = {True: "ok", False: "FAILED", None: "missing"}
 
 def models() -> None:
     """List the networks that come inside the package."""
-    from rich.table import Table
-
     from lrisc.embedded import embedded_networks
 
-    table = Table("name", "parameters", "sha256", "what it is", box=None)
+    console = terminal(stderr=False)
     for found in embedded_networks():
-        count = f"{found.parameters / 1e6:.1f} M"
-        table.add_row(found.name, count, found.sha256[:12], found.about)
-    terminal(stderr=False).print(table)
+        size = f"{found.parameters / 1e6:.1f} M"
+        console.print(f"{found.name:18} {size:>7}  {found.sha256[:12]}  {found.about}")
 
 
 def doctor(

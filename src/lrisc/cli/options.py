@@ -42,9 +42,7 @@ def _import_plugins(modules: list[str] | None) -> list[str]:
 
 ImagesArgument = Annotated[
     list[Path],
-    typer.Argument(
-        metavar="IMAGE|FOLDER...", help="Photographs, 64 to 4096 pixels a side, or folders of them."
-    ),
+    typer.Argument(help="Photographs, 64 to 4096 pixels a side, or folders of them."),
 ]
 MaxSideOption = Annotated[
     int | None,

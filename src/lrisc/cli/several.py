@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ def find_jobs(images: Sequence[Path]) -> list[Job]:
     """
     found: list[Path] = []
     for path in images:
-        if path.is_dir():
+        if os.path.isdir(path):  # of a name that is too long, too
             inside = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
             pictures = sorted(inside)
             if not pictures:
@@ -61,7 +62,7 @@ def find_jobs(images: Sequence[Path]) -> list[Job]:
 
 def are_many(images: Sequence[Path]) -> bool:
     """Whether a command has a folder for its output instead of one."""
-    return len(images) > 1 or images[0].is_dir()
+    return len(images) > 1 or os.path.isdir(images[0])
 
 
 def run_all(

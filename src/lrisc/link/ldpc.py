@@ -145,8 +145,8 @@ class LdpcCode:
         base = np.arange(edges)[:, None] * z
         at_rows = base + (np.arange(z) + self.shifts[:, None]) % z
         at_columns = base + (np.arange(z) - self.shifts[:, None]) % z
-        flat = (torch.from_numpy(index.reshape(-1)) for index in (at_rows, at_columns))
-        return to_rows, to_columns, *flat
+        turns = torch.from_numpy(at_rows.reshape(-1)), torch.from_numpy(at_columns.reshape(-1))
+        return to_rows, to_columns, *turns
 
     def _sum(self, word: npt.NDArray[np.uint8], row: int, columns: int) -> npt.NDArray[np.uint8]:
         """What the entries of a row in the first columns add up to, (B, z)."""

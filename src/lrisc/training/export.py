@@ -16,13 +16,13 @@ from torch import Tensor
 
 from lrisc._version import __version__
 from lrisc.checkpoint import halve_checkpoint, load_checkpoint, save_checkpoint
+from lrisc.latent_link import rate_levels
 from lrisc.link.draws import Draws
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import draw_link
 from lrisc.training.config.schema import LriscStage, StageConfig
 from lrisc.training.data.crops import to_signal
 from lrisc.training.data.squares import Squares
-from lrisc.training.objective import rate_levels
 from lrisc.training.state import Progress
 from lrisc.training.statement import write_card
 

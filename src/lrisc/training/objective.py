@@ -2,99 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from lrisc.link.batched import Conditions, cross_channel
+from lrisc.latent_link import send
+from lrisc.link.batched import Conditions
 from lrisc.link.draws import Draws
-from lrisc.link.rate_control import quantise_rate, rate_scale_for, shape_bits
-from lrisc.models.config import RateRule
 from lrisc.models.diffusion import add_noise, loss_weight
 from lrisc.models.entropy import bits, embedding_bits
-from lrisc.models.jscc import symbol_mask
 from lrisc.models.lrisc import Lrisc
 from lrisc.roi.region import Regions
 from lrisc.training.config.schema import LossConfig
 
 Terms = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class LinkResult:
-    """What the receiver makes of a batch of latents.
-
-    Attributes:
-        estimate: ẑ, (B, C, h, w) float32.
-        levels: index into V of every embedding, (B, h, w).
-        symbols: complex symbols sent, (B,).
-    """
-
-    estimate: Tensor
-    levels: Tensor
-    symbols: Tensor
-
-
-def rate_levels(
-    bits_per_embedding: Tensor,
-    conditions: Conditions,
-    rate_values: tuple[int, ...],
-    rule: RateRule,
-    regions: Regions | None = None,
-) -> Tensor:
-    """The rate rule of Eq. 3 for a budget, or for a fixed beta where a picture has no budget.
-
-    Args:
-        bits_per_embedding: -log2 p(z_i | y), (B, h, w).
-        conditions: budgets and betas.
-        rate_values: V.
-        rule: how symbols follow from bits.
-        regions: regions of interest whose weight the rule sees, if any.
-
-    Returns:
-        Index into V of every embedding, (B, h, w) int64.
-    """
-    wanted = shape_bits(bits_per_embedding, rule)
-    if regions is not None:
-        wanted = regions.weigh_bits(wanted)
-    pixels = 16 * wanted.shape[1] * 16 * wanted.shape[2]
-    scale = rate_scale_for(wanted.flatten(1), conditions.cbr * (3 * pixels), rate_values)
-    fixed = conditions.beta[:, None]
-    scale = torch.where(fixed.isnan(), scale, fixed)
-    return quantise_rate(wanted * scale[:, :, None], rate_values)
-
-
-def send(
-    model: Lrisc,
-    latent: Tensor,
-    bits_per_embedding: Tensor,
-    conditions: Conditions,
-    draws: Draws,
-    adapt: bool,
-    regions: Regions | None = None,
-) -> LinkResult:
-    """Rate allocation, f_e, channel and f_d.
-
-    Args:
-        model: the networks.
-        latent: z', (B, C, h, w).
-        bits_per_embedding: -log2 p(z'_i | y), (B, h, w).
-        conditions: channel and budget of every picture.
-        draws: noise and fades.
-        adapt: whether the SNR-adaptive models take part.
-        regions: regions of interest, if any.
-    """
-    config = model.config
-    levels = rate_levels(
-        bits_per_embedding, conditions, config.rate_values, config.rate_rule, regions
-    )
-    mask = symbol_mask(levels.flatten(1), config.rate_values)
-    symbols = model.jscc_encoder(latent, levels, conditions.snr_db, adapt=adapt)
-    uneven = None if regions is None else regions.uneven()
-    received, snr_db = cross_channel(symbols, mask, conditions, draws, uneven)
-    estimate = model.jscc_decoder(received, levels, snr_db, adapt=adapt).float()
-    return LinkResult(estimate, levels, mask.flatten(1).sum(1))
 
 
 def training_loss(

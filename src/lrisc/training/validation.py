@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lrisc.files import replace_atomically
+from lrisc.latent_link import send
 from lrisc.link.draws import Draws
 from lrisc.metrics.distortion import psnr, round_to_8_bit
 from lrisc.models.entropy import bits, embedding_bits
@@ -22,7 +23,6 @@ from lrisc.training.conditions import fixed_link
 from lrisc.training.config.schema import LriscStage
 from lrisc.training.data.crops import to_signal
 from lrisc.training.data.squares import Squares
-from lrisc.training.objective import send
 
 _SHEET_ROWS = 6
 _BATCH = 4

@@ -26,6 +26,7 @@ from lrisc.evaluation.figures.style import (
 from lrisc.link.multipath import TAPPED
 from lrisc.link.waveform.numerology import SYMBOLS
 
+_MOST_TICKS = 8
 _COLUMNS = (*(field.name for field in fields(Point)), "source")
 
 
@@ -72,8 +73,6 @@ def _draw(
     output: Path,
     name: str,
 ) -> list[Path]:
-    from matplotlib.ticker import MaxNLocator
-
     metrics = ["psnr_db"] + ["lpips"] * any(p.lpips is not None for p in points)
     metrics += ["outage"] * any(p.outages for p in points)
     table: list[tuple[Any, ...]] = [(*astuple(p), "measured") for p in points]
@@ -91,7 +90,7 @@ def _draw(
         for panel, metric in zip(axes, metrics, strict=True):
             _draw_schemes(panel, points, look, axis, metric)
             _draw_published(panel, [c for c in fitting if c.metric == metric], lines)
-            panel.xaxis.set_major_locator(MaxNLocator(6))
+            _set_ticks(panel, points, axis)
             panel.set_ylabel(LABELS[metric] + (" (lower is better)" if metric == "lpips" else ""))
             panel.set_xlabel("SNR Es/N0 (dB)" if axis == "snr_db" else "CBR, everything counted")
         shown: dict[str, Any] = {}
@@ -106,8 +105,29 @@ def _draw(
             shown.values(), shown.keys(), loc="outside lower center", ncols=3, fontsize=7.5
         )
         count = max(p.pictures for p in points)
-        figure.suptitle(f"{title}, mean of {count} picture{'s' * (count > 1)}", fontsize=9)
+        over = f"mean of {count} picture{'s' * (count > 1)}"
+        bars = ", bars: 95 % bootstrap over pictures" if count > 1 else ""
+        figure.suptitle(f"{title}, {over}{bars}", fontsize=9)
         return save(figure, output, name, _COLUMNS, table)
+
+
+def _set_ticks(panel: Any, points: Sequence[Point], axis: str) -> None:
+    """At what was measured, unless that is too much to read."""
+    from matplotlib.ticker import MaxNLocator
+
+    asked = sorted({p.snr_db if axis == "snr_db" else p.cbr_target for p in points})
+    if axis == "cbr":
+        # A log scale keeps halves of a rate apart; a beta asks for no rate.
+        asked = [cbr for cbr in asked if cbr < 1]
+    if not 1 < len(asked) <= _MOST_TICKS:
+        panel.xaxis.set_major_locator(MaxNLocator(6))
+        return
+    if axis == "cbr":
+        panel.set_xscale("log", base=2)
+        panel.minorticks_off()
+        panel.set_xticks(asked, [fraction(cbr) for cbr in asked])
+    else:
+        panel.set_xticks(asked)
 
 
 def _draw_schemes(
@@ -117,7 +137,7 @@ def _draw_schemes(
     line_of = {p.scheme: p.scheme if axis == "snr_db" else family(p.scheme) for p in points}
     for scheme in dict.fromkeys(line_of.values()):
         drawn = [
-            (p.snr_db if axis == "snr_db" else p.cbr, p.value(metric), p.missing)
+            (p.snr_db if axis == "snr_db" else p.cbr, p.value(metric), p)
             for p in points
             if line_of[p.scheme] == scheme and p.value(metric) is not None
         ]
@@ -125,16 +145,24 @@ def _draw_schemes(
         if not drawn:
             continue
         style = look[scheme]
-        x, y, missing = zip(*drawn, strict=True)
+        # A mean over other pictures than the rest's is no point of their line.
+        whole = [(x, y) for x, y, point in drawn if not point.missing]
+        hollow = [(x, y) for x, y, point in drawn if point.missing]
         panel.plot(
-            x, y, color=style.colour, linestyle=style.line, marker=style.marker,
+            *_columns(whole), color=style.colour, linestyle=style.line, marker=style.marker,
             linewidth=1.6, markersize=5, label=display_name(scheme),
         )  # fmt: skip
-        hollow = [(a, b) for a, b, m in zip(x, y, missing, strict=True) if m]
         panel.plot(
-            *(zip(*hollow, strict=True) if hollow else ((), ())), linestyle="none",
+            *_columns(hollow), linestyle="none",
             marker=style.marker, markersize=5, color=style.colour, markerfacecolor="white",
         )  # fmt: skip
+        bars = [(x, *ends) for x, _, point in drawn if (ends := point.interval(metric))]
+        if bars:
+            panel.vlines(*_columns(bars), color=style.colour, linewidth=0.8, alpha=0.5, zorder=1)
+
+
+def _columns(points: Sequence[tuple[Any, ...]]) -> tuple[tuple[Any, ...], ...]:
+    return tuple(zip(*points, strict=True)) if points else ((), ())
 
 
 def _draw_published(panel: Any, curves: Sequence[Curve], lines: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lrisc.evaluation.results import Row
+from lrisc.evaluation.statistics import bootstrap_interval
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Point:
         pictures: how many the means are over.
         outages: how many of them were lost.
         missing: pictures of the sweep that are not in the means: impossible, or not done yet.
+        psnr_db_low, psnr_db_high, lpips_low, lpips_high: 95 % bootstrap interval over the pictures;
+            ``None`` of a single one.
     """
 
     scheme: str
@@ -34,6 +37,18 @@ class Point:
     pictures: int
     outages: int
     missing: int
+    psnr_db_low: float | None = None
+    psnr_db_high: float | None = None
+    lpips_low: float | None = None
+    lpips_high: float | None = None
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """Where the mean of a metric lies with 95 %, if that is known."""
+        ends = {
+            "psnr_db": (self.psnr_db_low, self.psnr_db_high),
+            "lpips": (self.lpips_low, self.lpips_high),
+        }.get(metric, (None, None))
+        return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
 
     def value(self, metric: str) -> float | None:
         """One of the means, or the share of lost pictures (``outage``), by its name."""
@@ -80,9 +95,19 @@ def means(rows: Sequence[Row], pictures: int) -> list[Point]:
                 pictures=len(measured),
                 outages=sum(row.outage for row in measured),
                 missing=pictures - len(measured),
+                **_intervals(measured),
             )
         )
     return points
+
+
+def _intervals(rows: Sequence[Row]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for metric in ("psnr_db", "lpips"):
+        known = [value for row in rows if (value := getattr(row, metric)) is not None]
+        if len(known) == len(rows) > 1:
+            found[f"{metric}_low"], found[f"{metric}_high"] = bootstrap_interval(known)
+    return found
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lrisc.latent_link import send
 from lrisc.link.draws import Draws
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import draw_link, draw_regions
 from lrisc.training.config.schema import LriscStage
 from lrisc.training.data.latents import LatentData, open_latents
-from lrisc.training.objective import Terms, send
+from lrisc.training.objective import Terms
 from lrisc.training.step import compile_in_place
 from lrisc.training.tasks.lrisc import LriscTask
 
