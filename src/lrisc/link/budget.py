@@ -12,12 +12,15 @@ DEFAULT_CBR = 1 / 48
 
 
 def parse_cbr(text: str) -> float:
-    """``1/48`` or ``0.0208`` to a number.
+    """``1/48``, ``0.0208``, ``0,0208`` or ``2 %`` to a number.
 
     Raises:
-        InputError: it is neither, or not positive and finite.
+        InputError: it is none of them, or not positive and finite.
     """
-    numerator, slash, denominator = text.partition("/")
+    plain, percent, rest = text.strip().partition("%")
+    if rest or plain.count(",") > 1:
+        raise InputError(f"cbr {shown(text)} is neither a fraction such as 1/48 nor a number")
+    numerator, slash, denominator = plain.replace(",", ".").partition("/")
     try:
         value = float(numerator) / float(denominator) if slash else float(numerator)
     except (ValueError, ZeroDivisionError) as error:
@@ -26,7 +29,7 @@ def parse_cbr(text: str) -> float:
         ) from error
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"cbr must be positive, not {shown(text)}")
-    return value
+    return value / 100 if percent else value
 
 
 def check_cbr(cbr: float | str) -> float:
