@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := src tests scripts tools
 
-.PHONY: help demo fast test fuzz browser-test docs lint format results clean
+.PHONY: help demo fast test fuzz browser-test docs lint format results radio clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
