@@ -307,7 +307,7 @@ class Service:
             model=self.checkpoint,
             seed=request.seed,
         )
-        others = compare.deliver(image, condition)
+        others = compare.deliver(image, condition, self.checkpoint.device)
         shown = [("LRISC", result.reconstruction)]
         shown += [(compare.OTHERS[other.name], other.picture) for other in others]
         folder = self.workspace.folder()
