@@ -30,6 +30,7 @@ def photo(tmp_path: Path, portrait: Image.Image) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_transmit_writes_pictures_and_report(
     photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -51,6 +52,7 @@ def test_transmit_writes_pictures_and_report(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_outage_leaves_no_picture(
     photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -116,6 +118,7 @@ def test_recordings_that_are_no_use(
         assert not picture.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

@@ -141,6 +141,7 @@ def test_the_detectors_measure_takes_plugins(
     assert "cannot import the plugin no_such_module" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_evaluate_in_processes(
     photos: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,6 +193,7 @@ def test_the_gradient_is_finite_where_every_channel_is_off():
     assert other.grad.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_the_map_is_local(backbone):
     module = random_module(backbone)

@@ -54,6 +54,7 @@ def test_tables_are_waterfalls_below_capacity(mcs: fec.Mcs, channel: str) -> Non
 
 
 # A scheme per constellation and base graph: some codewords far below, on and above its waterfall.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["qpsk-2/3", "16qam-1/2"])
 def test_tables_agree_with_the_whole_chain(name: str) -> None:
     mcs = ldpc.by_name(name)
