@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.cli.test_outputs import run
+from tests.helpers import run
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests import helpers
 from tests.helpers import picture
 
-from lrisc import cli
 from lrisc.evaluation.results import ResultsFolder
 from lrisc.images import to_pil
 from lrisc.link.batched import draw_gains
@@ -36,8 +36,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    monkeypatch.setattr("sys.argv", ["lrisc", *map(str, arguments)])
-    cli.main()
+    assert helpers.run(monkeypatch, *arguments) == 0
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.test_cli import run
+from tests.helpers import run
 
 from lrisc.link.recording import open_recording, write_samples
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests import helpers
 from tests.helpers import picture
 
-from lrisc import cli
 from lrisc.errors import InputError
 from lrisc.evaluation.measure_row import scheme_of
 from lrisc.evaluation.plan import Sweep, find_pictures, seed_of
@@ -35,12 +35,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def lrisc(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["lrisc", "evaluate", *(str(a) for a in arguments)])
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+    return helpers.run(monkeypatch, "evaluate", *arguments)
 
 
 def grey(*arguments: object) -> list[object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.training import runs
 
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.squares import Squares, open_pictures
@@ -76,8 +77,7 @@ def short(pictures: Path, cache: Path, tmp_path: Path) -> Overrides:
             "prior_pictures": 4,
             "parent": "",
         }
-        values |= {key.replace("__", "."): value for key, value in changed.items()}
-        return [f"{key}={value}" for key, value in values.items()]
+        return runs.overrides(values, changed)
 
     return overrides
 
