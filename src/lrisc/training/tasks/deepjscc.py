@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -32,7 +33,7 @@ from lrisc.training.data.crops import to_signal
 from lrisc.training.data.opened import TrainingData, open_data
 from lrisc.training.export import channel_shares
 from lrisc.training.objective import Terms
-from lrisc.training.statement import write_card
+from lrisc.training.statement import card_head, runs_table, write_card
 from lrisc.training.step import compile_in_place
 from lrisc.training.validation import Validation, sample_sheet
 
@@ -162,7 +163,6 @@ class DeepJsccTask:
 
     def __init__(self, config: DeepJsccStage) -> None:
         self.config = config
-        self._data: TrainingData | None = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = DeepJsccNetwork(PRESETS[config.preset])
@@ -177,12 +177,10 @@ class DeepJsccTask:
                     own[name].copy_(tensor)
         self.step = DeepJsccStep(self.model, config)
 
-    @property
+    @cached_property
     def data(self) -> TrainingData:
         """See :func:`lrisc.training.data.opened.open_data`."""
-        if self._data is None:
-            self._data = open_data(self.config)
-        return self._data
+        return open_data(self.config)
 
     def start(self) -> None:
         """Nothing here depends on the pictures."""
@@ -235,14 +233,7 @@ def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]]) -> str:
     low, high = last["config"]["link.snr_db"]
     snr = f"at {low:g} dB" if low == high else f"over random SNRs from {low:g} to {high:g} dB"
     lines = [
-        "---",
-        "library_name: lrisc",
-        "license: apache-2.0",
-        "tags: [semantic-communication, image-transmission, joint-source-channel-coding]",
-        "---",
-        "",
-        f"# DeepJSCC, CBR 1/{round(1 / model.config.cbr)}, trained {snr}",
-        "",
+        *card_head(f"DeepJSCC, CBR 1/{round(1 / model.config.cbr)}, trained {snr}"),
         "A baseline, not LRISC: the codec of Bourtsoulatze, Kurka and Gündüz (2019), five layers "
         f"each way, {model.config.channels} feature maps sent, {parameters:,} parameters in "
         f"float16, lrisc {__version__}. Squared error only, power 1 per picture, Es/N0 per complex "
@@ -255,14 +246,8 @@ def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]]) -> str:
         'picture, symbols = codec.transmit(image, snr_db=10.0, channel="awgn", seed=0)',
         "```",
         "",
-        "| run | data | squares | steps | crops | hours | hardware | commit |",
-        "|---|---|---|---|---|---|---|---|",
+        *runs_table(records),
     ]
-    for r in records:
-        lines.append(
-            f"| {r['stage']} | {r['data']} | {r['pictures']:,} | {r['steps']:,} | "
-            f"{r['samples']:,} | {r['hours']:.2f} | {'; '.join(r['hardware'])} | {r['commit']} |"
-        )
     c = last["config"]
     lines += [
         "",

@@ -194,7 +194,6 @@ class SaliencyTask:
 
     def __init__(self, config: SaliencyStage) -> None:
         self.config = config
-        self._data: SaliencyData | None = None
         self.records: list[dict[str, Any]] = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -204,12 +203,10 @@ class SaliencyTask:
             self.model.network.load_state_dict(parent)
         self.step = SaliencyStep(self.model, config.loss.hints)
 
-    @property
+    @cached_property
     def data(self) -> SaliencyData:
         """Photographs with maps."""
-        if self._data is None:
-            self._data = SaliencyData(self.config)
-        return self._data
+        return SaliencyData(self.config)
 
     def start(self) -> None:
         """Nothing here depends on the pictures."""
