@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -163,6 +162,7 @@ class DeepJsccTask:
 
     def __init__(self, config: DeepJsccStage) -> None:
         self.config = config
+        self._data: TrainingData | None = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = DeepJsccNetwork(PRESETS[config.preset])
@@ -177,10 +177,12 @@ class DeepJsccTask:
                     own[name].copy_(tensor)
         self.step = DeepJsccStep(self.model, config)
 
-    @cached_property
+    @property
     def data(self) -> TrainingData:
         """See :func:`lrisc.training.data.opened.open_data`."""
-        return open_data(self.config)
+        if self._data is None:
+            self._data = open_data(self.config)
+        return self._data
 
     def start(self) -> None:
         """Nothing here depends on the pictures."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,13 +26,16 @@ class LriscTask:
 
     def __init__(self, config: LriscStage) -> None:
         self.config = config
+        self._data: TrainingData | None = None
         self.model, self.records = build_model(config)
         self.step = TrainingStep(self.model, config)
 
-    @cached_property
+    @property
     def data(self) -> TrainingData:
         """See :func:`lrisc.training.data.opened.open_data`."""
-        return open_data(self.config)
+        if self._data is None:
+            self._data = open_data(self.config)
+        return self._data
 
     def start(self) -> None:
         """What is new of the linear channels' transforms and way starts from the pictures."""

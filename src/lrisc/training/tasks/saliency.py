@@ -194,6 +194,7 @@ class SaliencyTask:
 
     def __init__(self, config: SaliencyStage) -> None:
         self.config = config
+        self._data: SaliencyData | None = None
         self.records: list[dict[str, Any]] = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -203,10 +204,12 @@ class SaliencyTask:
             self.model.network.load_state_dict(parent)
         self.step = SaliencyStep(self.model, config.loss.hints)
 
-    @cached_property
+    @property
     def data(self) -> SaliencyData:
         """Photographs with maps."""
-        return SaliencyData(self.config)
+        if self._data is None:
+            self._data = SaliencyData(self.config)
+        return self._data
 
     def start(self) -> None:
         """Nothing here depends on the pictures."""
