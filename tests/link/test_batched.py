@@ -17,6 +17,7 @@ from lrisc.link.channels import Received, noise_variance
 from lrisc.link.draws import Draws
 from lrisc.link.frame import Header
 from lrisc.models.config import PRESETS
+from lrisc.models.entropy import embedding_bits
 from lrisc.models.jscc import symbol_mask
 from lrisc.models.lrisc import Lrisc
 from lrisc.roi.region import Region, Regions
@@ -95,7 +96,7 @@ def test_both_choose_the_same_levels(tiny: LoadedCheckpoint, region: Region | No
     likelihood = tiny.model.hyperprior(latent, noisy=False).p_latent
     conditions = fixed_link(1, 10.0, payload_cbr)
     values = tiny.model.config.rate_values
-    levels = rate_levels(likelihood, conditions, values, "paper", regions)[0]
+    levels = rate_levels(embedding_bits(likelihood), conditions, values, "paper", regions)[0]
     packed = torch.from_numpy(decision.levels)
     assert float((levels == packed).float().mean()) > 0.9
     symbols = torch.tensor(values)[levels].sum()
