@@ -15,7 +15,7 @@ from lrisc.errors import InputError
 from lrisc.training.data.squares import Squares
 from lrisc.training.schedule import run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 CONFIG = Path(__file__).parents[2] / "configs" / "deepjscc" / "1-48.yaml"
 Start = Callable[..., Any]
@@ -48,7 +48,6 @@ def few(tmp_path: Path, squares: Squares) -> Callable[..., list[str]]:
 
 
 def test_it_learns_and_leaves_a_codec(few: Callable[..., list[str]], tmp_path: Path) -> None:
-    torch.set_num_threads(1)
     assert run(CONFIG, few(steps=300, log_every=50, optimiser__ema=0.9)) == "finished"
     loss = [line["loss"] for line in runs.lines(tmp_path / "run")]
     assert loss[-1] < 0.2 * loss[0]

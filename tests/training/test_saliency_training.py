@@ -18,7 +18,7 @@ from lrisc.roi.saliency import load_detector
 from lrisc.training.schedule import read_schedule, run
 from lrisc.training.tasks import make_task
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 CONFIG = Path(__file__).parents[2] / "configs" / "saliency.yaml"
 Few = Callable[..., list[str]]
@@ -57,7 +57,6 @@ def few(tmp_path: Path) -> Few:
 def test_it_learns_and_leaves_a_detector_without_guesses(
     few: Few, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    torch.set_num_threads(1)
     torch.manual_seed(1)
     trunk = Lpips("alex")  # random weights: that hints are learnt from, not what
     monkeypatch.setattr(Lpips, "from_weights", lambda backbone: trunk)
