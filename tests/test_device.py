@@ -21,7 +21,6 @@ from lrisc.metrics import quality, region
 from lrisc.roi import saliency
 from lrisc.roi.detectors import find_detector
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 FACE = (96, 32, 416, 288)
 
 
@@ -79,7 +78,7 @@ def test_all_networks_of_a_command_are_asked_to_run_there(
         DeepJscc.from_pretrained("deepjscc-1-48", "tpu")
 
 
-@needs_gpu
+@pytest.mark.gpu
 def test_the_detector_finds_the_same(portrait: Image.Image) -> None:
     picture = load_image(portrait.crop(FACE))
     slow, fast = (find_detector("auto", torch.device(d))(picture) for d in ("cpu", "cuda"))
@@ -87,7 +86,7 @@ def test_the_detector_finds_the_same(portrait: Image.Image) -> None:
     torch.testing.assert_close(slow, fast, rtol=0, atol=1e-2)
 
 
-@needs_gpu
+@pytest.mark.gpu
 def test_lpips_measures_the_same(portrait: Image.Image) -> None:
     face = portrait.crop(FACE)
     other = face.resize((80, 64)).resize(face.size)
@@ -102,7 +101,7 @@ def test_lpips_measures_the_same(portrait: Image.Image) -> None:
     )
 
 
-@needs_gpu
+@pytest.mark.gpu
 def test_deepjscc_paints_the_same(portrait: Image.Image) -> None:
     picture = load_image(portrait.crop(FACE))
     made = [
@@ -113,7 +112,7 @@ def test_deepjscc_paints_the_same(portrait: Image.Image) -> None:
     torch.testing.assert_close(made[0], made[1], rtol=0, atol=1e-2)
 
 
-@needs_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("roi", [None, "64,64,128,128"])
 def test_both_devices_send_the_same_frame(portrait: Image.Image, roi: str | None) -> None:
     """Levels, header and map to the bit; the payload up to rounding."""
@@ -129,7 +128,7 @@ def test_both_devices_send_the_same_frame(portrait: Image.Image, roi: str | None
     torch.testing.assert_close(frames[0].symbols, frames[1].symbols, rtol=0, atol=1e-2)
 
 
-@needs_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 0.2), ("bf16", 2.0)])
 def test_both_devices_paint_the_same_picture(
     portrait: Image.Image, precision: str, most: float

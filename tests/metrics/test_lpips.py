@@ -232,7 +232,6 @@ def test_channels_last_gives_the_same_distance():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_the_gpu_gives_the_same_distance():
     module = random_module("alex")
     image, other = random_pair()
