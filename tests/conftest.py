@@ -39,7 +39,7 @@ def portrait(portrait_path: Path) -> Image.Image:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start processes say so by the fixture they do it with; GPU tests skip without one."""
+    """Marks tests that start processes by their fixtures; skips those for a GPU without one."""
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a GPU"))
