@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tests.training import runs
 
 from lrisc.baselines.deepjscc.codec import DeepJscc
