@@ -28,7 +28,7 @@ from lrisc.training.statement import card_head, runs_table, write_card
 
 logger = logging.getLogger(__name__)
 
-_PLACES = frozenset(
+PLACES = frozenset(
     (
         "output",
         "data",
@@ -41,6 +41,7 @@ _PLACES = frozenset(
         "maps",
     )
 )
+"""Keys of a config that say where things lie; no record has them."""
 """Keys of the config that tell of a machine's folders, which is nobody else's business."""
 _BATCH = 8
 
@@ -101,7 +102,7 @@ def stage_record(config: StageConfig, progress: Progress, facts: dict[str, Any])
         "commit": commit(),
         "lrisc_version": __version__,
         "torch_version": str(torch.__version__),
-        "config": {k: v for k, v in progress.config.items() if k not in _PLACES},
+        "config": {k: v for k, v in progress.config.items() if k not in PLACES},
         "validation": progress.validation,
     }
 
