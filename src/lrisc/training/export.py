@@ -41,8 +41,7 @@ PLACES = frozenset(
         "maps",
     )
 )
-"""Keys of a config that say where things lie; no record has them."""
-"""Keys of the config that tell of a machine's folders, which is nobody else's business."""
+"""Keys of a config that say where things lie on one machine; no record has them."""
 _BATCH = 8
 
 
