@@ -2,24 +2,16 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+from tests.helpers import run
 
-from lrisc import cli, doctor, embedded
+from lrisc import doctor, embedded
 from lrisc.errors import InputError
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["lrisc", *arguments])
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
-
-
+@pytest.mark.slow
 def test_all_is_said_and_nothing_is_broken(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

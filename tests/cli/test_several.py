@@ -9,20 +9,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.helpers import run
 
-from lrisc import cli
 from lrisc.cli.several import find_jobs
 from lrisc.errors import InputError
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """The exit code of ``lrisc ARGUMENTS`` in this process."""
-    monkeypatch.setattr(sys, "argv", ["lrisc", *(str(a) for a in arguments)])
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 @pytest.fixture
@@ -43,6 +33,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_folder_is_sent_and_the_broken_one_told(
     album: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -69,6 +60,7 @@ def test_a_folder_is_sent_and_the_broken_one_told(
     assert "2/4 a.png" in captured.err
 
 
+@pytest.mark.slow
 def test_several_pictures_as_json_and_an_outage_among_them(
     album: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -147,6 +139,7 @@ def test_verbose_tells_of_this_package_alone(
         assert f"{part}: " in caplog.text
 
 
+@pytest.mark.slow
 def test_threads_are_set_before_torch_counts_them(album: Path) -> None:
     code = (
         "import sys; from lrisc import cli; sys.argv = ['lrisc', '--threads', '1', 'models'];"
@@ -156,6 +149,7 @@ def test_threads_are_set_before_torch_counts_them(album: Path) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_transmission_imports_no_more_than_it_needs(album: Path, tiny_folder: Path) -> None:
     """A second each: Sionna, torch's compiler, pyplot."""
     code = (
