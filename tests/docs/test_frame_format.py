@@ -1,6 +1,6 @@
-"""A receiver written from docs/reference/frame-format.md, not from the package, reads the package's frames.
+"""A receiver written from the page on the frame format, not from the package, reads its frames.
 
-QAM, LDPC and CRC are the standard's, and Sionna's implementation of them is what both use.
+QAM, LDPC and CRC are the standard's; here they are Sionna's, in the package its own.
 """
 
 import json
