@@ -1,7 +1,7 @@
 """A receiver of LRISC frames in one file, with numpy and onnxruntime only.
 
-Written from docs/reference/frame-format.md. It reads a recording of one sample a symbol, that begins with the
-frame, over a channel with one gain and white noise:
+Written from docs/reference/frame-format.md. It reads a recording of one sample a symbol that begins
+with the frame, over a channel with one gain and white noise:
 
     lrisc export --onnx networks
     lrisc encode photo.jpg -o sent && lrisc channel sent -o received --snr 10

@@ -9,8 +9,8 @@
 
 H and W are free multiples of the checkpoint's padding; h = H/16, w = W/16, n = h·w, V = max(V).
 ``lrisc.json`` says the rest: the config, the checkpoint's number in a frame's header, the table of
-the rate map's code, and the base graphs of the standard's LDPC codes. docs/reference/frame-format.md
-has what lies between the networks.
+the rate map's code, and the base graphs of the standard's LDPC codes. The
+page on the frame format has what lies between the networks.
 """
 
 from __future__ import annotations
