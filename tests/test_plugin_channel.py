@@ -1,4 +1,4 @@
-"""The channel of docs/manual/extending.md, in a file of ten lines, works wherever a channel does."""
+"""The channel of docs/manual/extending.md, in a file of ten lines, works where channels do."""
 
 import json
 import sys
