@@ -1,4 +1,4 @@
-"""The channel of docs/manual/extending.md, in a file of ten lines, works where channels do."""
+"""The ten-line channel of docs/manual/extending.md works wherever a channel does."""
 
 import json
 import sys
