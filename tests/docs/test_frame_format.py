@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""A receiver written from the page on the frame format, not from the package, reads its frames.
-=======
 """A receiver written from docs/reference/frame-format.md alone reads the package's frames.
->>>>>>> main
 
 QAM, LDPC and CRC are the standard's; here they are Sionna's, in the package its own.
 """

@@ -35,13 +35,9 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="Folder of pictures.")],
     schemes: Annotated[
         str,
-<<<<<<< HEAD
-        typer.Option("--schemes", help="Names, with commas; see docs/manual/evaluation.md."),
-=======
         typer.Option(
             "--schemes", help="Names, with commas between; see docs/manual/evaluation.md."
         ),
->>>>>>> main
     ] = "lrisc,deepjscc,bpg-ldpc,bpg-capacity",
     snr: Annotated[str, typer.Option("--snr", help="Es/N0 in dB, with commas.")] = "0,5,10,15,20",
     cbr: Annotated[
