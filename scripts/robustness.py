@@ -10,6 +10,7 @@ falls into the import of libraries. Exit code 1 where anything was lost.
 import argparse
 import hashlib
 import importlib
+import json
 import os
 import random
 import shutil
@@ -108,6 +109,11 @@ def timed(work: Callable[[], int | None], log: Path) -> float:
     return time.monotonic() - begun
 
 
+def temporary(folder: Path) -> int:
+    """Files that a kill left half written, under names of their own."""
+    return len(list(folder.rglob(".*.tmp")))
+
+
 def kill_encode(folder: Path, model: Path, photos: list[Path], kills: int) -> list[str]:
     """Two photographs in turn into one recording: it is always all of one or of the other."""
     log, rng = folder / "log", random.Random(1)
@@ -122,18 +128,17 @@ def kill_encode(folder: Path, model: Path, photos: list[Path], kills: int) -> li
     for photo in photos[:2]:
         seconds = max(seconds, timed(lambda photo=photo: run(command(photo), log), log))
         whole.add((digest(meta), digest(data)))
-    before, killed, lost, left = digest(*photos), 0, 0, 0
+    before, killed, lost = digest(*photos), 0, 0
     while killed < kills:
         killed += run(command(photos[killed % 2]), log, rng.uniform(0, seconds)) is None
         metas, datas = zip(*whole, strict=True)
         lost += digest(meta) not in metas or digest(data) not in datas
-    left = len(list(folder.glob(".rec*")))
     lost += digest(*photos) != before
-    return [f"encode: {killed} kills, {lost} lost, {left} temporary files left"]
+    return [f"encode: {killed} kills, {lost} lost, {temporary(folder)} temporary files left"]
 
 
 def kill_evaluate(folder: Path, model: Path, photos: list[Path], kills: int) -> list[str]:
-    """A sweep: rows that were there stay, and in the end all are as without a kill."""
+    """A sweep: rows stay, and in the end all rows and kept pictures are as without a kill."""
     log, rng = folder / "log", random.Random(2)
     data = folder / "few"
     data.mkdir()
@@ -149,9 +154,13 @@ def kill_evaluate(folder: Path, model: Path, photos: list[Path], kills: int) -> 
     def rows(results: Path) -> dict[object, object]:
         return {row.key: replace(row, seconds=0) for row in ResultsFolder(results).rows()}
 
+    def pictures(results: Path) -> dict[str, str]:
+        kept = contents(results / "pictures")
+        return {name: sha for name, sha in kept.items() if not name.endswith(".tmp")}
+
     reference = folder / "reference"
     seconds = timed(lambda: run(command(reference), log), log)
-    expected, killed, lost, finished = rows(reference), 0, 0, 0
+    expected, killed, lost, finished, within = rows(reference), 0, 0, 0, 0
     results, known = folder / "results-0", dict[object, object]()
     while killed < kills or known != expected:
         # In the end it may finish.
@@ -160,48 +169,59 @@ def kill_evaluate(folder: Path, model: Path, photos: list[Path], kills: int) -> 
         killed += code is None
         found = rows(results) if (results / "results.csv").exists() else {}
         lost += any(found.get(key) != row for key, row in known.items())
+        # With some rows done and others not: in the middle of the work.
+        within += code is None and len(found) not in (0, len(expected))
         known = found
         if code == 0:
-            lost += known != expected
+            lost += known != expected or pictures(results) != pictures(reference)
             finished += 1
             if killed < kills:
                 results, known = folder / f"results-{finished}", {}
         elif code is not None:
             lost += 1
             print(log.read_text())
-    return [f"evaluate: {killed} kills, {lost} lost, {finished} sweeps of 9 rows finished alike"]
+    return [
+        f"evaluate: {killed} kills, {within} of them between two rows, {lost} lost, {finished} "
+        f"sweeps of {len(expected)} rows finished alike, {temporary(folder)} temporary files left"
+    ]
 
 
 def kill_train(folder: Path, model: Path, photos: list[Path], kills: int) -> list[str]:
-    """A stage that saves every step: its final weights are those without a kill, to the bit."""
+    """A stage that saves every step: losses and final weights are those without a kill."""
     log, rng = folder / "log", random.Random(3)
 
     def command(output: Path) -> list[str]:
         return [
             "train", str(CONFIG), f"data={photos[0].parent}", f"output={output}", f"steps={STEPS}",
-            "save_minutes=0", "compile=false", "loss.lpips=0", f"crops.cache={folder / 'cache'}",
+            "save_minutes=0", "log_every=1", "compile=false", "loss.lpips=0",
             "crops.square=128", "crops.crop=64", "batch_size=4", "validate.minutes=0",
+            f"crops.cache={folder / 'cache'}",
             "prior_pictures=4", "crops.held_out=4", "device=cpu", "validate.side=64",
         ]  # fmt: skip
 
-    def final(output: Path) -> str:
-        return digest(output / "final" / "model.safetensors")
+    def made(output: Path) -> tuple[str, list[object]]:
+        lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
+        losses = [line["loss"] for line in lines if line["group"] == "train"]
+        return digest(output / "final" / "model.safetensors"), losses
 
     reference = folder / "trained"
     seconds = timed(lambda: run(command(reference), log), log)
-    expected, killed, lost, finished = final(reference), 0, 0, 0
+    expected, killed, lost, finished, within = made(reference), 0, 0, 0, 0
     while killed < kills or not finished:
         output = folder / f"trained-{finished}"
         code = run(command(output), log, rng.uniform(0, seconds) if killed < kills else None)
         killed += code is None
+        within += code is None and (output / "state.safetensors").exists()
         if code == 0:
-            lost += final(output) != expected
+            lost += made(output) != expected
             finished += 1
         elif code is not None:
             lost += 1
             print(log.read_text())
     return [
-        f"train: {killed} kills, {lost} lost, {finished} runs of {STEPS} steps, same final bits"
+        f"train: {killed} kills, {within} of them after the first step, {lost} lost, {finished} "
+        f"runs of {STEPS} steps with the same losses and final bits, {temporary(folder)} temporary "
+        "files left"
     ]
 
 

@@ -41,5 +41,5 @@ def portrait(portrait_path: Path) -> Image.Image:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that start other processes say so by the fixture they do it with."""
     for item in items:
-        if {"start_training", "server"} & set(getattr(item, "fixturenames", ())):
+        if {"start_training", "server", "guarded_server"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.process)

@@ -218,6 +218,26 @@ def test_report_holds_what_is_promised(tiny: LoadedCheckpoint) -> None:
     assert report.outage is False
 
 
+@pytest.mark.parametrize("effort", [0, 1])
+def test_a_report_is_enough_to_repeat_its_run(tiny: LoadedCheckpoint, effort: int) -> None:
+    asked = {"snr_db": 7.5, "cbr": "1/12", "channel": "rayleigh", "block_length": 16, "steps": 2}
+    image = picture(96, 96)
+    first = lrisc.transmit(
+        image, **asked, seed=5, effort=effort, objective="distortion", model=tiny, measure=False
+    )  # type: ignore[arg-type]
+    told = json.loads(json.dumps(first.report.to_dict()))
+    names = ("snr_db", "cbr", "channel", "block_length", "steps", "sigma_start", "seed", "effort")
+    again = {name: told[name] for name in names}
+    if effort:
+        again["objective"] = told["objective"]
+    second = lrisc.transmit(image, **again, model=tiny, measure=False)
+    assert first.reconstruction is not None
+    assert np.array_equal(np.asarray(first.reconstruction), np.asarray(second.reconstruction))
+    assert told["lrisc_version"] == lrisc.__version__
+    assert told["frame_version"] == header.VERSION
+    assert told["margin_db"] == FADING_MARGIN_DB
+
+
 @pytest.mark.parametrize("channel", ["awgn", "rayleigh"])
 def test_channels(tiny: LoadedCheckpoint, channel: str) -> None:
     result = lrisc.transmit(

@@ -66,6 +66,12 @@ def test_more_snr_arrives_better(page: Page, photo: Path) -> None:
 
 def test_a_painted_region_is_the_region(page: Page, photo: Path) -> None:
     choose_photo(page, photo)
+    paint_the_middle(page)
+    send(page, "at 10 dB")
+    middle_is_the_region(page, photo)
+
+
+def paint_the_middle(page: Page) -> None:
     canvas = page.locator("#editor canvas").first
     canvas.wait_for()
     page.wait_for_timeout(2000)  # the canvas draws its picture after it exists
@@ -77,7 +83,9 @@ def test_a_painted_region_is_the_region(page: Page, photo: Path) -> None:
     page.mouse.move(middle[0] + 25, middle[1] + 10, steps=5)
     page.mouse.move(middle[0], middle[1] + 25, steps=5)
     page.mouse.up()
-    send(page, "at 10 dB")
+
+
+def middle_is_the_region(page: Page, photo: Path) -> None:
     expect(page.locator("#roi-map")).to_be_visible()
     shown = np.asarray(picture(page, "roi-map"), dtype=float)
     source = np.asarray(Image.open(photo), dtype=float)

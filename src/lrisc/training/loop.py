@@ -27,7 +27,7 @@ from lrisc.training.config.schema import StageConfig, flatten
 from lrisc.training.ema import Ema
 from lrisc.training.export import hardware, stage_record
 from lrisc.training.muon import Muon
-from lrisc.training.reporting import Reporter
+from lrisc.training.reporting import Reporter, board_errors_once
 from lrisc.training.state import (
     STATE_FILE,
     Progress,
@@ -251,7 +251,8 @@ class Trainer:
         if not self.accelerator.is_main_process:
             yield None
             return
-        with Reporter(self.folder, self.config.name, self.progress.step) as reporter:
+        name, step = self.config.name, self.progress.step
+        with board_errors_once(), Reporter(self.folder, name, step) as reporter:
             yield reporter
 
     def _train(self, slot: Slot, reporter: Reporter | None) -> Outcome:
