@@ -39,7 +39,7 @@ LOADED = (
     "lrisc.evaluation.figures", "sigmf", "sionna.phy.fec.ldpc", "constriction", "huggingface_hub",
 )  # fmt: skip
 CONFIG = Path(__file__).parents[1] / "configs" / "tiny" / "stage1.yaml"
-STEPS = 12
+STEPS = 8
 
 
 def start(arguments: list[str], log: Path) -> int:
@@ -98,6 +98,11 @@ def prepare(folder: Path) -> tuple[Path, list[Path]]:
     return folder / "model", photos
 
 
+def progress(killed: int, lost: int) -> None:
+    """Where a run that is cut short was."""
+    print(f"{killed} kills, {lost} lost", file=sys.stderr)
+
+
 def digest(*paths: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
@@ -114,9 +119,9 @@ def temporary(folder: Path) -> int:
     return len(list(folder.rglob(".*.tmp")))
 
 
-def kill_encode(folder: Path, model: Path, photos: list[Path], kills: int) -> list[str]:
+def kill_encode(folder: Path, model: Path, photos: list[Path], kills: int, seed: int) -> list[str]:
     """Two photographs in turn into one recording: it is always all of one or of the other."""
-    log, rng = folder / "log", random.Random(1)
+    log, rng = folder / "log", random.Random(seed)
     name = folder / "rec"
     meta, data = name.with_suffix(".sigmf-meta"), name.with_suffix(".sigmf-data")
 
@@ -133,13 +138,16 @@ def kill_encode(folder: Path, model: Path, photos: list[Path], kills: int) -> li
         killed += run(command(photos[killed % 2]), log, rng.uniform(0, seconds)) is None
         metas, datas = zip(*whole, strict=True)
         lost += digest(meta) not in metas or digest(data) not in datas
+        progress(killed, lost)
     lost += digest(*photos) != before
     return [f"encode: {killed} kills, {lost} lost, {temporary(folder)} temporary files left"]
 
 
-def kill_evaluate(folder: Path, model: Path, photos: list[Path], kills: int) -> list[str]:
+def kill_evaluate(
+    folder: Path, model: Path, photos: list[Path], kills: int, seed: int
+) -> list[str]:
     """A sweep: rows stay, and in the end all rows and kept pictures are as without a kill."""
-    log, rng = folder / "log", random.Random(2)
+    log, rng = folder / "log", random.Random(seed)
     data = folder / "few"
     data.mkdir()
     for photo in photos[:3]:
@@ -180,21 +188,23 @@ def kill_evaluate(folder: Path, model: Path, photos: list[Path], kills: int) -> 
         elif code is not None:
             lost += 1
             print(log.read_text())
+        progress(killed, lost)
     return [
         f"evaluate: {killed} kills, {within} of them between two rows, {lost} lost, {finished} "
         f"sweeps of {len(expected)} rows finished alike, {temporary(folder)} temporary files left"
     ]
 
 
-def kill_train(folder: Path, model: Path, photos: list[Path], kills: int) -> list[str]:
+def kill_train(folder: Path, model: Path, photos: list[Path], kills: int, seed: int) -> list[str]:
     """A stage that saves every step: losses and final weights are those without a kill."""
-    log, rng = folder / "log", random.Random(3)
+    log, rng = folder / "log", random.Random(seed)
 
     def command(output: Path) -> list[str]:
         return [
             "train", str(CONFIG), f"data={photos[0].parent}", f"output={output}", f"steps={STEPS}",
             "save_minutes=0", "log_every=1", "compile=false", "loss.lpips=0",
-            "crops.square=128", "crops.crop=64", "batch_size=4", "validate.minutes=0",
+            "crops.square=128", "crops.crop=64", "batch_size=1", "validate.minutes=0",
+            "validate.pictures=1", "validate.snr_db=[10]", "validate.cbr=[1/24]",
             f"crops.cache={folder / 'cache'}",
             "prior_pictures=4", "crops.held_out=4", "device=cpu", "validate.side=64",
         ]  # fmt: skip
@@ -218,6 +228,7 @@ def kill_train(folder: Path, model: Path, photos: list[Path], kills: int) -> lis
         elif code is not None:
             lost += 1
             print(log.read_text())
+        progress(killed, lost)
     return [
         f"train: {killed} kills, {within} of them after the first step, {lost} lost, {finished} "
         f"runs of {STEPS} steps with the same losses and final bits, {temporary(folder)} temporary "
@@ -228,9 +239,9 @@ def kill_train(folder: Path, model: Path, photos: list[Path], kills: int) -> lis
 KILLED = {"encode": kill_encode, "evaluate": kill_evaluate, "train": kill_train}
 
 
-def kills(folder: Path, count: int, names: list[str]) -> list[str]:
+def kills(folder: Path, count: int, names: list[str], seed: int) -> list[str]:
     model, photos = prepare(folder)
-    return [line for name in names for line in KILLED[name](folder, model, photos, count)]
+    return [line for name in names for line in KILLED[name](folder, model, photos, count, seed)]
 
 
 def commands(folder: Path, at: Path, model: Path, photos: list[Path]) -> dict[str, list[str]]:
@@ -308,13 +319,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("kills", "disks"))
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     parser.add_argument("--of", nargs="+", choices=KILLED, default=list(KILLED))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         begun = time.monotonic()
         kill = options.what == "kills"
-        told = kills(folder, options.kills, options.of) if kill else disks(folder)
+        if kill:
+            told = kills(folder, options.kills, options.of, options.seed)
+        else:
+            told = disks(folder)
         tempfile.tempdir = None
     print("\n".join(told))
     print(f"{time.monotonic() - begun:.0f} s")

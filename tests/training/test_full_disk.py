@@ -11,6 +11,7 @@ import pytest
 
 from lrisc.files import UnwritableError
 from lrisc.training.reporting import Reporter, board_errors_once
+from lrisc.training.schedule import run
 
 Overrides = Callable[..., list[str]]
 
@@ -44,47 +45,47 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.slow
 def test_a_full_disk_costs_nothing(
-    disk: Path, tiny_configs: Path, short: Overrides, tmp_path: Path,
-    start_training: Callable[..., Any],
-) -> None:  # fmt: skip
+    disk: Path, tiny_configs: Path, short: Overrides, tmp_path: Path
+) -> None:
     config, settings = tiny_configs / "stage1.yaml", {"save_minutes": 0, "validate.minutes": 0}
 
-    def train(output: Path, steps: int) -> tuple[int, list[str]]:
-        process = start_training(config, short(output=output, steps=steps, **settings))
-        _, errors = process.communicate()
-        return process.returncode, [x for x in errors.splitlines() if not x.startswith("INFO")]
+    def train(output: Path, steps: int) -> str:
+        return run(config, short(output=output, steps=steps, **settings))
 
-    assert train(tmp_path / "whole", 4) == (0, [])
-    # Before anything is there.
-    filler = fill(disk, 0)
-    code, told = train(disk / "run", 2)
-    assert (code, len(told)) == (2, 1)
-    assert "No space left on device" in told[0]
-    assert files(disk / "run") == {}
-    filler.unlink()
-    assert train(disk / "run", 2) == (0, [])
+    train(tmp_path / "whole", 4)
+    train(disk / "run", 2)
     before = files(disk / "run")
     state = len(before["state.safetensors"])
-    # In the log, in the first state, in a checkpoint after it.
-    for leave, where in ((0, ""), (state // 2, "state.safetensors"), (state + 20_000, "final")):
+    # Full at the log, at the first state, at the checkpoint after the last one.
+    for leave, where in ((0, "run"), (state // 2, "state.safetensors"), (state + 20_000, "final")):
         filler = fill(disk, leave)
-        code, told = train(disk / "run", 4)
+        with pytest.raises(UnwritableError, match=f"{where}.*No space left on device") as told:
+            train(disk / "run", 4)
         filler.unlink()
-        assert (code, len(told)) == (2, 1), told
-        assert where in told[0]
-        assert "No space left on device" in told[0]
+        assert "\n" not in str(told.value)
         kept = files(disk / "run")
-        if where != "final":
-            assert kept == before
-        assert {name: kept.get(name) for name in before if "final" in name} == {
-            name: content for name, content in before.items() if "final" in name
-        }
-        assert not [name for name in kept if name.endswith(".tmp")]
-    assert train(disk / "run", 4) == (0, [])
+        changed = {name for name in before if kept.pop(name) != before[name]}
+        assert kept == {}
+        assert changed == ({"state.safetensors"} if where == "final" else set())
+    assert train(disk / "run", 4) == "finished"
     name = "final/model.safetensors"
     assert (disk / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.process
+def test_a_full_disk_is_told_in_one_line(
+    disk: Path, tiny_configs: Path, short: Overrides, start_training: Callable[..., Any]
+) -> None:
+    filler = fill(disk, 0)
+    process = start_training(tiny_configs / "stage1.yaml", short(output=disk / "run", steps=2))
+    _, errors = process.communicate()
+    told = [line for line in errors.splitlines() if not line.startswith("INFO")]
+    assert process.returncode == 2
+    assert len(told) == 1
+    assert "No space left on device" in told[0]
+    filler.unlink()
+    assert files(disk / "run") == {}
 
 
 def test_the_thread_of_tensorboard_does_not_tell_it_again(
