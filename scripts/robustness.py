@@ -326,10 +326,8 @@ def main() -> int:
         folder = Path(name)
         begun = time.monotonic()
         kill = options.what == "kills"
-        if kill:
-            told = kills(folder, options.kills, options.of, options.seed)
-        else:
-            told = disks(folder)
+        killing = (folder, options.kills, options.of, options.seed)
+        told = kills(*killing) if kill else disks(folder)
         tempfile.tempdir = None
     print("\n".join(told))
     print(f"{time.monotonic() - begun:.0f} s")
