@@ -269,7 +269,7 @@ def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]]) -> str:
         f"Last run: {c['optimiser.name']} {c['optimiser.learning_rate']:g}, "
         f"{c['optimiser.decay']}, batch {c['batch_size']}, crops of {c['crops.crop']} pixels, "
         f"{c['precision']}, EMA {c['optimiser.ema']:g}, seed {c['seed']}, "
-        f"channels {channel_shares(c['link.channels'])}.",
+        f"channels {channel_shares(c)}.",
         "",
         "Validation (held-out centre crops, AWGN, mean PSNR in dB of the averaged weights): "
         + ", ".join(f"{k} {v:.2f}" for k, v in last["validation"].items()),
