@@ -121,4 +121,5 @@ def test_ctrl_c_while_compiling_is_one_line(
     last = "WARNING: interrupted: stage1 stopped at step 0; the same command goes on from there"
     assert rest.splitlines() == [last]
     assert read_progress(tmp_path / "run" / "state.safetensors").step == 0
-    assert run(config, short(steps=3, device="cpu")) == "finished"
+    # Without compiling, which is another arithmetic.
+    assert run(config, short(steps=3, device="cpu", resume_anyway="true")) == "finished"
