@@ -299,7 +299,7 @@ def disks(folder: Path) -> list[str]:
                 before = contents(at)
                 code = run(command, log, 120)
                 lines = [x for x in log.read_text().splitlines() if not x.startswith("INFO")]
-                kept = {k: v for k, v in contents(at).items() if v is not None}
+                kept = contents(at)
                 fine = code == 2 and len(lines) == 1 and kept == before
                 told.append(
                     f"{kind} disk, {name}: {'fine' if fine else 'NOT FINE'}: {code} {lines[-1:]}"

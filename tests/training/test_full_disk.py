@@ -18,10 +18,10 @@ Overrides = Callable[..., list[str]]
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 MB of its own."""
+    """A file system of 128 MB of its own."""
     at = tmp_path / "disk"
     at.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "none", at]
+    command = ["mount", "-t", "tmpfs", "-o", "size=128m", "none", at]
     if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("only root may mount a file system to fill")
     yield at
