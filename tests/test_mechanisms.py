@@ -103,6 +103,7 @@ COSTS = {
 """The least each lie must cost, dB at 10 dB and CBR 1/48; docs/ablation.md has what it costs."""
 
 
+@pytest.mark.slow
 def test_every_lie_costs(compact: LoadedCheckpoint, crops: list[Image.Image]) -> None:
     def decibels(checkpoint: LoadedCheckpoint) -> float:
         found: list[float] = []

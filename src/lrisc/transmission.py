@@ -21,7 +21,7 @@ from lrisc.link.frame import VERSION as FRAME_VERSION
 from lrisc.link.frame import Frame
 from lrisc.link.multipath import Mobility
 from lrisc.link.waveform.link import make_link
-from lrisc.link.waveform.numerology import SYMBOLS, numerology
+from lrisc.link.waveform.numerology import SYMBOLS, on_the_air
 from lrisc.metrics.quality import quality
 from lrisc.metrics.region import region_gains, region_notes, region_quality, region_symbols
 from lrisc.refinement.objective import ObjectiveName
@@ -266,11 +266,11 @@ def transmit(
             checkpoint = (
                 model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model, device)
             )
-            receiver = Receiver(checkpoint, precision)
+            transmitter, receiver = Transmitter(checkpoint), Receiver(checkpoint, precision)
+            where = checkpoint.device
             pixels = load_image(image)
         with part("region"):
-            mask = region.mask_on(pixels)
-        transmitter, receiver = Transmitter(checkpoint), Receiver(checkpoint, precision)
+            mask = region.mask_on(pixels, where)
         rate: dict[str, Any] = {
             "snr_db": snr_db,
             "cbr": cbr,
@@ -296,9 +296,9 @@ def transmit(
         inside: dict[str, Any] = {}
         with part("metrics"):
             if reconstruction is not None and measure:
-                figures = quality(source, reconstruction)
+                figures = quality(source, reconstruction, device=where)
                 if mask is not None:
-                    inside = region_quality(source, reconstruction, mask)
+                    inside = region_quality(source, reconstruction, mask, device=where)
         if inside and mask is not None and compare_region:
             with part("without_region"), Stopwatch():
                 try:
@@ -307,7 +307,8 @@ def transmit(
                 except OutageError:
                     pass  # there is nothing to compare with
                 else:
-                    inside |= region_gains(inside, region_quality(source, other, mask))
+                    against = region_quality(source, other, mask, device=where)
+                    inside |= region_gains(inside, against)
     report = Report(
         psnr_db=figures.get("psnr_db"),
         ms_ssim=figures.get("ms_ssim"),
@@ -360,12 +361,6 @@ def transmit(
 
 def _on_the_air(frame: Frame, waveform: str) -> dict[str, Any]:
     """What the waveform adds: elements with comb, training and preamble, and samples."""
-    if waveform == SYMBOLS:
-        return {"waveform": waveform, "cbr_grid": frame.cbr, "cbr_on_air": frame.cbr}
-    ofdm, count = numerology(waveform), frame.symbols.numel()
+    elements, samples = on_the_air(frame.symbols.numel(), waveform)
     values = 3 * frame.height * frame.width
-    return {
-        "waveform": waveform,
-        "cbr_grid": ofdm.elements(count) / values,
-        "cbr_on_air": ofdm.samples(count) / values,
-    }
+    return {"waveform": waveform, "cbr_grid": elements / values, "cbr_on_air": samples / values}

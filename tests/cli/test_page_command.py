@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.cli.test_outputs import run
+from tests.helpers import run
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 

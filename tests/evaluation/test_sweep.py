@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests import helpers
 from tests.helpers import picture
 
-from lrisc import cli
 from lrisc.errors import InputError
 from lrisc.evaluation.figures import draw_all
 from lrisc.evaluation.measure_row import scheme_of
@@ -38,12 +38,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def lrisc(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["lrisc", "evaluate", *(str(a) for a in arguments)])
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+    return helpers.run(monkeypatch, "evaluate", *arguments)
 
 
 def grey(*arguments: object) -> list[object]:
@@ -58,6 +53,7 @@ def table(folder: Path) -> list[dict[str, str]]:
     return rows
 
 
+@pytest.mark.slow
 def test_stopped_and_run_again_gives_the_same(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +77,7 @@ def test_stopped_and_run_again_gives_the_same(
     assert len(seen) == 8
 
 
+@pytest.mark.slow
 def test_processes_and_shards_give_the_same(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +137,7 @@ def test_unreadable_pictures_are_told_and_skipped(
     assert [row["image"] for row in table(tmp_path / "r")] == ["p0.png", "p1.png", "p2.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -207,7 +205,7 @@ def test_names_need_not_be_text_and_a_fifo_is_no_picture(
     except OSError:
         pytest.skip("this file system takes text only")
     os.mkfifo(pictures / "a.png")
-    signal.alarm(60)  # whoever opens it waits for ever
+    signal.alarm(600)  # whoever opens it waits for ever
     # Half of it, and the rest: rows of such names are found again.
     for snr in ("0", "0,10"):
         what = grey("--snr", snr, "--cbr", "1/48", "--keep", 1, "-o", tmp_path / "r")
@@ -218,6 +216,7 @@ def test_names_need_not_be_text_and_a_fifo_is_no_picture(
     assert list(draw_all(tmp_path / "r", tmp_path / "figures"))
 
 
+@pytest.mark.slow
 def test_our_own_schemes(pictures: Path, tmp_path: Path, tiny_folder: Path) -> None:
     pytest.importorskip("pillow_heif")
     assert {"lrisc", "lrisc-roi", "deepjscc", "bpg-ldpc", "bpg-capacity"} <= set(SCHEMES)
@@ -333,7 +332,8 @@ def test_what_was_impossible_is_tried_again(pictures: Path, tmp_path: Path) -> N
     sources, _ = find_pictures(pictures, 2, 0)
     run(sweep, sources, folder)
     before = folder.rows()
-    gone = replace(before[0], status="impossible", psnr_db=None, ms_ssim=None, lpips=None, cbr=None)
+    numbers = ("psnr_db", "ms_ssim", "lpips", "cbr", "cbr_grid", "cbr_on_air")
+    gone = replace(before[0], status="impossible", **dict.fromkeys(numbers))
     folder.append(gone)
     counted: list[tuple[int, int]] = []
     run(sweep, sources, folder, on_plan=lambda *plan: counted.append(plan))
@@ -362,6 +362,7 @@ def test_deepjscc_by_bandwidth_and_by_snr() -> None:
         assert delivery.note == f"model deepjscc-{model}"
 
 
+@pytest.mark.slow
 def test_effort_is_a_scheme_of_its_own(tiny_folder: Path) -> None:
     """Both rows stand in one table, and rows of another effort are not taken for these."""
     from tests.helpers import picture

@@ -103,7 +103,7 @@ def test_both_choose_the_same_levels(tiny: LoadedCheckpoint, region: Region | No
     assert float(symbols) == pytest.approx(decision.payload_symbols, rel=0.05)
 
 
-@pytest.mark.parametrize("channel", ["awgn", "rayleigh"])
+@pytest.mark.parametrize("channel", ["awgn", "rayleigh", "selective"])
 def test_gradients_reach_the_encoder(channel: str) -> None:
     """All the way, and with the values that finite differences give."""
     torch.manual_seed(0)

@@ -26,5 +26,7 @@ def test_lrisc() -> None:
 
 @pytest.mark.parametrize("name", ["deepjscc-1-48", "deepjscc-1-12"])
 def test_deepjscc(name: str) -> None:
-    card = deepjscc.model_card(DeepJsccNetwork(DEEPJSCC["deepjscc-2"]), shipped_records(name))
+    card = deepjscc.model_card(
+        DeepJsccNetwork(DEEPJSCC["deepjscc-2"]), shipped_records(name), "float32"
+    )
     assert "% awgn" in card

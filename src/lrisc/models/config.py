@@ -164,7 +164,7 @@ class ModelConfig:
 
     def same_networks(self, other: ModelConfig) -> bool:
         """Whether weights fit both; how they are used may differ, and gains can start as 1."""
-        names = ("decode_steps", "sigma_start", "roi_steering", "snr_gains")
+        names = ("decode_steps", "sigma_start", "roi_steering", "rate_rule", "snr_gains")
         return replace(other, **{name: getattr(self, name) for name in names}) == self
 
     def to_dict(self) -> dict[str, Any]:

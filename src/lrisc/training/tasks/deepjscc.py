@@ -32,7 +32,7 @@ from lrisc.training.data.crops import to_signal
 from lrisc.training.data.opened import TrainingData, open_data
 from lrisc.training.export import channel_shares
 from lrisc.training.objective import Terms
-from lrisc.training.statement import write_card
+from lrisc.training.statement import card_head, runs_table, write_card
 from lrisc.training.step import compile_in_place
 from lrisc.training.validation import Validation, sample_sheet
 
@@ -222,31 +222,37 @@ class DeepJsccTask:
     def export(
         self, folder: Path, averaged: nn.Module, records: list[dict[str, Any]], final: bool
     ) -> None:
-        """Write config.json, model.safetensors and README.md."""
+        """Write config.json, model.safetensors in float32 and README.md."""
         model = cast(DeepJsccNetwork, averaged)
-        save(folder, model, {"snr_db": list(self.config.link.snr_db), "training": records})
-        write_card(folder, model_card(model, records))
+        facts = {"snr_db": list(self.config.link.snr_db), "training": records}
+        save(folder, model, facts, torch.float32)
+        write_card(folder, model_card(model, records, "float32"))
 
 
-def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]]) -> str:
+def ship(source: Path, target: Path) -> None:
+    """Write a trained codec again with float16 weights, and its card.
+
+    Raises:
+        LriscError: no such codec, a weight beyond float16, or a folder not writable.
+    """
+    codec = DeepJscc.from_pretrained(source)
+    facts = {name: codec.info[name] for name in ("snr_db", "training")}
+    save(target, codec.network, facts)
+    write_card(target, model_card(codec.network, facts["training"], "float16"))
+
+
+def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]], precision: str) -> str:
     """The README.md of a trained DeepJSCC: what it is, data, effort and figures."""
     parameters = sum(p.numel() for p in model.parameters())
     last = records[-1]
     low, high = last["config"]["link.snr_db"]
     snr = f"at {low:g} dB" if low == high else f"over random SNRs from {low:g} to {high:g} dB"
     lines = [
-        "---",
-        "library_name: lrisc",
-        "license: apache-2.0",
-        "tags: [semantic-communication, image-transmission, joint-source-channel-coding]",
-        "---",
-        "",
-        f"# DeepJSCC, CBR 1/{round(1 / model.config.cbr)}, trained {snr}",
-        "",
+        *card_head(f"DeepJSCC, CBR 1/{round(1 / model.config.cbr)}, trained {snr}"),
         "A baseline, not LRISC: the codec of Bourtsoulatze, Kurka and Gündüz (2019), five layers "
         f"each way, {model.config.channels} feature maps sent, {parameters:,} parameters in "
-        f"float16, lrisc {__version__}. Squared error only, power 1 per picture, Es/N0 per complex "
-        "symbol.",
+        f"{precision}, lrisc {__version__}. Squared error only, power 1 per picture, Es/N0 per "
+        "complex symbol.",
         "",
         "```python",
         "from lrisc.baselines.deepjscc.codec import DeepJscc",
@@ -255,14 +261,8 @@ def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]]) -> str:
         'picture, symbols = codec.transmit(image, snr_db=10.0, channel="awgn", seed=0)',
         "```",
         "",
-        "| run | data | squares | steps | crops | hours | hardware | commit |",
-        "|---|---|---|---|---|---|---|---|",
+        *runs_table(records),
     ]
-    for r in records:
-        lines.append(
-            f"| {r['stage']} | {r['data']} | {r['pictures']:,} | {r['steps']:,} | "
-            f"{r['samples']:,} | {r['hours']:.2f} | {'; '.join(r['hardware'])} | {r['commit']} |"
-        )
     c = last["config"]
     lines += [
         "",
