@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from lrisc.images import MAX_FILE_BYTES
 from lrisc.training.config.schema import DataConfig
@@ -124,3 +126,17 @@ def test_ctrl_c_while_compiling_is_one_line(
     assert read_progress(tmp_path / "run" / "state.safetensors").step == 0
     # Without compiling, which is another arithmetic.
     assert run(config, short(steps=3, device="cpu", resume_anyway="true")) == "finished"
+
+
+def test_the_step_that_compiles_changes_nothing(
+    tiny_configs: Path, short: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """Weights, averages and moments are those of a run without it, to the bit."""
+    config = tiny_configs / "stage3.yaml"
+    run(config, short(output=tmp_path / "without", steps=2))
+    monkeypatch.setattr("lrisc.training.tasks.lrisc.LriscTask.compile", lambda *_: True)
+    run(config, short(output=tmp_path / "with", steps=2, compile="true"))
+    without, there = (load_file(tmp_path / n / "state.safetensors") for n in ("without", "with"))
+    assert without.keys() == there.keys()
+    assert all(torch.equal(tensor, there[name]) for name, tensor in without.items())
