@@ -133,23 +133,6 @@ def test_sixteen_bits_and_transparency_mean_what_they_look_like(tmp_path: Path) 
     assert float(mask.sum()) == 100
 
 
-def test_many_regions_take_the_memory_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = torch.rand(3, 256, 256)
-    most = 0
-    real = torch.stack
-
-    def stack(tensors: Any, *args: Any, **options: Any) -> Any:
-        nonlocal most
-        most = max(most, len(tensors))
-        return real(tensors, *args, **options)
-
-    monkeypatch.setattr(torch, "stack", stack)
-    mask = region_mask([f"{n % 200},1,9,9" for n in range(500)], picture)
-    assert mask is not None
-    assert mask.sum() == 208 * 9
-    assert most < 500
-
-
 @pytest.mark.parametrize("digits", [10, 5000])
 def test_a_number_of_many_digits_is_no_box(digits: int) -> None:
     with pytest.raises(InputError, match=r"box is|no mask|cannot read"):
