@@ -1,6 +1,5 @@
 import weakref
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
