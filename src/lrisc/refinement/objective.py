@@ -247,7 +247,7 @@ def _halve(image: Tensor) -> Tensor:
     return F.avg_pool2d(image, kernel_size=2, padding=(height % 2, width % 2))
 
 
-MSE_WEIGHT = 6.0
+MSE_WEIGHT = 4.0
 """Of the squared error of pictures in [-1, 1]."""
 STRUCTURE_WEIGHT = 0.5
 """Of 1 - MS-SSIM."""
