@@ -54,7 +54,9 @@ lint: $(INSTALLED)  ## style, types, direction of imports
 
 # The tables and figures of docs/results.md; the 24 Kodak pictures must be in the folder KODAK.
 # Stopped, it goes on where it was.
+# SECOND is a folder of other photographs, so that no statement rests on Kodak alone; empty: none.
 KODAK ?= kodak
+SECOND ?=
 RESULTS ?= results
 EVALUATE = $(BIN)/lrisc evaluate "$(KODAK)"
 ALL_SCHEMES = lrisc,deepjscc,deepjscc-per-snr,bpg-ldpc,bpg-capacity
@@ -65,10 +67,12 @@ results: $(INSTALLED)  ## tables and figures of docs/results.md from the Kodak p
 	$(EVALUATE) --schemes lrisc --snr $$(seq -s, -2 20) --cbr 1/48 --keep 0 -o "$(RESULTS)/fine"
 	$(EVALUATE) --schemes lrisc,deepjscc --channel rayleigh --snr 10 --cbr 1/48 --keep 0 -o "$(RESULTS)/rayleigh"
 	$(EVALUATE) --schemes lrisc,lrisc-roi --roi auto --snr 10 --cbr 0.017 --limit 4 -o "$(RESULTS)/roi"
+	test -z "$(SECOND)" || $(BIN)/lrisc evaluate "$(SECOND)" --schemes lrisc,deepjscc,bpg-ldpc,bpg-capacity --snr 10 --cbr 1/48,1/24,1/12 --keep 0 -o "$(RESULTS)/second"
 	$(BIN)/lrisc plot "$(RESULTS)/awgn"
 	$(BIN)/lrisc plot "$(RESULTS)/roi"
 	$(BIN)/python scripts/results_table.py "$(RESULTS)" | tee "$(RESULTS)/tables.md"
 	$(BIN)/python scripts/measure_roi.py "$(KODAK)" --cbr 0.017 1/48 | tee "$(RESULTS)/roi.txt"
+	$(BIN)/python scripts/measure_lies.py "$(KODAK)" --limit 12 | tee "$(RESULTS)/lies.md"
 
 format: $(INSTALLED)  ## let ruff put the style right
 	$(BIN)/ruff check --fix $(SOURCES)

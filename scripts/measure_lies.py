@@ -7,15 +7,20 @@ each lie costs.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
-from lrisc.evaluation.lies import LIES
+from lrisc.errors import InputError
+from lrisc.evaluation.lies import LIES, without_region
 from lrisc.evaluation.plan import SUFFIXES
 from lrisc.link.budget import parse_cbr
+from lrisc.link.frame import Frame
+from lrisc.metrics.quality import quality
 
 
 def main() -> None:
@@ -29,6 +34,22 @@ def main() -> None:
     checkpoint = lrisc.load_checkpoint(arguments.model)
     paths = sorted(p for p in arguments.folder.iterdir() if p.suffix.lower() in SUFFIXES)
     paths = paths[: arguments.limit]
+
+    def with_region(change: Callable[[Frame], Frame]) -> list[float]:
+        transmitter, receiver = lrisc.Transmitter(checkpoint), lrisc.Receiver(checkpoint)
+        rows: list[tuple[float, float]] = []
+        for path in paths:
+            try:
+                frame = transmitter.encode(
+                    path, snr_db=arguments.snr, cbr=parse_cbr(arguments.cbr), roi="auto"
+                )
+            except InputError:  # nothing stands out in the picture
+                continue
+            received = lrisc.channel("awgn", snr_db=arguments.snr)(change(frame))
+            source = Image.open(path).convert("RGB")
+            found = quality(source, receiver.decode(received))
+            rows.append((found["psnr_db"], found["lpips"]))
+        return np.mean(rows, axis=0).tolist()
 
     def measure(told: LoadedCheckpoint) -> list[float]:
         rows: list[tuple[float, float]] = []
@@ -53,6 +74,9 @@ def main() -> None:
     row("the truth", honest, honest)
     for lie in LIES:
         row(lie.name, measure(lie.told_to(checkpoint)), honest)
+    honest = with_region(lambda frame: frame)
+    row("region sent (auto), and told", honest, honest)
+    row("region sent, told that there is none", with_region(without_region), honest)
 
 
 if __name__ == "__main__":

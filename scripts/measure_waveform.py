@@ -5,6 +5,8 @@
     python scripts/measure_waveform.py loss PICTURES --snr 0 10 20 -o DIR
     python scripts/measure_waveform.py fading PICTURES --channel tdl-a --delay-spread 30 --snr 15 \
         --speed 1.4 --frames 500 -o DIR
+    python scripts/measure_waveform.py one-snr PICTURES --channel tdl-c --delay-spread 300 \
+        --snr 10 --frames 12 -o DIR
     python scripts/measure_waveform.py impairments -o DIR
     python scripts/measure_waveform.py throughput --samples 1e8 -o DIR
 
@@ -225,6 +227,58 @@ def fading(a: argparse.Namespace) -> None:
         )
 
 
+def one_snr(a: argparse.Namespace) -> None:
+    """What f_d gains from SNR_i of every embedding over the frame's mean SNR for all of them.
+
+    The equaliser is the same, with the channel known; f_d alone is told otherwise.
+    """
+    columns = ("channel", "delay_ns", "speed", "snr_db", "frame", "image", "spread_db")
+    columns += ("psnr_db", "lpips", "one_psnr_db", "one_lpips")
+    table = Table(a.output / "one_snr.csv", columns, 5)
+    checkpoint = load_checkpoint(a.model)
+    sender, receiver = Transmitter(checkpoint), Receiver(checkpoint)
+    told: list[torch.Tensor] = []
+    lies: list[bool] = [False]
+
+    def tell(_: object, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        slots, levels, snr_db = args
+        told.append(snr_db)
+        if lies[0]:
+            linear = (10 ** (snr_db / 10)).mean()
+            snr_db = torch.full_like(snr_db, 10 * math.log10(float(linear)))
+        return slots, levels, snr_db
+
+    checkpoint.model.jscc_decoder.register_forward_pre_hook(tell)
+    mobile, paths = Mobility(a.delay_spread * 1e-9, a.speed), pictures(a)
+    for snr_db in a.snr:
+        for index in range(a.first, a.first + a.frames):
+            key = (a.channel, float(a.delay_spread), float(a.speed), snr_db, index)
+            if table.has(*key):
+                continue
+            image = load_image(paths[index % len(paths)])
+            frame = sender.encode(image, snr_db=snr_db, cbr=1 / 48, margin_db=a.margin)
+            received = channel(a.channel, snr_db, seed=index, mobility=mobile)(frame)
+            numbers: list[Any] = []
+            try:
+                for lie in (False, True):
+                    lies[0] = lie
+                    got = quality(to_pil(image), receiver.decode(received))
+                    numbers += [got["psnr_db"], got["lpips"] or 0.0]
+            except OutageError:
+                continue
+            table.add(*key, paths[index % len(paths)].name, float(told[-1].std()), *numbers)
+    for group, rows in table.groups(4).items():
+        gains = np.array([[float(r[7]) - float(r[9]), float(r[10]) - float(r[8])] for r in rows])
+        error = gains.std(0, ddof=1) / math.sqrt(len(rows)) if len(rows) > 1 else (0.0, 0.0)
+        spread = np.mean([float(r[6]) for r in rows])
+        print(
+            f"{group}: {len(rows)} frames, SNR_i spread {spread:.2f} dB; gains of SNR_i: "
+            f"PSNR {gains[:, 0].mean():+.3f} ± {error[0]:.3f} dB, "
+            f"LPIPS lower by {gains[:, 1].mean():.4f} ± {error[1]:.4f};",
+            means(rows, (7, 8)),
+        )
+
+
 def impairments(a: argparse.Namespace) -> None:
     """Effective SNR at 20 dB with one impairment at a time."""
     ofdm, symbols = PRESETS["ofdm"], random_frame(22_000, 3300, 10)
@@ -268,13 +322,14 @@ def throughput(a: argparse.Namespace) -> None:
     # What torch, SciPy and Sionna take by themselves, once a header has been decoded.
     list(receive_all(ArraySource(modulate(random_frame(400, 40, 0), ofdm)), (ofdm,)))
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    before = time.perf_counter()
+    before, busy = time.perf_counter(), time.process_time()
     found = list(receive_all(FileSource(path, "cf32_le"), tuple(PRESETS.values())))
-    seconds = time.perf_counter() - before
+    seconds, busy = time.perf_counter() - before, time.process_time() - busy
     starts = [item.detection.start for item in found if isinstance(item, Reception)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{n:,} samples, {8e-9 * n:.2f} GB: {n / seconds / 1e6:.1f} MS/s, {peak:.0f} MB "
+        f"{n:,} samples, {8e-9 * n:.2f} GB: {n / seconds / 1e6:.1f} MS/s, {n / busy / 1e6:.1f} MS "
+        f"per second of one core, {peak:.0f} MB "
         f"({base:.0f} MB of it before), frames at {starts}"
     )
 
@@ -293,30 +348,31 @@ def means(rows: list[list[str]], columns: Iterable[int]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     commands = parser.add_subparsers(required=True)
-    for function in (detection, false_alarms, loss, fading, impairments, throughput):
+    for function in (detection, false_alarms, loss, fading, one_snr, impairments, throughput):
         one = commands.add_parser(function.__name__.replace("_", "-"), help=function.__doc__)
         one.set_defaults(run=function)
         one.add_argument("-o", "--output", type=Path, required=True)
-        if function in (loss, fading):
+        if function in (loss, fading, one_snr):
             one.add_argument("pictures", type=Path, help="a picture, or a folder of them")
             one.add_argument("--limit", type=int, default=6)
             one.add_argument("--model", default="compact")
-        if function in (detection, loss, fading):
+        if function in (detection, loss, fading, one_snr):
             one.add_argument("--snr", type=float, nargs="+", default=[10.0])
         if function in (detection, impairments):
             one.add_argument("--trials", type=int, default=20)
-        if function in (detection, fading):
+        if function in (detection, fading, one_snr):
             one.add_argument("--from", dest="first", type=int, default=0)
         if function in (false_alarms, throughput):
             one.add_argument("--samples", type=float, default=1e7)
         if function is loss:
             one.add_argument("--seed", type=int, default=0)
-        if function is fading:
+        if function in (fading, one_snr):
             one.add_argument("--channel", default="tdl-a")
             one.add_argument("--delay-spread", type=float, default=30, help="ns")
             one.add_argument("--speed", type=float, default=1.4)
             one.add_argument("--margin", type=float, default=FADING_MARGIN_DB)
             one.add_argument("--frames", type=int, default=20)
+        if function is fading:
             one.add_argument("--paint", type=int, default=1 << 30, help="only frames below this")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -3,7 +3,7 @@
     python scripts/results_table.py RESULTS_DIR
 
 RESULTS_DIR holds three results folders of ``lrisc evaluate``: awgn (by SNR and by CBR), fine (every
-decibel) and rayleigh.
+decibel) and rayleigh; and, where there are other photographs, second (by CBR).
 """
 
 import argparse
@@ -142,7 +142,11 @@ def main() -> None:
         next(m for k, m in fading.items() if k[0] == OURS).lpips
         / next(m for k, m in snr.items() if k[:2] == (OURS, 10)).lpips
     )
-    print(f"- LPIPS of {OURS}: {ratio:.3f} times that on AWGN")
+    print(f"- LPIPS of {OURS}: {ratio:.3f} times that on AWGN\n")
+    if (folder / "second").is_dir():
+        second = read(folder / "second")
+        print(f"Other photographs: {max(m.pictures for m in second.values())}\n")
+        by_cbr(second)
 
 
 if __name__ == "__main__":

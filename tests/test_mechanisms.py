@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
-from lrisc.evaluation.lies import LIES
+from lrisc.evaluation.lies import LIES, without_region
 from lrisc.images import load_image
+from lrisc.metrics.quality import quality
 from lrisc.models.snr import SnrAdaptive
 
 CROPS = ((96, 32, 352, 288), (160, 300, 416, 556))
@@ -114,3 +115,14 @@ def test_every_lie_costs(compact: LoadedCheckpoint, crops: list[Image.Image]) ->
     honest = decibels(compact)
     costs = {lie.name: honest - decibels(lie.told_to(compact)) for lie in LIES}
     assert all(costs[name] >= least for name, least in COSTS.items()), costs
+
+
+def test_a_region_that_is_not_told_costs(compact: LoadedCheckpoint, portrait: Image.Image) -> None:
+    source = portrait.crop((96, 32, 352, 288))
+    frame = lrisc.Transmitter(compact).encode(source, snr_db=10, cbr=1 / 48, roi="64,64,96,96")
+    link, receiver = lrisc.channel("awgn", snr_db=10), lrisc.Receiver(compact)
+    told, lied = (
+        quality(source, receiver.decode(link(sent)))["psnr_db"]
+        for sent in (frame, without_region(frame))
+    )
+    assert told - lied > 0.05

@@ -21,7 +21,7 @@ from lrisc.link.frame import VERSION as FRAME_VERSION
 from lrisc.link.frame import Frame
 from lrisc.link.multipath import Mobility
 from lrisc.link.waveform.link import make_link
-from lrisc.link.waveform.numerology import SYMBOLS, numerology
+from lrisc.link.waveform.numerology import SYMBOLS, on_the_air
 from lrisc.metrics.quality import quality
 from lrisc.metrics.region import region_gains, region_notes, region_quality, region_symbols
 from lrisc.refinement.objective import ObjectiveName
@@ -360,12 +360,6 @@ def transmit(
 
 def _on_the_air(frame: Frame, waveform: str) -> dict[str, Any]:
     """What the waveform adds: elements with comb, training and preamble, and samples."""
-    if waveform == SYMBOLS:
-        return {"waveform": waveform, "cbr_grid": frame.cbr, "cbr_on_air": frame.cbr}
-    ofdm, count = numerology(waveform), frame.symbols.numel()
+    elements, samples = on_the_air(frame.symbols.numel(), waveform)
     values = 3 * frame.height * frame.width
-    return {
-        "waveform": waveform,
-        "cbr_grid": ofdm.elements(count) / values,
-        "cbr_on_air": ofdm.samples(count) / values,
-    }
+    return {"waveform": waveform, "cbr_grid": elements / values, "cbr_on_air": samples / values}

@@ -26,7 +26,6 @@ from lrisc.app.workspace import Workspace
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError, OutageError
 from lrisc.evaluation.schemes import SCHEMES, Condition, Delivery, Picture, Scheme
-from lrisc.link.channels import Received
 from lrisc.link.frame import Header, build_frame
 
 
@@ -67,6 +66,36 @@ def test_what_was_received_decodes_from_the_download(service: Service, request_:
     assert decoded.picture is not None
     difference = np.asarray(decoded.picture, float) - np.asarray(Image.open(answer.files[1]), float)
     assert np.abs(difference).mean() < 4
+
+
+def test_over_ofdm_samples_are_recorded_drawn_and_decoded(
+    service: Service, request_: Request
+) -> None:
+    """The receiver on the page has the samples alone; so has whoever uploads them again."""
+    asked = replace(request_, waveform="ofdm", channel="tdl-d", snr_db=20.0, seed=1)
+    answer = service.send(asked)
+    assert not answer.failed, answer.status
+    names = [path.name for path in answer.files]
+    assert names[-3:] == ["sent.zip", "received.zip", "recording.png"]
+    report = json.loads(answer.files[2].read_text())
+    assert report["waveform"] == "ofdm"
+    assert report["cbr"] < report["cbr_grid"] < report["cbr_on_air"]
+    assert answer.plot is not None
+    assert min(Image.open(answer.plot).size) > 300
+    decoded = service.decode([answer.files[-2]], steps=1, seed=0)
+    assert "frame at sample 15" in decoded.status  # after 1500 samples of noise, by a path or two
+    assert decoded.picture is not None
+    assert decoded.plot in decoded.files
+    difference = np.asarray(decoded.picture, float) - np.asarray(Image.open(answer.files[1]), float)
+    assert np.abs(difference).mean() < 1
+    assert service.send(request_).plot is None
+
+
+def test_channels_of_the_page_fade_as_they_can() -> None:
+    """A block length is offered where there is one to choose."""
+    assert {"tdl-a", "cdl-e", "selective"} <= set(CHANNEL_CHOICES)
+    assert not any(choice.startswith("tdl-a,") for choice in CHANNEL_CHOICES)
+    assert {block for name, block in CHANNEL_CHOICES.values() if name == "rayleigh"} == {None, 0}
 
 
 def test_a_region_darkens_the_rest(service: Service, request_: Request) -> None:
@@ -146,13 +175,13 @@ def test_one_thread_runs_the_networks_whoever_asks(
         ran.add(threading.get_ident())
         return sent(*args, **options)
 
-    def estimate(*args: Any) -> Received:
+    def parse(*args: Any) -> Header:
         ran.add(threading.get_ident())
-        return estimated(*args)
+        return parsed(*args)
 
-    sent, estimated = transmission.transmit, service_module.estimate_channel
+    sent, parsed = transmission.transmit, service_module.parse_header
     monkeypatch.setattr(transmission, "transmit", transmit)
-    monkeypatch.setattr(service_module, "estimate_channel", estimate)
+    monkeypatch.setattr(service_module, "parse_header", parse)
     recording = service.send(request_).files[-1]
     tasks: list[Callable[[], object]] = [
         service.warm_up,

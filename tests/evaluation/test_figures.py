@@ -3,17 +3,19 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from lrisc.errors import InputError
-from lrisc.evaluation.figures import draw_all
+from lrisc.evaluation.figures import curves, draw_all
 from lrisc.evaluation.figures.means import means
 from lrisc.evaluation.figures.reference import load_curves
 from lrisc.evaluation.figures.sheets import _stems
-from lrisc.evaluation.figures.style import display_name, fraction, looks
+from lrisc.evaluation.figures.style import display_name, fraction, looks, save
 from lrisc.evaluation.results import ResultsFolder, Row
 
 SCHEMES = ("lrisc", "lrisc-roi", "bpg-ldpc", "bpg-ldpc:16qam-2/3", "mine")
@@ -22,11 +24,11 @@ SCHEMES = ("lrisc", "lrisc-roi", "bpg-ldpc", "bpg-ldpc:16qam-2/3", "mine")
 def row(scheme: str, image: str, snr_db: float, cbr: float, lpips: float | None = 0.2) -> Row:
     psnr_db = 20 + snr_db / 5 + cbr * 50 + SCHEMES.index(scheme)
     if scheme == "mine" and image == "b.png":
-        return Row(scheme, image, "awgn", snr_db, cbr, "impossible", False, *[None] * 4, 0.1)
+        return Row(scheme, image, "awgn", snr_db, cbr, "impossible", False, *[None] * 6, 0.1)
     lost = scheme == "bpg-ldpc:16qam-2/3" and snr_db < 10
     return Row(
         scheme, image, "awgn", snr_db, cbr, "outage" if lost else "sent", lost,
-        13.0 if lost else psnr_db, 0.9, lpips, cbr * 0.99, 0.1,
+        13.0 if lost else psnr_db, 0.9, lpips, cbr * 0.99, cbr * 1.1, cbr * 1.4, 0.1,
     )  # fmt: skip
 
 
@@ -150,3 +152,51 @@ def test_published_curves_have_sources() -> None:
         assert len(curve.points) > 1
         json.dumps(curve.points)
     assert sum(curve.fits("cbr", "psnr_db", "awgn", 10.0) for curve in curves) == 5
+
+
+def test_lost_pictures_have_a_panel_and_the_waveform_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+
+    def keep(figure: Figure, *rest: Any) -> list[Path]:
+        drawn.append(figure)
+        return save(figure, *rest)
+
+    monkeypatch.setattr(curves, "save", keep)
+    folder = ResultsFolder(tmp_path / "r")
+    settings = {"seed": 0, "waveform": "ofdm"}
+    folder.prepare(settings, {"a.png": "1", "b.png": "2"}, {"lrisc": ""})
+    for image in ("a.png", "b.png"):
+        for snr_db in (0.0, 10.0):
+            lost = (image, snr_db) == ("a.png", 0.0)
+            status = "outage" if lost else "sent"
+            folder.append(
+                Row(
+                    "lrisc", image, "tdl-a", snr_db, 1 / 48, status, lost, 20.0, 0.9, 0.2,
+                    0.02, 0.024, 0.029, 0.1,
+                )
+            )  # fmt: skip
+    data = next(p for p in draw_all(folder.path, tmp_path / "f") if p.suffix == ".csv")
+    assert drawn[0].get_suptitle().startswith("TDL-A, waveform ofdm, CBR 1/48")
+    lost_share = drawn[0].axes[2].lines[0]
+    assert list(map(list, lost_share.get_xydata())) == [[0.0, 0.5], [10.0, 0.0]]
+    first = next(iter(csv.DictReader(data.open())))
+    assert (first["outages"], first["pictures"]) == ("1", "2")
+    assert (float(first["cbr_grid"]), float(first["cbr_on_air"])) == (0.024, 0.029)
+
+
+def test_the_papers_number_stands_beside_ours(tmp_path: Path) -> None:
+    folder = ResultsFolder(tmp_path / "r")
+    folder.prepare({"seed": 0}, {"a.png": "1"}, {"lrisc": "", "deepjscc": ""})
+    for scheme, lpips in (("lrisc", (0.2, 0.1)), ("deepjscc", (0.4, 0.4))):
+        for snr_db, value in zip((0.0, 10.0), lpips, strict=True):
+            numbers = (25.0, 0.9, value, 0.02, 0.02, 0.02, 0.1)
+            folder.append(Row(scheme, "a.png", "awgn", snr_db, 1 / 48, "sent", False, *numbers))
+    name = "lpips-below-deepjscc_awgn_cbr-1-48"
+    assert name not in {p.stem for p in draw_all(folder.path, tmp_path / "without")}
+    drawn = list(draw_all(folder.path, tmp_path / "f", reference=True))
+    data = next(p for p in drawn if p.name == f"{name}.csv")
+    table = list(csv.DictReader(data.open()))
+    below = [float(line["lpips_below_deepjscc_percent"]) for line in table]
+    assert below == pytest.approx([50, 75, 43.3])

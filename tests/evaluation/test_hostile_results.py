@@ -13,7 +13,7 @@ from lrisc.errors import InputError
 from lrisc.evaluation.figures import draw_all
 from lrisc.evaluation.results import COLUMNS, INFO_FILE, ROWS_FILE, ResultsFolder, Row
 
-ROW = Row("mine", "a.png", "awgn", 10.0, 1 / 48, "sent", False, 30.0, 0.95, 0.1, 0.02, 1.5)
+ROW = Row("mine", "a.png", "awgn", 10.0, 1 / 48, "sent", False, 30.0, 0.95, 0.1, *[0.02] * 3, 1.5)
 
 
 @pytest.fixture
@@ -67,7 +67,8 @@ def test_pictures_and_schemes_are_no_paths(
 @pytest.mark.parametrize(
     "cells",
     [
-        {"psnr_db": ""}, {"ms_ssim": ""}, {"cbr": ""}, {"status": "impossible"}, {"status": "x"},
+        {"psnr_db": ""}, {"ms_ssim": ""}, {"cbr": ""}, {"cbr_grid": ""},
+        {"status": "impossible"}, {"status": "x"},
         {"outage": "true"}, {"outage": "yes"}, {"status": "outage"}, {"snr_db": "1e308"},
         {"snr_db": "nan"}, {"psnr_db": "nan"}, {"ms_ssim": "inf"}, {"cbr_target": "0"},
         {"cbr_target": "1e-400"}, {"cbr_target": "7"}, {"seconds": "-inf"}, {"lpips": "nan"},

@@ -11,8 +11,8 @@ from lrisc.evaluation.results import COLUMNS, INFO_FILE, ROWS_FILE, ResultsFolde
 from lrisc.files import UnwritableError
 
 ROW = Row(
-    "bpg-ldpc", "a.png", "awgn", 10.0, 1 / 48, "sent", False, 30.12345, 0.95, None, 0.0207, 1.5,
-    "16qam-2/3, QP 35",
+    "bpg-ldpc", "a.png", "awgn", 10.0, 1 / 48, "sent", False, 30.12345, 0.95, None, 0.0207,
+    0.023, 0.029, 1.5, "16qam-2/3, QP 35",
 )  # fmt: skip
 
 
@@ -27,7 +27,7 @@ def test_rows_come_back(folder: ResultsFolder) -> None:
     lost = replace(ROW, snr_db=-0.5, status="outage", outage=True, psnr_db=float("inf"), lpips=0.5)
     none = replace(
         ROW, snr_db=5.0, status="impossible", psnr_db=None, ms_ssim=None, cbr=None,
-        note='too small, at\nleast "9"',
+        cbr_grid=None, cbr_on_air=None, note='too small, at\nleast "9"',
     )  # fmt: skip
     for row in (ROW, lost, none):
         folder.append(row)

@@ -310,7 +310,8 @@ def test_what_was_impossible_is_tried_again(pictures: Path, tmp_path: Path) -> N
     sources, _ = find_pictures(pictures, 2, 0)
     run(sweep, sources, folder)
     before = folder.rows()
-    gone = replace(before[0], status="impossible", psnr_db=None, ms_ssim=None, lpips=None, cbr=None)
+    numbers = ("psnr_db", "ms_ssim", "lpips", "cbr", "cbr_grid", "cbr_on_air")
+    gone = replace(before[0], status="impossible", **dict.fromkeys(numbers))
     folder.append(gone)
     counted: list[tuple[int, int]] = []
     run(sweep, sources, folder, on_plan=lambda *plan: counted.append(plan))

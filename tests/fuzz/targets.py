@@ -194,9 +194,13 @@ def _results(data: bytes, folder: Path) -> None:
 def _results_seeds() -> list[bytes]:
     import tempfile
 
-    row = Row("mine", "a.png", "awgn", 10.0, 1 / 48, "sent", False, 30.0, 0.95, 0.1, 0.02, 1.5)
-    lost = Row("mine", "b.png", "awgn", 5.0, 0.1, "outage", True, 13.0, 0.1, 0.9, 0.1, 1.5, "x, y")
-    none = Row("lrisc", "a.png", "awgn", 5.0, 0.1, "impossible", False, *[None] * 4, 0.1)
+    row = Row(
+        "mine", "a.png", "awgn", 10.0, 1 / 48, "sent", False, 30.0, 0.95, 0.1, *[0.02] * 3, 1.5
+    )
+    lost = Row(
+        "mine", "b.png", "awgn", 5.0, 0.1, "outage", True, 13.0, 0.1, 0.9, *[0.1] * 3, 1.5, "x"
+    )
+    none = Row("lrisc", "a.png", "awgn", 5.0, 0.1, "impossible", False, *[None] * 6, 0.1)
     with tempfile.TemporaryDirectory() as name:
         results = ResultsFolder(Path(name))
         results.prepare({"seed": 0}, {"a.png": "1"}, {"mine": "x"})

@@ -17,6 +17,7 @@ from lrisc.link.channels import Received, noise_variance
 from lrisc.link.draws import Draws
 from lrisc.link.frame import Header
 from lrisc.models.config import PRESETS
+from lrisc.models.entropy import embedding_bits
 from lrisc.models.jscc import symbol_mask
 from lrisc.models.lrisc import Lrisc
 from lrisc.roi.region import Region, Regions
@@ -92,17 +93,17 @@ def test_both_choose_the_same_levels(tiny: LoadedCheckpoint, region: Region | No
     latent, bits = sender.analyse(picture(HEIGHT, WIDTH), regions)
     decision = sender.decide(bits, snr_db=10, cbr=1 / 12, height=HEIGHT, width=WIDTH)
     payload_cbr = decision.payload_symbols / (3 * HEIGHT * WIDTH)
-    likelihood = tiny.model.hyperprior(latent, noisy=False)["likelihoods"]["latent"]
+    likelihood = tiny.model.hyperprior(latent, noisy=False).p_latent
     conditions = fixed_link(1, 10.0, payload_cbr)
     values = tiny.model.config.rate_values
-    levels = rate_levels(likelihood, conditions, values, "paper", regions)[0]
+    levels = rate_levels(embedding_bits(likelihood), conditions, values, "paper", regions)[0]
     packed = torch.from_numpy(decision.levels)
     assert float((levels == packed).float().mean()) > 0.9
     symbols = torch.tensor(values)[levels].sum()
     assert float(symbols) == pytest.approx(decision.payload_symbols, rel=0.05)
 
 
-@pytest.mark.parametrize("channel", ["awgn", "rayleigh"])
+@pytest.mark.parametrize("channel", ["awgn", "rayleigh", "selective"])
 def test_gradients_reach_the_encoder(channel: str) -> None:
     """All the way, and with the values that finite differences give."""
     torch.manual_seed(0)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from lrisc.errors import InputError
@@ -57,3 +59,9 @@ def test_configs_of_older_checkpoints_load() -> None:
 def test_how_a_checkpoint_is_used_is_checked(change: dict[str, object], word: str) -> None:
     with pytest.raises(InputError, match=word):
         ModelConfig.from_dict({**PRESETS["tiny"].to_dict(), **change})
+
+
+def test_how_networks_are_used_may_differ_their_shapes_may_not() -> None:
+    tiny = PRESETS["tiny"]
+    assert tiny.same_networks(replace(tiny, rate_rule="uniform", decode_steps=4, sigma_start=0.5))
+    assert not tiny.same_networks(replace(tiny, snr_hidden=8))

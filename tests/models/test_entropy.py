@@ -74,15 +74,15 @@ def test_any_latent_size_and_no_noise_is_repeatable() -> None:
     hyper = Hyperprior(PRESETS["tiny"])
     z = torch.randn(2, 48, 5, 7) * 3
     first = hyper(z, noisy=False)
-    assert first["likelihoods"]["latent"].shape == z.shape
-    assert first["likelihoods"]["hyper_latent"].shape == (2, 24, 2, 2)
-    assert torch.equal(first["latent"], z)
+    assert first.p_latent.shape == z.shape
+    assert first.p_hyper_latent.shape == (2, 24, 2, 2)
+    assert torch.equal(first.latent, z)
     again = hyper(z, noisy=False)
-    assert torch.equal(first["likelihoods"]["latent"], again["likelihoods"]["latent"])
-    noise = hyper(z, noisy=True)["latent"] - z
+    assert torch.equal(first.p_latent, again.p_latent)
+    noise = hyper(z, noisy=True).latent - z
     assert float(noise.abs().max()) <= 0.5 + 1e-5
     assert float(noise.std()) > 0.25
-    assert embedding_bits(first["likelihoods"]["latent"]).shape == (2, 5, 7)
+    assert embedding_bits(first.p_latent).shape == (2, 5, 7)
 
 
 def test_a_flat_latent_looks_the_same_everywhere() -> None:
@@ -98,6 +98,6 @@ def test_the_inside_of_a_picture_equals_its_tile_with_context() -> None:
     torch.manual_seed(0)
     hyper = Hyperprior(PRESETS["tiny"])
     z = 3 * torch.randn(1, 48, 48, 48)
-    whole = embedding_bits(hyper(z, noisy=False)["likelihoods"]["latent"])
-    tile = embedding_bits(hyper(z[..., 8:40, 8:40], noisy=False)["likelihoods"]["latent"])
+    whole = embedding_bits(hyper(z, noisy=False).p_latent)
+    tile = embedding_bits(hyper(z[..., 8:40, 8:40], noisy=False).p_latent)
     torch.testing.assert_close(tile[:, 12:20, 12:20], whole[:, 20:28, 20:28])

@@ -1,7 +1,7 @@
 import torch
 
 from lrisc.models.config import PRESETS
-from lrisc.models.snr import SnrAdaptive
+from lrisc.models.snr import SlotGains, SnrAdaptive
 
 
 def test_structure_is_the_published_one() -> None:
@@ -41,3 +41,19 @@ def test_the_gate_cannot_saturate_whatever_the_features() -> None:
     slope = adaptive.get_parameter("modulations.0.layers.0.weight").grad
     assert slope is not None
     assert float(slope.abs().max()) > 1e-4
+
+
+def test_slot_gains_start_as_one_and_follow_snr_and_rate() -> None:
+    gains = SlotGains(4, 8)
+    snr, levels = torch.tensor([[-20.0, 0.0, 10.0, 40.0]]), torch.tensor([[0, 1, 2, 3]])
+    assert torch.equal(gains(snr, levels), torch.ones(1, 4, 8))
+    torch.manual_seed(0)
+    torch.nn.init.normal_(gains.log_gain, std=0.2)
+    found = gains(snr, levels).detach()
+    # Around 10 dB, where training starts, nothing changes; far away it stays bounded.
+    torch.testing.assert_close(found[0, 2], torch.ones(8), rtol=1e-4, atol=1e-4)
+    assert float((found[0, 1] - 1).abs().min()) > 0
+    assert float(found.max()) < 8
+    far = gains(torch.full((1, 4), -60.0), levels)
+    assert bool(torch.isfinite(far).all())
+    assert not torch.equal(gains(snr.flip(1), levels), gains(snr, levels))

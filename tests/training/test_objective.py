@@ -10,6 +10,7 @@ from lrisc.link.batched import cross_channel
 from lrisc.link.draws import Draws
 from lrisc.models.config import PRESETS
 from lrisc.models.diffusion import loss_weight
+from lrisc.models.entropy import embedding_bits
 from lrisc.models.lrisc import Lrisc
 from lrisc.roi.fusion import Steering
 from lrisc.roi.region import Regions
@@ -88,7 +89,9 @@ def test_budgets_and_fixed_beta() -> None:
     values = PRESETS["tiny"].rate_values
     likelihood = Draws(0, 0, range(3)).uniform("p", (48, 8, 8)).clamp(min=1e-6)
     link = replace(fixed_link(3, 10.0, 1 / 24), beta=torch.tensor([torch.nan, 0.2, torch.nan]))
-    sent = torch.tensor(values)[rate_levels(likelihood, link, values, "paper")].sum((1, 2))
+    sent = torch.tensor(values)[rate_levels(embedding_bits(likelihood), link, values, "paper")].sum(
+        (1, 2)
+    )
     budget = 3 * 128 * 128 / 24
     assert 0.9 * budget < int(sent[0]) <= budget
     bits = -likelihood[1].log2().sum()
@@ -104,7 +107,9 @@ def test_a_region_takes_symbols_from_its_background(steering: Steering) -> None:
     mask[..., :64] = 1
     regions = Regions(mask, torch.tensor([0.3]), steering)
     symbols = torch.tensor(values)[
-        rate_levels(likelihood, fixed_link(1, 10.0, 1 / 48), values, "paper", regions)
+        rate_levels(
+            embedding_bits(likelihood), fixed_link(1, 10.0, 1 / 48), values, "paper", regions
+        )
     ]
     assert 0.85 * 3 * 128 * 128 / 48 < int(symbols.sum()) <= 3 * 128 * 128 / 48
     inside, outside = symbols[..., :3].float().mean(), symbols[..., 5:].float().mean()

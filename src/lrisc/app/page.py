@@ -14,6 +14,7 @@ from lrisc.app.editor import bound
 from lrisc.app.reader import read_upload_picture
 from lrisc.app.region import MAX_BOXES_TEXT, PAINTED, REGIONS
 from lrisc.app.service import CHANNEL_CHOICES, SIZES, Answer, Request, Service, sentence
+from lrisc.link.waveform.numerology import WAVEFORMS
 from lrisc.refinement.objective import OBJECTIVES, ObjectiveName
 from lrisc.roi.region import DEFAULT_GAMMA
 
@@ -88,6 +89,14 @@ def _send_tab(service: Service, sample: Path) -> None:
                     value=next(iter(CHANNEL_CHOICES)),
                     label="Channel",
                     elem_id="channel",
+                )
+                waveform = gr.Dropdown(
+                    list(WAVEFORMS),
+                    value=WAVEFORMS[0],
+                    label="Waveform",
+                    info="symbols: one sample each, the receiver knows the channel; OFDM: it has "
+                    "samples alone, and estimates everything",
+                    elem_id="waveform",
                 )
             with gr.Group():
                 region = gr.Radio(
@@ -175,6 +184,7 @@ def _send_tab(service: Service, sample: Path) -> None:
                     )
                 with gr.Column(min_width=300):
                     symbols = gr.HTML(label="Symbols by kind", elem_id="symbols")
+            plot = _plot("plot")
             files = gr.File(
                 label="Download: pictures, report, IQ samples sent and received",
                 file_count="multiple",
@@ -200,9 +210,9 @@ def _send_tab(service: Service, sample: Path) -> None:
 
     controls: list[Any] = [
         photo, editor, snr, cbr, channel, region, boxes, strength, steps, effort,
-        objective, size, seed,
+        objective, size, seed, waveform,
     ]  # fmt: skip
-    results = [status, pair, figures, region_map, rate_map, constellation, symbols, files]
+    results = [status, pair, figures, region_map, rate_map, constellation, plot, symbols, files]
 
     def show(path: str | None) -> tuple[Any, str]:
         if path is None:
@@ -231,11 +241,25 @@ def _send_tab(service: Service, sample: Path) -> None:
     others.click(others_answer, controls, [table, delivered], **_MODEL)
 
 
+def _plot(name: str) -> gr.Image:
+    """Where the plot of a recording appears, once there is one."""
+    return gr.Image(
+        label="Recording: spectrogram, constellations, channel and SNR per carrier",
+        type="filepath",
+        format="png",
+        interactive=False,
+        buttons=_BUTTONS,
+        visible=False,
+        elem_id=name,
+    )
+
+
 def _decode_tab(service: Service) -> None:
     gr.Markdown(
-        "Upload IQ samples of one frame ([SigMF](https://sigmf.org), `cf32_le`, one sample per "
-        "symbol): the `.zip` that this page makes, or `.sigmf-meta` and `.sigmf-data`. SNR, gain "
-        "and phase are estimated from the samples, one gain for all of them."
+        "Upload IQ samples ([SigMF](https://sigmf.org)): the `.zip` that this page makes, or "
+        "`.sigmf-meta` and `.sigmf-data`. A frame of an OFDM waveform may lie anywhere in them, "
+        "and everything is estimated from it. A frame of one sample per symbol begins with the "
+        "first; SNR, gain and phase are estimated, one gain for all of them."
     )
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
@@ -260,6 +284,7 @@ def _decode_tab(service: Service) -> None:
                 height=420,
                 buttons=_BUTTONS,
             )
+            plot = _plot("decode-plot")
             files = gr.File(label="Download", file_count="multiple", interactive=False)
 
     def answer(visitor: gr.Request, paths: list[str] | None, steps: float) -> tuple[Any, ...]:
@@ -269,10 +294,11 @@ def _decode_tab(service: Service) -> None:
             _status(done.status, done.failed),
             done.picture,
             done.constellation,
+            _shown(done.plot),
             [str(path) for path in done.files] or None,
         )
 
-    button.click(answer, [upload, steps], [status, picture, constellation, files], **_MODEL)
+    button.click(answer, [upload, steps], [status, picture, constellation, plot, files], **_MODEL)
 
 
 def _request(
@@ -289,6 +315,7 @@ def _request(
     objective: ObjectiveName,
     size: str,
     seed: float | None,
+    waveform: str,
 ) -> Request:
     layers = (editor or {}).get("layers", [])
     return Request(
@@ -305,6 +332,7 @@ def _request(
         boxes=boxes,
         seed=int(seed or 0),
         size=size,
+        waveform=waveform,
     )
 
 
@@ -324,9 +352,15 @@ def _outputs(answer: Answer) -> tuple[Any, ...]:
         gr.update(value=answer.region, visible=answer.region is not None),
         answer.rates,
         answer.constellation,
+        _shown(answer.plot),
         answer.symbols,
         [str(path) for path in answer.files] or None,
     )
+
+
+def _shown(plot: Path | None) -> Any:
+    """What a component of :func:`_plot` becomes."""
+    return gr.update(value=None if plot is None else str(plot), visible=plot is not None)
 
 
 def _status(text: str, failed: bool = False) -> str:

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from lrisc.errors import InputError
-from lrisc.link.iq import read_recording, write_recording
-from lrisc.link.recording import DATA_SUFFIX, META_SUFFIX
+from lrisc.link.iq import MAX_SYMBOLS, write_recording
+from lrisc.link.recording import DATA_SUFFIX, META_SUFFIX, open_recording, write_samples
+from lrisc.link.waveform.numerology import Numerology
+from lrisc.link.waveform.source import ArraySource
 
 MAX_UPLOAD_BYTES = 128 * 2**20
-"""Of what is unpacked; the largest frame at one sample a symbol takes about half of it."""
+"""Of what is unpacked; the largest frame at one sample a symbol takes about half of it, by OFDM
+three quarters."""
 
 
-def zip_recording(folder: Path, name: str, symbols: Tensor) -> Path:
-    """Write ``name.zip`` with the SigMF pair of some symbols, and nothing else, into a folder."""
-    meta = write_recording(folder / name, symbols)
+def zip_recording(
+    folder: Path, name: str, samples: Tensor, waveform: Numerology | None = None
+) -> Path:
+    """Write ``name.zip`` with the SigMF pair of some samples, and nothing else, into a folder.
+
+    Args:
+        folder: where to.
+        name: of the recording.
+        samples: complex64 (n,): symbols of a frame at one sample each, or of an OFDM waveform.
+        waveform: which of them.
+    """
+    if waveform is None:
+        meta = write_recording(folder / name, samples)
+    else:
+        title = f"LRISC frame, waveform {waveform.name}"
+        meta = write_samples(folder / name, samples.numpy(), waveform.sample_rate, title)
     archive = folder / f"{name}.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
         for path in (meta, meta.with_suffix(DATA_SUFFIX)):
@@ -27,15 +44,27 @@ def zip_recording(folder: Path, name: str, symbols: Tensor) -> Path:
     return archive
 
 
-def read_upload(files: Sequence[Path], folder: Path) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class Upload:
+    """An uploaded recording.
+
+    Attributes:
+        source: its samples.
+        sample_rate: Hz.
+        offset: number of the first sample.
+    """
+
+    source: ArraySource
+    sample_rate: float
+    offset: int
+
+
+def read_upload(files: Sequence[Path], folder: Path) -> Upload:
     """The samples of an uploaded recording.
 
     Args:
         files: one zip file with a SigMF pair, or the pair.
         folder: empty, for unpacking.
-
-    Returns:
-        complex64 (n,).
 
     Raises:
         InputError: in a sentence, what is missing, broken or too large.
@@ -58,9 +87,11 @@ def read_upload(files: Sequence[Path], folder: Path) -> Tensor:
                 "or a .zip that holds them"
             )
     try:
-        return read_recording(folder / "recording")
+        recording = open_recording(folder / "recording")
+        samples = recording.all_samples(MAX_SYMBOLS)
     except InputError as error:
         raise InputError(str(error).replace(f"{folder}/", "the ")) from error
+    return Upload(ArraySource(samples), recording.sample_rate, recording.offset)
 
 
 def _unzip(path: Path) -> dict[str, bytes]:

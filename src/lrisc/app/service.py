@@ -10,7 +10,7 @@ import ctypes
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,13 +28,19 @@ from lrisc.app.region import PAINTED, chosen_region
 from lrisc.app.visits import Visit, Visits
 from lrisc.app.workspace import Workspace
 from lrisc.checkpoint import load_checkpoint
-from lrisc.errors import InputError, OutageError
+from lrisc.errors import InputError, LriscError, OutageError
+from lrisc.evaluation.figures.recording import draw_reception
 from lrisc.evaluation.schemes import Condition
 from lrisc.images import MIN_SIDE
 from lrisc.link.budget import parse_cbr
 from lrisc.link.channels import CHANNELS, DEFAULT_BLOCK_LENGTH
+from lrisc.link.finding import FoundFrame, find
 from lrisc.link.frame import parse_header
-from lrisc.link.iq import estimate_channel
+from lrisc.link.waveform.link import OfdmLink, make_link
+from lrisc.link.waveform.modulator import modulate
+from lrisc.link.waveform.numerology import SYMBOLS
+from lrisc.link.waveform.receiver import Reception, receive_all
+from lrisc.link.waveform.source import ArraySource
 from lrisc.refinement.objective import ObjectiveName
 from lrisc.roi.region import DEFAULT_GAMMA, Region
 
@@ -55,7 +61,7 @@ T = TypeVar("T")
 def _channel_choices() -> dict[str, tuple[str, int | None]]:
     choices: dict[str, tuple[str, int | None]] = {}
     for name, model in CHANNELS.items():
-        if model.fades:
+        if model.fades and model.blocks:
             choices[f"{name}, a fade every {DEFAULT_BLOCK_LENGTH} symbols"] = (name, None)
             choices[f"{name}, one fade"] = (name, 0)
         else:
@@ -84,6 +90,7 @@ class Request:
     boxes: str = ""
     seed: int = 0
     size: str = next(iter(SIZES))
+    waveform: str = SYMBOLS
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,7 @@ class Answer:
         region: the region of interest over the picture.
         rates: the rate map over the picture.
         constellation: received symbols.
+        plot: a recording's spectrogram, constellations, channel and SNR per carrier, a file.
         symbols: their number by kind, HTML.
         files: to download.
     """
@@ -111,6 +119,7 @@ class Answer:
     region: Image.Image | None = None
     rates: Image.Image | None = None
     constellation: Image.Image | None = None
+    plot: Path | None = None
     symbols: str = ""
     files: list[Path] = field(default_factory=list[Path])
 
@@ -264,9 +273,10 @@ class Service:
             model=self.checkpoint,
             seed=request.seed,
             compare_region=False,
+            waveform=request.waveform,
         )
         report = result.report
-        files = self._write(result)
+        files, plot = self._write(result)
         sent = f"{image.width}×{image.height}"
         if original != image.size:
             sent += f" (scaled from {original[0]}×{original[1]})"
@@ -286,6 +296,7 @@ class Service:
             constellation=None
             if result.received is None
             else pictures.constellation(result.received.equalised()),
+            plot=plot,
             symbols=pictures.symbol_table(report.counts, report.height, report.width),
             files=files,
         )
@@ -300,7 +311,7 @@ class Service:
                 f"the comparison fades every {DEFAULT_BLOCK_LENGTH} symbols or not at all: "
                 "choose another channel"
             )
-        condition = Condition(channel, request.snr_db, cbr, request.seed)
+        condition = Condition(channel, request.snr_db, cbr, request.seed, request.waveform)
         result = transmission.transmit(
             image,
             snr_db=request.snr_db,
@@ -309,6 +320,7 @@ class Service:
             steps=request.steps,
             model=self.checkpoint,
             seed=request.seed,
+            waveform=request.waveform,
         )
         others = compare.deliver(image, condition)
         shown = [("LRISC", result.reconstruction)]
@@ -322,24 +334,31 @@ class Service:
         return Comparison(compare.table(result.report, others), pictures)
 
     def _decode(self, files: list[Path], steps: int, seed: int) -> Answer:
-        samples = read_upload(files, self.workspace.folder())
-        received = estimate_channel(samples)
-        header = parse_header(received)
+        upload = read_upload(files, self.workspace.folder())
+        found = _first(find(upload.source, upload.sample_rate, upload.offset))
+        assert found.received is not None
+        header = parse_header(found.received)
         _check_work(header.width, header.height, steps)
-        picture = system.Receiver(self.checkpoint).decode(received, steps=steps, seed=seed)
+        picture = system.Receiver(self.checkpoint).decode(found.received, steps=steps, seed=seed)
+        plot = None
+        if found.reception is not None:
+            plot = self.workspace.folder() / "recording.png"
+            draw_reception(upload.source, upload.sample_rate, upload.offset, found.reception, plot)
         path = self.workspace.folder() / "received.png"
         _save(picture, path)
         return Answer(
             status=(
-                f"Decoded {picture.width}×{picture.height} from {samples.numel():,} samples, "
-                f"estimated SNR {float(received.snr_db().mean()):.1f} dB."
+                f"Decoded {picture.width}×{picture.height} from {upload.source.size:,} samples, "
+                f"{found.told}."
             ),
             picture=picture,
-            constellation=pictures.constellation(received.equalised()),
-            files=[path],
+            constellation=pictures.constellation(found.received.equalised()),
+            plot=plot,
+            files=[path, *([plot] if plot else [])],
         )
 
-    def _write(self, result: transmission.TransmitResult) -> list[Path]:
+    def _write(self, result: transmission.TransmitResult) -> tuple[list[Path], Path | None]:
+        """The files to download, and the plot of what the radio recorded, if there was one."""
         folder = self.workspace.folder()
         files = [folder / "source.png", folder / "report.json"]
         _save(result.source, files[0])
@@ -347,10 +366,26 @@ class Service:
         if result.reconstruction is not None:
             files.insert(1, folder / "reconstruction.png")
             _save(result.reconstruction, files[1])
-        files.append(zip_recording(folder, "sent", result.frame.symbols))
-        if result.received is not None:
-            files.append(zip_recording(folder, "received", result.received.symbols))
-        return files
+        symbols, report = result.frame.symbols, result.report
+        if report.waveform == SYMBOLS:
+            files.append(zip_recording(folder, "sent", symbols))
+            if result.received is not None:
+                files.append(zip_recording(folder, "received", result.received.symbols))
+            return files, None
+        # The same seed makes the same channel and noise.
+        link = make_link(report.channel, report.snr_db, waveform=report.waveform, seed=report.seed)
+        assert isinstance(link, OfdmLink)
+        sent = torch.from_numpy(modulate(symbols.numpy(), link.waveform))
+        recorded = link.over_the_air(symbols)
+        files.append(zip_recording(folder, "sent", sent, link.waveform))
+        files.append(zip_recording(folder, "received", torch.from_numpy(recorded), link.waveform))
+        source = ArraySource(recorded)
+        for item in receive_all(source, (link.waveform,)):
+            if isinstance(item, Reception):
+                plot = folder / "recording.png"
+                draw_reception(source, link.waveform.sample_rate, 0, item, plot)
+                return [*files, plot], plot
+        return files, None
 
 
 def _check_work(width: int, height: int, steps: int, effort: int = 0) -> None:
@@ -367,6 +402,17 @@ def _check_work(width: int, height: int, steps: int, effort: int = 0) -> None:
             f"{width}×{height} pixels in {steps} steps are too much work here: "
             f"at most {MAX_PIXEL_STEPS // (width * height)} steps at this size"
         )
+
+
+def _first(frames: Iterable[FoundFrame]) -> FoundFrame:
+    """The first frame that can be painted; raises what became of the first one otherwise."""
+    lost: LriscError | None = None
+    for found in frames:
+        if found.lost is None:
+            return found
+        lost = lost or found.lost
+    assert lost is not None  # a recording without frames is an error of its own
+    raise lost
 
 
 def sentence(error: Exception) -> str:

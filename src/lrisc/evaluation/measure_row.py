@@ -25,9 +25,11 @@ from lrisc.evaluation.schemes import (
 )
 from lrisc.files import write_atomically
 from lrisc.images import load_image, to_pil
+from lrisc.link.waveform.numerology import on_the_air
 from lrisc.metrics.lpips import Backbone
 
 OnRow = Callable[[Row], None]
+_NUMBERS = ("psnr_db", "ms_ssim", "lpips", "cbr", "cbr_grid", "cbr_on_air")
 
 
 def measure_picture(
@@ -66,7 +68,7 @@ def _measure(sweep: Sweep, picture: Picture, row_key: Key, keep_in: ResultsFolde
         "snr_db": condition.snr_db,
         "cbr_target": condition.cbr,
     }
-    numbers: dict[str, Any] = dict.fromkeys(("psnr_db", "ms_ssim", "lpips", "cbr"))
+    numbers: dict[str, Any] = dict.fromkeys(_NUMBERS)
     start = time.perf_counter()
     try:
         delivery = scheme_of(spec, sweep.options).send(picture, condition)
@@ -81,7 +83,9 @@ def _measure(sweep: Sweep, picture: Picture, row_key: Key, keep_in: ResultsFolde
     received = delivery.reconstruction
     shown = torch.full_like(picture.pixels, 0.5) if received is None else received
     numbers.update(_quality(picture, shown, sweep.lpips))
-    numbers["cbr"] = delivery.symbols / picture.pixels.numel()
+    on_air = on_the_air(delivery.symbols, sweep.waveform)
+    for measured, count in zip(_NUMBERS[3:], (delivery.symbols, *on_air), strict=True):
+        numbers[measured] = count / picture.pixels.numel()
     if received is not None:
         numbers.update(_region(picture, received, delivery, sweep.lpips))
     if keep_in is not None:

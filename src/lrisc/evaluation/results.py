@@ -26,14 +26,14 @@ from lrisc._version import __version__
 from lrisc.errors import InputError, shown
 from lrisc.files import slug, told, write_atomically
 
-FORMAT = 2
+FORMAT = 3
 ROWS_FILE = "results.csv"
 INFO_FILE = "sweep.json"
 _LOCK_FILE = ".lock"
 
 Status = Literal["sent", "outage", "impossible"]
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
-_MEASURED = ("psnr_db", "ms_ssim", "cbr")
+_MEASURED = ("psnr_db", "ms_ssim", "cbr", "cbr_grid", "cbr_on_air")
 _MAX_SNR_DB = 1000.0
 Key = tuple[str, str, str, str, str]
 
@@ -51,7 +51,9 @@ class Row:
         status: "impossible" where the scheme cannot keep the ceiling: without any numbers.
         outage: lost on the channel; the numbers are those of a mid-grey picture.
         psnr_db, ms_ssim, lpips: quality; ``lpips`` is ``None`` without its weights.
-        cbr: what was really sent, per 3·H·W.
+        cbr: symbols that were really sent, per 3·H·W.
+        cbr_grid: resource elements of the waveform with comb, training and preamble, per 3·H·W.
+        cbr_on_air: samples of the waveform, per 3·H·W.
         seconds: from picture to reconstruction.
         note: one line, such as the modulation and coding scheme, or what was impossible.
         psnr_inside_db, psnr_outside_db, lpips_inside, lpips_outside: inside and outside the
@@ -70,6 +72,8 @@ class Row:
     ms_ssim: float | None
     lpips: float | None
     cbr: float | None
+    cbr_grid: float | None
+    cbr_on_air: float | None
     seconds: float
     note: str = ""
     psnr_inside_db: float | None = None
@@ -93,9 +97,12 @@ class Row:
 COLUMNS = tuple(field.name for field in fields(Row))
 _TEXTS = ("scheme", "image", "channel", "note")
 REGION_COLUMNS = COLUMNS[COLUMNS.index("note") + 1 :]
-_DIGITS = {"psnr_db": 4, "ms_ssim": 6, "lpips": 6, "cbr": 8, "seconds": 3} | {
-    name: 6 if name.startswith("lpips") else 4 for name in REGION_COLUMNS
-}
+_CBRS = ("cbr", "cbr_grid", "cbr_on_air")
+_DIGITS = (
+    {"psnr_db": 4, "ms_ssim": 6, "lpips": 6, "seconds": 3}
+    | dict.fromkeys(_CBRS, 8)
+    | {name: 6 if name.startswith("lpips") else 4 for name in REGION_COLUMNS}
+)
 
 
 def key(scheme: str, image: str, channel: str, snr_db: float, cbr_target: float) -> Key:
@@ -300,7 +307,7 @@ def _parse(cells: list[str]) -> Row:
         values[name] = _number(name, values[name])
     if not (abs(values["snr_db"]) <= _MAX_SNR_DB and 0 < values["cbr_target"] <= 1):
         raise ValueError(f"no sweep has {values['snr_db']:g} dB and CBR {values['cbr_target']:g}")
-    for name in ("psnr_db", "ms_ssim", "lpips", "cbr", *REGION_COLUMNS):
+    for name in ("psnr_db", "ms_ssim", "lpips", *_CBRS, *REGION_COLUMNS):
         values[name] = _number(name, values[name]) if values[name] else None
     measured = [name for name in _MEASURED if values[name] is not None]
     if measured != ([] if values["status"] == "impossible" else list(_MEASURED)):

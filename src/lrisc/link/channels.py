@@ -209,6 +209,7 @@ class ChannelModel:
         capacity: SNR in dB -> bits per complex symbol that no code can exceed; ``None``: unknown.
         paths: name in :data:`lrisc.link.multipath.MODELS` of the channel that samples of a waveform
             go through; ``None``: they meet noise alone.
+        blocks: whether a fade lasts a number of symbols that may be chosen.
     """
 
     gains: Callable[[int, int, torch.Generator], Tensor]
@@ -216,6 +217,7 @@ class ChannelModel:
     fades: bool = False
     capacity: Callable[[float], float] | None = None
     paths: str | None = None
+    blocks: bool = True
 
 
 def _awgn_gains(length: int, block_length: int, generator: torch.Generator) -> Tensor:
@@ -253,6 +255,12 @@ def _grid_gains(model: str) -> Callable[[int, int, torch.Generator], Tensor]:
     return gains
 
 
+def _selective_gains(length: int, block_length: int, generator: torch.Generator) -> Tensor:
+    from lrisc.link.drawn_fades import selective_gains
+
+    return selective_gains(length, block_length, generator)
+
+
 def _registered() -> dict[str, ChannelModel]:
     found = {
         "awgn": ChannelModel(_awgn_gains, "white noise alone", capacity=_awgn_capacity),
@@ -263,11 +271,19 @@ def _registered() -> dict[str, ChannelModel]:
             rician_gains, "Rician block fading, K = 6 dB", fades=True, paths="rician"
         ),
     }
+    found["selective"] = ChannelModel(
+        _selective_gains,
+        "frequency-selective fading as OFDM spreads it, from a table",
+        True,
+        blocks=False,
+    )
     for kind, about in (("tdl", "tapped delay line"), ("cdl", "clustered delay line")):
         for letter in "abcde":
             name = f"{kind}-{letter}"
             title = f"3GPP {about} {letter.upper()}"
-            found[name] = ChannelModel(_grid_gains(name), title, fades=True, paths=name)
+            found[name] = ChannelModel(
+                _grid_gains(name), title, fades=True, paths=name, blocks=False
+            )
     return found
 
 

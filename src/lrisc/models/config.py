@@ -64,6 +64,8 @@ class ModelConfig:
         rate_values: V, complex symbols an embedding may get; 2^n values, 0 first, rising.
         snr_layers: fully connected layers of the SNR-adaptive model (SM modules: one fewer).
         snr_hidden: hidden width of an SM module.
+        snr_gains: whether every symbol slot also has a gain that follows the SNR, see
+            :class:`lrisc.models.snr.SlotGains`.
         unet_widths: channels of the U-Net, one per level.
         unet_attention: attention heads per level, 0 for none.
         unet_stem_kernel: kernel of the very first convolution of the U-Net.
@@ -103,6 +105,7 @@ class ModelConfig:
     linear_channels: int
     rate_rule: RateRule
     snr_layers: int = 8
+    snr_gains: bool = False
     decode_steps: int = 1
     roi_steering: Steering | Literal[""] = "power"
 
@@ -113,7 +116,7 @@ class ModelConfig:
             InputError: with what does not fit.
         """
         for name, value in asdict(self).items():
-            if name not in ("sigma_start", "roi_steering", "rate_rule"):
+            if name not in ("sigma_start", "roi_steering", "rate_rule", "snr_gains"):
                 _check_numbers(name, cast(object, value))
         values = self.rate_values
         if len(values) < 2 or len(values) & (len(values) - 1):
@@ -123,6 +126,8 @@ class ModelConfig:
         if self.rate_rule not in get_args(RateRule):
             rules = ", ".join(get_args(RateRule))
             raise InputError(f"rate_rule {shown(self.rate_rule)} is none of {rules}")
+        if type(self.snr_gains) is not bool:
+            raise InputError(f"snr_gains must be true or false, not {shown(self.snr_gains)}")
         number = type(self.sigma_start) in (int, float)
         if not number or not 0 <= self.sigma_start <= _MOST_SIGMA:
             raise InputError(
@@ -158,8 +163,8 @@ class ModelConfig:
         return max(LATENT_STRIDE, self.patch * 2 ** (len(self.unet_widths) - 1))
 
     def same_networks(self, other: ModelConfig) -> bool:
-        """Whether weights fit both; how they are used may differ."""
-        names = ("decode_steps", "sigma_start", "roi_steering")
+        """Whether weights fit both; how they are used may differ, and gains can start as 1."""
+        names = ("decode_steps", "sigma_start", "roi_steering", "rate_rule", "snr_gains")
         return replace(other, **{name: getattr(self, name) for name in names}) == self
 
     def to_dict(self) -> dict[str, Any]:
@@ -213,6 +218,7 @@ _PRESETS = {
         sigma_start=0.0,
         linear_channels=16,
         rate_rule="paper",
+        snr_gains=True,
     ),
     "compact": ModelConfig(
         patch=4,
@@ -236,6 +242,7 @@ _PRESETS = {
         sigma_start=0.0,
         linear_channels=80,
         rate_rule="paper",
+        snr_gains=True,
     ),
     "paper": ModelConfig(
         patch=1,

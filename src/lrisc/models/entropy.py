@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -107,6 +107,17 @@ class _UpsamplingConv(nn.ConvTranspose2d):
         return super().forward(wider, output_size)[..., 2:-2, 2:-2]
 
 
+class Densities(NamedTuple):
+    """What the hyperprior says of a latent; everything float32."""
+
+    latent: Tensor
+    """z as given, or with uniform noise, (B, C, h, w)."""
+    p_latent: Tensor
+    """p(z | y) of every element, (B, C, h, w), in [1e-9, 1]."""
+    p_hyper_latent: Tensor
+    """p(y) of every element, (B, N, ceil(h/4), ceil(w/4)), in [1e-9, 1]."""
+
+
 class Hyperprior(nn.Module):
     """h_e, h_d, p(y) and p(z | y): convolutions with ReLU, two halvings (Sec. III-A.1).
 
@@ -140,17 +151,13 @@ class Hyperprior(nn.Module):
 
     def forward(
         self, latent: Tensor, *, noisy: bool, noise: tuple[Tensor, Tensor] | None = None
-    ) -> dict[str, Any]:
+    ) -> Densities:
         """Densities of a latent.
 
         Args:
             latent: z (or z'), (B, C, h, w).
             noisy: training: add U(-1/2, 1/2) to z and y; otherwise y is rounded.
             noise: what to add to z and y, of their shapes; drawn here by default.
-
-        Returns:
-            ``{"latent": z or noisy z, "likelihoods": {"latent": p(z|y) (B, C, h, w),
-            "hyper_latent": p(y) (B, N, h/4, w/4)}}``, float32.
         """
         latent = latent.float()
         h, w = latent.shape[-2:]
@@ -167,10 +174,7 @@ class Hyperprior(nn.Module):
             y = y.round()
         mean, scale = self.decoder(y)[..., :h, :w].float().chunk(2, dim=1)
         p_latent = self.conditional(latent, mean, F.softplus(scale))
-        return {
-            "latent": latent,
-            "likelihoods": {"latent": p_latent, "hyper_latent": self.prior(y)},
-        }
+        return Densities(latent, p_latent, self.prior(y))
 
 
 def bits(likelihood: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lrisc.models.config import ModelConfig
-from lrisc.models.snr import SnrAdaptive
+from lrisc.models.snr import SlotGains, SnrAdaptive
 
 
 class WindowAttention(nn.Module):
@@ -91,6 +91,13 @@ def _blocks(config: ModelConfig) -> nn.Sequential:
     )
 
 
+def slot_gains(config: ModelConfig) -> SlotGains | None:
+    """Gains for all real and imaginary parts, if the config has them."""
+    if not config.snr_gains:
+        return None
+    return SlotGains(len(config.rate_values), 2 * config.max_symbols)
+
+
 def symbol_mask(levels: Tensor, rate_values: tuple[int, ...]) -> Tensor:
     """Which of the ``max(V)`` symbol slots each embedding really sends.
 
@@ -125,6 +132,7 @@ class JsccEncoder(nn.Module):
         self.linear = nn.Linear(n, 2 * config.max_symbols, bias=False) if n else None
         if self.linear is not None:
             nn.init.zeros_(self.linear.weight)
+        self.gains = slot_gains(config)
 
     def forward(
         self, latent: Tensor, levels: Tensor, snr_db: Tensor, *, adapt: bool = True
@@ -142,12 +150,15 @@ class JsccEncoder(nn.Module):
         """
         x = latent.permute(0, 2, 3, 1) + self.rate_tokens(levels)
         x = self.blocks(x).flatten(1, 2)
+        snr_db = snr_db[:, None].expand(x.shape[:2])
         if adapt:
-            x = self.snr(x, snr_db[:, None].expand(x.shape[:2]))
+            x = self.snr(x, snr_db)
         symbols = self.head(x)
         if self.linear is not None:
             last = latent[:, -self.linear.in_features :]
             symbols = symbols + self.linear(last.flatten(2).transpose(1, 2))
+        if adapt and self.gains is not None:
+            symbols = symbols * self.gains(snr_db, levels.flatten(1))
         return symbols.unflatten(-1, (-1, 2))
 
 
@@ -167,6 +178,7 @@ class JsccDecoder(nn.Module):
         self.linear = nn.Linear(2 * config.max_symbols, n, bias=False) if n else None
         if self.linear is not None:
             nn.init.zeros_(self.linear.weight)
+        self.gains = slot_gains(config)
 
     def forward(
         self, symbols: Tensor, levels: Tensor, snr_db: Tensor, *, adapt: bool = True
@@ -182,12 +194,15 @@ class JsccDecoder(nn.Module):
         Returns:
             ẑ, (B, C, h, w).
         """
-        x = self.stem(symbols.flatten(2)) + self.rate_tokens(levels).flatten(1, 2)
+        symbols = symbols.flatten(2)
+        if adapt and self.gains is not None:
+            symbols = symbols * self.gains(snr_db, levels.flatten(1))
+        x = self.stem(symbols) + self.rate_tokens(levels).flatten(1, 2)
         if adapt:
             x = self.snr(x, snr_db)
         x = self.head(self.blocks(x.unflatten(1, levels.shape[1:])))
         if self.linear is not None:
-            linear = self.linear(symbols.flatten(2)).unflatten(1, levels.shape[1:])
+            linear = self.linear(symbols).unflatten(1, levels.shape[1:])
             rest = x.shape[-1] - linear.shape[-1]
             x = torch.cat([x[..., :rest], x[..., rest:] + linear], dim=-1)
         return x.permute(0, 3, 1, 2)

@@ -36,7 +36,7 @@ class Lrisc(nn.Module):
 
     def embedding_bits(self, latent: Tensor) -> Tensor:
         """-log2 p(z_i | y) of every embedding, without noise: (B, C, h, w) -> (B, h, w)."""
-        return embedding_bits(self.hyperprior(latent, noisy=False)["likelihoods"]["latent"])
+        return embedding_bits(self.hyperprior(latent, noisy=False).p_latent)
 
     def synthesise(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -65,3 +67,29 @@ class SnrAdaptive(nn.Module):
     def forward(self, x: Tensor, snr_db: Tensor) -> Tensor:
         """Features (B, n, channels) and SNR_i in dB (B, n) -> (B, n, channels)."""
         return x * self.gate(x, snr_db)
+
+
+class SlotGains(nn.Module):
+    """Gain of every symbol slot by SNR and rate (not in the paper): f_e's powers, f_d's estimates.
+
+    The best linear code over a noisy channel gives its parts other powers at every SNR, and its
+    receiver shrinks each by its own SNR (Lee and Petersen 1976). The SNR-adaptive model stands
+    before f_e's head and cannot do that for the linear way around it. The gain is
+    exp(sum_j a_j phi_j(SNR)) with three functions that vanish at 10 dB; a is 0 at the start.
+    """
+
+    def __init__(self, levels: int, slots: int) -> None:
+        super().__init__()
+        self.log_gain = nn.Parameter(torch.zeros(levels, 3, slots))
+
+    def forward(self, snr_db: Tensor, levels: Tensor) -> Tensor:
+        """Gains, (B, n, slots) float32.
+
+        Args:
+            snr_db: SNR_i in dB, (B, n).
+            levels: index into V, (B, n) int64.
+        """
+        distance = torch.tanh((snr_db.float() - 10) / 10)
+        wiener = torch.sigmoid(snr_db.float() * (math.log(10) / 10)) - 10 / 11
+        functions = torch.stack([distance, distance.square(), wiener], dim=-1)
+        return torch.einsum("bnj,bnjs->bns", functions, self.log_gain[levels].float()).exp()

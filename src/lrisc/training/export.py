@@ -28,7 +28,7 @@ from lrisc.training.statement import write_card
 
 logger = logging.getLogger(__name__)
 
-_PLACES = frozenset(
+PLACES = frozenset(
     (
         "output",
         "data",
@@ -41,6 +41,7 @@ _PLACES = frozenset(
         "maps",
     )
 )
+"""Keys of a config that say where things lie; no record has them."""
 """Keys of the config that tell of a machine's folders, which is nobody else's business."""
 _BATCH = 8
 
@@ -67,9 +68,9 @@ def rate_maps(model: Lrisc, squares: Squares, config: LriscStage) -> list[npt.ND
         draws = Draws(config.draw_seed, -1, range(start, start + len(image)), device)
         with torch.inference_mode():
             latent = model.analysis(image)
-            likelihood = model.hyperprior(latent, noisy=False)["likelihoods"]["latent"]
+            bits = model.embedding_bits(latent)
             link = draw_link(draws, config.link, config.link.easy_steps)
-            levels = rate_levels(likelihood, link, model.config.rate_values, model.config.rate_rule)
+            levels = rate_levels(bits, link, model.config.rate_values, model.config.rate_rule)
         maps += list(levels.cpu().numpy())
     return maps
 
@@ -101,7 +102,7 @@ def stage_record(config: StageConfig, progress: Progress, facts: dict[str, Any])
         "commit": commit(),
         "lrisc_version": __version__,
         "torch_version": str(torch.__version__),
-        "config": {k: v for k, v in progress.config.items() if k not in _PLACES},
+        "config": {k: v for k, v in progress.config.items() if k not in PLACES},
         "validation": progress.validation,
     }
 
@@ -177,6 +178,16 @@ def model_card(model: Lrisc, records: list[dict[str, Any]], precision: str) -> s
     lines += ["", "## Losses and settings", ""]
     for r in records:
         c = r["config"]
+        if c.get("stored_latents"):
+            lines.append(
+                f"- **{r['stage']}** trains {', '.join(c['train'])} on stored latents: squared "
+                f"error of the received latent, each channel weighted by what an error in it costs "
+                f"in the picture; {_link_text(c)}; {c['optimiser.name']} "
+                f"{c['optimiser.learning_rate']:g}, {c['optimiser.decay']}, batch "
+                f"{c['batch_size']}, {c['precision']}, EMA "
+                f"{c['optimiser.ema']:g}, seed {c['seed']}."
+            )
+            continue
         lines.append(
             f"- **{r['stage']}** trains {', '.join(c['train'])}: (1 - {c['loss.eta']:g}) · "
             f"{c['loss.mse']:g} · MSE + {c['loss.eta']:g} · {c['loss.lpips']:g} · LPIPS "
@@ -207,7 +218,7 @@ def _link_text(c: dict[str, Any]) -> str:
     return (
         f"SNR {snr[0]:g} to {snr[1]:g} dB, CBR {cbr[0]:.4f} to {cbr[1]:.4f} "
         f"({c['link.beta_fraction']:.0%} at beta {c['link.beta']:g}), "
-        f"{channel_shares(c['link.channels'])}, {c['roi.fraction']:.0%} with a region"
+        f"{channel_shares(c)}, {c['roi.fraction']:.0%} with a region"
     )
 
 
@@ -242,6 +253,10 @@ def hardware(device: torch.device, processes: int) -> str:
     return f"{os.cpu_count()} cores of {name}" + (f", {processes} processes" * (processes > 1))
 
 
-def channel_shares(channels: dict[str, float]) -> str:
-    """Shares of the channels for a model card: "80% awgn, 20% rayleigh"."""
-    return ", ".join(f"{share:.0%} {name}" for name, share in channels.items())
+def channel_shares(c: dict[str, Any]) -> str:
+    """Shares of the channels of a record's config for a model card: "80% awgn, 20% rayleigh"."""
+    channels = c.get("link.channels")
+    if channels is None:  # a record of 0.1
+        fading = c["link.rayleigh_fraction"]
+        channels = {"awgn": 1 - fading, "rayleigh": fading}
+    return ", ".join(f"{share:.0%} {name}" for name, share in channels.items() if share)

@@ -37,7 +37,7 @@ class LinkResult:
 
 
 def rate_levels(
-    likelihood: Tensor,
+    bits_per_embedding: Tensor,
     conditions: Conditions,
     rate_values: tuple[int, ...],
     rule: RateRule,
@@ -46,7 +46,7 @@ def rate_levels(
     """The rate rule of Eq. 3 for a budget, or for a fixed beta where a picture has no budget.
 
     Args:
-        likelihood: p(z | y), (B, C, h, w).
+        bits_per_embedding: -log2 p(z_i | y), (B, h, w).
         conditions: budgets and betas.
         rate_values: V.
         rule: how symbols follow from bits.
@@ -55,7 +55,7 @@ def rate_levels(
     Returns:
         Index into V of every embedding, (B, h, w) int64.
     """
-    wanted = shape_bits(embedding_bits(likelihood.detach()), rule)
+    wanted = shape_bits(bits_per_embedding, rule)
     if regions is not None:
         wanted = regions.weigh_bits(wanted)
     pixels = 16 * wanted.shape[1] * 16 * wanted.shape[2]
@@ -68,7 +68,7 @@ def rate_levels(
 def send(
     model: Lrisc,
     latent: Tensor,
-    likelihood: Tensor,
+    bits_per_embedding: Tensor,
     conditions: Conditions,
     draws: Draws,
     adapt: bool,
@@ -79,14 +79,16 @@ def send(
     Args:
         model: the networks.
         latent: z', (B, C, h, w).
-        likelihood: p(z' | y), same shape.
+        bits_per_embedding: -log2 p(z'_i | y), (B, h, w).
         conditions: channel and budget of every picture.
         draws: noise and fades.
         adapt: whether the SNR-adaptive models take part.
         regions: regions of interest, if any.
     """
     config = model.config
-    levels = rate_levels(likelihood, conditions, config.rate_values, config.rate_rule, regions)
+    levels = rate_levels(
+        bits_per_embedding, conditions, config.rate_values, config.rate_rule, regions
+    )
     mask = symbol_mask(levels.flatten(1), config.rate_values)
     symbols = model.jscc_encoder(latent, levels, conditions.snr_db, adapt=adapt)
     uneven = None if regions is None else regions.uneven()
@@ -139,17 +141,17 @@ def training_loss(
         draws.uniform("latent noise", (model.config.latent_channels, *grid)) - 0.5,
         draws.uniform("hyper-latent noise", hyper) - 0.5,
     )
-    prior = model.hyperprior(latent, noisy=True, noise=noise)
-    p_latent, p_hyper = prior["likelihoods"]["latent"], prior["likelihoods"]["hyper_latent"]
-    bpp = (bits(p_latent) + bits(p_hyper)) / (height * width)
+    densities = model.hyperprior(latent, noisy=True, noise=noise)
+    bpp = (bits(densities.p_latent) + bits(densities.p_hyper_latent)) / (height * width)
     latent_error: Tensor | None = None
 
     source = draws.chance("source", loss.source_fraction if loss.source == "share" else 0.0)
-    guide, target = prior["latent"], image
+    guide, target = densities.latent, image
     if conditions is None:
         end_to_end = torch.ones_like(source)
     else:
-        sent = send(model, latent, p_latent, conditions, draws, adapt, regions)
+        wanted = embedding_bits(densities.p_latent.detach())
+        sent = send(model, latent, wanted, conditions, draws, adapt, regions)
         latent_error = (sent.estimate - latent.detach()).square().mean((1, 2, 3))
         end_to_end = ~source
         if loss.source == "both":

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lrisc.baselines.deepjscc.codec import FORMAT as DEEPJSCC_FORMAT
 from lrisc.checkpoint import FORMAT
 from lrisc.errors import InputError, LriscError
 from lrisc.files import replace_atomically
@@ -25,6 +26,7 @@ from lrisc.training.export import ship
 from lrisc.training.loop import Outcome, Slot, Trainer, deterministic, make_accelerator
 from lrisc.training.state import STATE_FILE, changes_since, locked, read_progress
 from lrisc.training.tasks import data_key, stage_class
+from lrisc.training.tasks.deepjscc import ship as ship_deepjscc
 
 logger = logging.getLogger(__name__)
 
@@ -148,11 +150,13 @@ def _is_done(config: StageConfig) -> bool:
 
 def _finish(source: Path, target: Path) -> None:
     """The checkpoint of a whole schedule: that of its last stage, in float16."""
-    if json.loads((source / CONFIG_FILE).read_text()).get("format") != FORMAT:
-        _copy(source, target)  # a baseline's, which is in float16 already
+    found = json.loads((source / CONFIG_FILE).read_text()).get("format")
+    half = {FORMAT: ship, DEEPJSCC_FORMAT: ship_deepjscc}.get(found)
+    if half is None:
+        _copy(source, target)  # the detector's, which is in float16 already
         return
     with tempfile.TemporaryDirectory() as halved:
-        ship(source, Path(halved))
+        half(source, Path(halved))
         _copy(Path(halved), target)
 
 

@@ -46,8 +46,10 @@ class TrainingStep(nn.Module):
             model.get_submodule(part).requires_grad_(part in config.train)
         if not config.link.adapt:
             # Without a gradient in the step, DDP would wait for one.
-            model.jscc_encoder.snr.requires_grad_(False)
-            model.jscc_decoder.snr.requires_grad_(False)
+            for codec in (model.jscc_encoder, model.jscc_decoder):
+                codec.snr.requires_grad_(False)
+                if codec.gains is not None:
+                    codec.gains.requires_grad_(False)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(self, pictures: Tensor, draws: Draws, step: int) -> tuple[Tensor, Terms]:
@@ -146,5 +148,7 @@ def build_model(config: LriscStage) -> tuple[Lrisc, list[dict[str, Any]]]:
     for part in PARTS:
         if part not in config.fresh:
             source = loaded.model.get_submodule(part).state_dict()
-            model.get_submodule(part).load_state_dict(source)
+            left = model.get_submodule(part).load_state_dict(source, strict=False)
+            # Checked above: only the slots' gains can differ, and they start as 1.
+            assert not left.unexpected_keys
     return model, list(loaded.info.get("training", []))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from torch import Tensor, nn
 from lrisc.files import replace_atomically
 from lrisc.link.draws import Draws
 from lrisc.metrics.distortion import psnr, round_to_8_bit
-from lrisc.models.entropy import bits
+from lrisc.models.entropy import bits, embedding_bits
 from lrisc.models.lrisc import Lrisc
+from lrisc.models.snr import SnrAdaptive
 from lrisc.training.conditions import fixed_link
 from lrisc.training.config.schema import LriscStage
 from lrisc.training.data.crops import to_signal
@@ -32,7 +35,8 @@ class Validation:
 
     Attributes:
         figures: ``psnr`` and ``lpips`` (means over all conditions), ``bpp``, and each condition's
-            own, such as ``psnr@10dB,cbr=0.0208``.
+            own, such as ``psnr@10dB,cbr=0.0208``; ``open_gates``: the share of the SNR-adaptive
+            models' gates that are neither shut nor fully open, and so still learn.
         sheet: (H, W, 3) uint8, a row per picture: source, then one reconstruction per condition.
     """
 
@@ -40,7 +44,37 @@ class Validation:
     sheet: Squares
 
 
+@contextmanager
+def open_gates(model: Lrisc) -> Generator[list[float]]:
+    """Collects the share of open gates of every call of f_e's and f_d's SNR-adaptive models."""
+    shares: list[float] = []
+
+    def watch(module: nn.Module, args: tuple[Tensor, Tensor]) -> None:
+        assert isinstance(module, SnrAdaptive)
+        gate = module.gate(*args)
+        shares.append(float(((gate > 0.1) & (gate < 1.9)).float().mean()))
+
+    parts = (model.jscc_encoder, model.jscc_decoder)
+    handles = [part.snr.register_forward_pre_hook(watch) for part in parts]
+    try:
+        yield shares
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def validate(
+    model: Lrisc, lpips: nn.Module | None, pictures: Squares, config: LriscStage
+) -> Validation:
+    """Figures of :func:`_decode_all`, with the share of open gates where there is a link."""
+    with open_gates(model) as gates:
+        found = _decode_all(model, lpips, pictures, config)
+    if gates:
+        found.figures["open_gates"] = sum(gates) / len(gates)
+    return found
+
+
+def _decode_all(
     model: Lrisc, lpips: nn.Module | None, pictures: Squares, config: LriscStage
 ) -> Validation:
     """Decode held-out pictures at every SNR and CBR, or from z in stage 1.
@@ -67,8 +101,8 @@ def validate(
         columns[0].append(image)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
             latent = model.analysis(image).float()
-            likelihoods = model.hyperprior(latent, noisy=False)["likelihoods"]
-            total = bits(likelihoods["latent"]) + bits(likelihoods["hyper_latent"])
+            densities = model.hyperprior(latent, noisy=False)
+            total = bits(densities.p_latent) + bits(densities.p_hyper_latent)
             rate = total / (image.shape[2] * image.shape[3])
             totals["bpp"] = totals.get("bpp", 0.0) + float(rate.sum())
             for column, condition in enumerate(conditions, start=1):
@@ -80,8 +114,8 @@ def validate(
                     snr, cbr = condition
                     name = f"@{snr:g}dB,cbr={cbr:.4f}"
                     link = fixed_link(len(image), snr, cbr, device)
-                    p = likelihoods["latent"]
-                    guide = send(model, latent, p, link, draws, config.link.adapt).estimate
+                    wanted = embedding_bits(densities.p_latent)
+                    guide = send(model, latent, wanted, link, draws, config.link.adapt).estimate
                 noise = torch.Generator(device).manual_seed(_SEED + start)
                 made = model.synthesise(guide, config.validate.steps, noise).float()
                 columns[column].append(made)

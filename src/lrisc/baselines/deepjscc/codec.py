@@ -186,16 +186,23 @@ def nearest(cbr: float, snr_db: float | None = None) -> str:
     return min(found)[3]
 
 
-def save(folder: Path, network: DeepJsccNetwork, extra: Mapping[str, Any]) -> None:
-    """Write a codec's config.json and float16 model.safetensors.
+def save(
+    folder: Path,
+    network: DeepJsccNetwork,
+    extra: Mapping[str, Any],
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write a codec's config.json and model.safetensors.
 
     Args:
         folder: created if needed.
         network: what to store.
         extra: more entries for config.json; ``snr_db``, the range it was trained for, is a must.
+        dtype: of the stored weights, float16 to ship them or float32 to train them further.
 
     Raises:
-        InputError: a weight is not finite in float16.
+        InputError: a weight is not finite in ``dtype``.
         UnwritableError: the folder is not writable or full.
     """
-    write_folder(folder, FORMAT, network, {"model": network.config.to_dict(), **extra})
+    info = {"model": network.config.to_dict(), **extra}
+    write_folder(folder, FORMAT, network, info, dtype)

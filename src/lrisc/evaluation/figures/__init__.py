@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lrisc.errors import InputError
 from lrisc.evaluation.results import ResultsFolder
+from lrisc.link.waveform.numerology import SYMBOLS
 
 
 def draw_all(results: Path, output: Path, reference: bool = False) -> Iterator[Path]:
@@ -17,12 +18,14 @@ def draw_all(results: Path, output: Path, reference: bool = False) -> Iterator[P
 
         rows ─► means ─► quality versus SNR (one per channel and CBR; two SNRs or more)
                      └─► quality versus CBR (one per channel and SNR; two CBRs or more)
+                     └─► LPIPS below DeepJSCC's versus SNR
         kept pictures ─► grid over SNRs, rate maps, region of interest
 
     Args:
         results: folder of ``lrisc evaluate``.
         output: where the figures go.
-        reference: add published curves as thin lines.
+        reference: add published curves as thin lines, and the figure of what LPIPS gains over
+            DeepJSCC with the number that the paper prints.
 
     Yields:
         Every file, once it is written.
@@ -32,6 +35,7 @@ def draw_all(results: Path, output: Path, reference: bool = False) -> Iterator[P
     """
     from lrisc.evaluation.figures.curves import draw_versus_cbr, draw_versus_snr
     from lrisc.evaluation.figures.means import means
+    from lrisc.evaluation.figures.reduction import draw_reduction
     from lrisc.evaluation.figures.reference import load_curves
     from lrisc.evaluation.figures.sheets import draw_grids, draw_rate_maps, draw_regions
 
@@ -42,10 +46,12 @@ def draw_all(results: Path, output: Path, reference: bool = False) -> Iterator[P
         raise InputError(f"{results} holds no finished rows yet; run lrisc evaluate again")
     points = means(rows, len(info["images"]))
     published = load_curves() if reference else []
+    waveform = info["settings"].get("waveform", SYMBOLS)
     drawn = 0
     for path in chain(
-        draw_versus_snr(points, published, output),
-        draw_versus_cbr(points, published, output),
+        draw_versus_snr(points, published, output, waveform),
+        draw_versus_cbr(points, published, output, waveform),
+        draw_reduction(points, output) if reference else (),
         draw_grids(folder, rows, output),
         draw_rate_maps(folder, rows, output),
         draw_regions(folder, rows, output),

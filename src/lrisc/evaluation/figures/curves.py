@@ -23,32 +23,37 @@ from lrisc.evaluation.figures.style import (
     save,
     styled,
 )
+from lrisc.link.multipath import TAPPED
+from lrisc.link.waveform.numerology import SYMBOLS
 
 _COLUMNS = (*(field.name for field in fields(Point)), "source")
 
 
 def draw_versus_snr(
-    points: Sequence[Point], published: Sequence[Curve], output: Path
+    points: Sequence[Point], published: Sequence[Curve], output: Path, waveform: str = SYMBOLS
 ) -> Iterator[Path]:
-    """PSNR and LPIPS over the SNR: a figure per channel and CBR that has two SNRs or more."""
+    """PSNR and LPIPS over the SNR: a figure per channel and CBR that has two SNRs or more.
+
+    Where a picture was lost, the share of the lost ones stands beside them.
+    """
     for channel, cbr in dict.fromkeys((p.channel, p.cbr_target) for p in points):
         chosen = [p for p in points if (p.channel, p.cbr_target) == (channel, cbr)]
         if len({p.snr_db for p in chosen}) > 1:
             rate = "fixed beta" if cbr == 1 else f"CBR {fraction(cbr)}"
-            title = f"{_channel_name(channel)}, {rate}"
+            title = f"{_channel_name(channel, waveform)}, {rate}"
             name = f"quality-vs-snr_{channel}_cbr-{file_part(cbr)}"
             yield from _draw(chosen, published, looks_of(points), "snr_db", title, output, name)
 
 
 def draw_versus_cbr(
-    points: Sequence[Point], published: Sequence[Curve], output: Path
+    points: Sequence[Point], published: Sequence[Curve], output: Path, waveform: str = SYMBOLS
 ) -> Iterator[Path]:
     """PSNR and LPIPS over the CBR really sent: a figure per channel and SNR with two or more."""
     for channel, snr_db in dict.fromkeys((p.channel, p.snr_db) for p in points):
         chosen = [p for p in points if (p.channel, p.snr_db) == (channel, snr_db)]
         # Every beta is a rate of its own, and keeps no ceiling.
         if len({p.scheme if p.cbr_target == 1 else p.cbr_target for p in chosen}) > 1:
-            title = f"{_channel_name(channel)}, SNR {snr_db:g} dB"
+            title = f"{_channel_name(channel, waveform)}, SNR {snr_db:g} dB"
             name = f"quality-vs-cbr_{channel}_snr-{snr_db:g}"
             yield from _draw(chosen, published, looks_of(points), "cbr", title, output, name)
 
@@ -70,6 +75,7 @@ def _draw(
     from matplotlib.ticker import MaxNLocator
 
     metrics = ["psnr_db"] + ["lpips"] * any(p.lpips is not None for p in points)
+    metrics += ["outage"] * any(p.outages for p in points)
     table: list[tuple[Any, ...]] = [(*astuple(p), "measured") for p in points]
     with styled():
         figure = new_figure(3.9 * len(metrics) + 0.3, 4.2)
@@ -149,5 +155,7 @@ def _as_row(curve: Curve, x: float, y: float) -> tuple[Any, ...]:
     return tuple(values[name] for name in _COLUMNS)
 
 
-def _channel_name(channel: str) -> str:
-    return "AWGN" if channel == "awgn" else channel.capitalize()
+def _channel_name(channel: str, waveform: str) -> str:
+    acronym = channel == "awgn" or channel in TAPPED
+    name = channel.upper() if acronym else channel.capitalize()
+    return name if waveform == SYMBOLS else f"{name}, waveform {waveform}"

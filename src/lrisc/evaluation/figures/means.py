@@ -14,7 +14,7 @@ class Point:
 
     Attributes:
         scheme, channel, snr_db, cbr_target: what was asked for.
-        cbr: mean of what was really sent, per 3·H·W.
+        cbr, cbr_grid, cbr_on_air: means of what was really sent, per 3·H·W.
         psnr_db, ms_ssim, lpips: means; lost pictures count as the mid-grey ones they are.
         pictures: how many the means are over.
         outages: how many of them were lost.
@@ -26,6 +26,8 @@ class Point:
     snr_db: float
     cbr_target: float
     cbr: float
+    cbr_grid: float
+    cbr_on_air: float
     psnr_db: float
     ms_ssim: float
     lpips: float | None
@@ -34,8 +36,14 @@ class Point:
     missing: int
 
     def value(self, metric: str) -> float | None:
-        """One of the means by its name."""
-        return {"psnr_db": self.psnr_db, "ms_ssim": self.ms_ssim, "lpips": self.lpips}[metric]
+        """One of the means, or the share of lost pictures (``outage``), by its name."""
+        values = {
+            "psnr_db": self.psnr_db,
+            "ms_ssim": self.ms_ssim,
+            "lpips": self.lpips,
+            "outage": self.outages / self.pictures,
+        }
+        return values[metric]
 
 
 def means(rows: Sequence[Row], pictures: int) -> list[Point]:
@@ -64,6 +72,8 @@ def means(rows: Sequence[Row], pictures: int) -> list[Point]:
                 snr_db,
                 cbr_target,
                 cbr=_mean([row.cbr for row in measured]) or 0.0,
+                cbr_grid=_mean([row.cbr_grid for row in measured]) or 0.0,
+                cbr_on_air=_mean([row.cbr_on_air for row in measured]) or 0.0,
                 psnr_db=_mean([row.psnr_db for row in measured]) or 0.0,
                 ms_ssim=_mean([row.ms_ssim for row in measured]) or 0.0,
                 lpips=_mean([row.lpips for row in measured]),

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from lrisc.link.recording import Recording
     from lrisc.link.waveform.receiver import Reception
+    from lrisc.link.waveform.source import SampleSource
 
 _COLUMNS = 600
 _POINTS = 4000
 
 
-def draw_reception(recording: Recording, reception: Reception, path: Path) -> None:
+def draw_reception(
+    source: SampleSource, sample_rate: float, offset: int, reception: Reception, path: Path
+) -> None:
     """Write the five panels as a PNG.
 
     Args:
-        recording: the samples.
+        source: the samples.
+        sample_rate: Hz.
+        offset: number of the first sample, for people.
         reception: a frame found in them.
         path: of the PNG.
     """
@@ -29,7 +33,7 @@ def draw_reception(recording: Recording, reception: Reception, path: Path) -> No
     figure = Figure(figsize=(11, 7.2), layout="constrained", dpi=90)
     FigureCanvasAgg(figure)
     grid: Any = figure.add_gridspec(2, 6)
-    _spectrogram(figure.add_subplot(grid[0, :]), recording, reception)
+    _spectrogram(figure.add_subplot(grid[0, :]), source, sample_rate, offset, reception)
     seen = reception.diagnostics
     received = np.take_along_axis(seen.elements, seen.data, 1).reshape(-1)[:_POINTS]
     response = np.take_along_axis(seen.response, seen.data, 1).reshape(-1)[:_POINTS]
@@ -48,16 +52,17 @@ def draw_reception(recording: Recording, reception: Reception, path: Path) -> No
     figure.savefig(path, format="png")
 
 
-def _spectrogram(axes: Any, recording: Recording, reception: Reception) -> None:
-    rate = recording.sample_rate
+def _spectrogram(
+    axes: Any, source: SampleSource, rate: float, offset: int, reception: Reception
+) -> None:
     start, end = reception.detection.start, reception.end
     margin = (end - start) // 4
-    low, high = max(start - margin, 0), min(end + margin, recording.source.size)
+    low, high = max(start - margin, 0), min(end + margin, source.size)
     size = 256
     starts = np.linspace(low, max(high - size, low), _COLUMNS).astype(np.int64)
     window = np.hanning(size)
     columns = [
-        np.fft.fftshift(np.abs(np.fft.fft(recording.source.read(int(at), size) * window)) ** 2)
+        np.fft.fftshift(np.abs(np.fft.fft(source.read(int(at), size) * window)) ** 2)
         for at in starts
     ]
     power = 10 * np.log10(np.array(columns).T + 1e-20)
@@ -77,7 +82,7 @@ def _spectrogram(axes: Any, recording: Recording, reception: Reception) -> None:
         xlabel="ms",
         ylabel="kHz",
         title=f"{reception.detection.numerology.name}: frame at sample "
-        f"{recording.offset + start}, CFO {reception.cfo * rate:+.1f} Hz, "
+        f"{offset + start}, CFO {reception.cfo * rate:+.1f} Hz, "
         f"clock {reception.clock_ppm:+.1f} ppm, SNR {reception.snr_db:.1f} dB",
     )
 

@@ -56,7 +56,12 @@ _REFERENCE_LINES = (
 )
 REFERENCE_COLOUR = "#707070"
 
-LABELS = {"psnr_db": "PSNR (dB)", "ms_ssim": "MS-SSIM", "lpips": "LPIPS"}
+LABELS = {
+    "psnr_db": "PSNR (dB)",
+    "ms_ssim": "MS-SSIM",
+    "lpips": "LPIPS",
+    "outage": "share of pictures lost",
+}
 _NAMES = {
     "lrisc": "LRISC",
     "lrisc-roi": "LRISC with ROI",

@@ -14,7 +14,6 @@ from lrisc.errors import InputError
 from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Options, Picture, Scheme
 from lrisc.images import load_image
 from lrisc.link.header import VERSION as FRAME_VERSION
-from lrisc.link.waveform.numerology import SYMBOLS
 from lrisc.refinement.objective import ObjectiveName
 from lrisc.roi.region import Region
 
@@ -161,7 +160,4 @@ def _hash_of(masks: Path) -> str:
 
 
 def _counts(report: Report) -> str:
-    counts = f"payload CBR {report.cbr_payload:.5f}"
-    if report.waveform != SYMBOLS:
-        counts += f", grid {report.cbr_grid:.5f}, on air {report.cbr_on_air:.5f}"
-    return counts
+    return f"payload CBR {report.cbr_payload:.5f}"

@@ -151,6 +151,23 @@ def numerology(name: str) -> Numerology:
     return PRESETS[name]
 
 
+def on_the_air(symbols: int, waveform: str) -> tuple[int, int]:
+    """What so many symbols of a frame take on the air.
+
+    Args:
+        symbols: complex symbols of a frame.
+        waveform: a name in ``WAVEFORMS``.
+
+    Returns:
+        Resource elements (:meth:`Numerology.elements`) and samples; with ``symbols`` both are the
+        symbols themselves.
+    """
+    if waveform == SYMBOLS or symbols == 0:
+        return symbols, symbols
+    used = numerology(waveform)
+    return used.elements(symbols), used.samples(symbols)
+
+
 @lru_cache(maxsize=16)
 def coprime_near_golden(length: int) -> int:
     """The first number from round(length · (√5 - 1)/2) upwards that shares no factor with it."""

@@ -407,6 +407,9 @@ class LriscStage(PictureStage):
     Attributes:
         train: networks that learn; the others are frozen.
         fresh: networks that start anew although the parent has them.
+        stored_latents: f_e and f_d learn from latents that are computed once and kept in the
+            cache, by the squared error of what is received, each channel weighted by what an
+            error in it costs in the picture.
         prior_pictures: squares whose rate maps train the side-information code on export.
         loss: of the stage.
         link: of the stage.
@@ -416,6 +419,7 @@ class LriscStage(PictureStage):
 
     train: Annotated[tuple[Part, ...], Some()] = PARTS
     fresh: tuple[Part, ...] = ()
+    stored_latents: bool = False
     prior_pictures: CountOrNone = 256
     loss: LossConfig = field(default_factory=LossConfig)
     link: LinkConfig = field(default_factory=LinkConfig)
@@ -426,6 +430,27 @@ class LriscStage(PictureStage):
         """Reject what cannot be trained, see the base class."""
         super().__post_init__()
         self.check_sides(PRESETS[self.preset].multiple)
+        if self.stored_latents:
+            self._check_stored()
+
+    def _check_stored(self) -> None:
+        """Whether the stage can do with latents alone."""
+        codec = {"jscc_encoder", "jscc_decoder"}
+        regions = self.roi.fraction > 0
+        for key, wrong, must in (
+            ("train", not set(self.train) <= codec, "jscc_encoder and jscc_decoder only"),
+            ("parent", not self.parent, "a checkpoint whose latents are stored"),
+            ("link.enabled", not self.link.enabled, "true"),
+            ("crops.decode", self.crops.decode != "once", "once"),
+            ("roi.detector_fraction", regions and self.roi.detector_fraction > 0, "0"),
+            (
+                "roi.steering",
+                regions and self.roi.steering not in ("rate", "power"),
+                "rate or power, which leave the latent as it is,",
+            ),
+        ):
+            if wrong:
+                raise InputError(f"{key}: must be {must} with stored_latents")
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 MIN_PICTURES = 16
 # What numpy and json raise of files that are not what their names say.
-_DAMAGED = (ValueError, EOFError, SyntaxError, TokenError, RecursionError, MemoryError)
+DAMAGED = (ValueError, EOFError, SyntaxError, TokenError, RecursionError, MemoryError)
 _FORMAT = 1
 Squares = npt.NDArray[np.uint8]
 
@@ -145,7 +145,7 @@ def _cache_key(listing: Listing, data: DataConfig, masks: MaskFolder | None) -> 
 def _open_npy(path: Path, crop: int) -> Squares:
     try:
         squares = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, *_DAMAGED) as error:
+    except (OSError, *DAMAGED) as error:
         raise InputError(f"data: cannot read {path}: {' '.join(str(error).split())}") from error
     if not isinstance(squares, np.ndarray):
         raise InputError(f"data: {path} holds more than one array")
@@ -201,7 +201,7 @@ def _read_cache(path: Path, facts: Path, shape: tuple[int, ...]) -> tuple[Square
         count, skipped = known["squares"], known["skipped"]
         squares = np.load(path, mmap_mode="r", allow_pickle=False)
         whole = path.stat().st_size == squares.offset + squares.nbytes
-    except (KeyError, TypeError, AttributeError, *_DAMAGED) as error:
+    except (KeyError, TypeError, AttributeError, *DAMAGED) as error:
         logger.warning("the picture cache %s is damaged and is made again: %s", path, error)
         return None
     fits = squares.shape == (count, *shape) and squares.dtype == np.uint8

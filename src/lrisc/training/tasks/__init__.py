@@ -7,6 +7,7 @@ from lrisc.training.config.schema import LriscStage, PictureStage, StageConfig
 from lrisc.training.data.opened import data_key as pictures_key
 from lrisc.training.saliency.distil import masks_key
 from lrisc.training.tasks.base import Task
+from lrisc.training.tasks.codec import CodecTask
 from lrisc.training.tasks.deepjscc import DeepJsccStage, DeepJsccTask
 from lrisc.training.tasks.lrisc import LriscTask
 from lrisc.training.tasks.saliency import PRESET, SaliencyStage, SaliencyTask
@@ -39,7 +40,7 @@ def make_task(config: StageConfig) -> Task:
     if isinstance(config, DeepJsccStage):
         return DeepJsccTask(config)
     assert isinstance(config, LriscStage)
-    return LriscTask(config)
+    return CodecTask(config) if config.stored_latents else LriscTask(config)
 
 
 def data_key(config: StageConfig) -> str | None:

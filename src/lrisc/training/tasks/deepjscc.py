@@ -222,13 +222,26 @@ class DeepJsccTask:
     def export(
         self, folder: Path, averaged: nn.Module, records: list[dict[str, Any]], final: bool
     ) -> None:
-        """Write config.json, model.safetensors and README.md."""
+        """Write config.json, model.safetensors in float32 and README.md."""
         model = cast(DeepJsccNetwork, averaged)
-        save(folder, model, {"snr_db": list(self.config.link.snr_db), "training": records})
-        write_card(folder, model_card(model, records))
+        facts = {"snr_db": list(self.config.link.snr_db), "training": records}
+        save(folder, model, facts, torch.float32)
+        write_card(folder, model_card(model, records, "float32"))
 
 
-def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]]) -> str:
+def ship(source: Path, target: Path) -> None:
+    """Write a trained codec again with float16 weights, and its card.
+
+    Raises:
+        LriscError: no such codec, a weight beyond float16, or a folder not writable.
+    """
+    codec = DeepJscc.from_pretrained(source)
+    facts = {name: codec.info[name] for name in ("snr_db", "training")}
+    save(target, codec.network, facts)
+    write_card(target, model_card(codec.network, facts["training"], "float16"))
+
+
+def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]], precision: str) -> str:
     """The README.md of a trained DeepJSCC: what it is, data, effort and figures."""
     parameters = sum(p.numel() for p in model.parameters())
     last = records[-1]
@@ -245,8 +258,8 @@ def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]]) -> str:
         "",
         "A baseline, not LRISC: the codec of Bourtsoulatze, Kurka and Gündüz (2019), five layers "
         f"each way, {model.config.channels} feature maps sent, {parameters:,} parameters in "
-        f"float16, lrisc {__version__}. Squared error only, power 1 per picture, Es/N0 per complex "
-        "symbol.",
+        f"{precision}, lrisc {__version__}. Squared error only, power 1 per picture, Es/N0 per "
+        "complex symbol.",
         "",
         "```python",
         "from lrisc.baselines.deepjscc.codec import DeepJscc",
@@ -269,7 +282,7 @@ def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]]) -> str:
         f"Last run: {c['optimiser.name']} {c['optimiser.learning_rate']:g}, "
         f"{c['optimiser.decay']}, batch {c['batch_size']}, crops of {c['crops.crop']} pixels, "
         f"{c['precision']}, EMA {c['optimiser.ema']:g}, seed {c['seed']}, "
-        f"channels {channel_shares(c['link.channels'])}.",
+        f"channels {channel_shares(c)}.",
         "",
         "Validation (held-out centre crops, AWGN, mean PSNR in dB of the averaged weights): "
         + ", ".join(f"{k} {v:.2f}" for k, v in last["validation"].items()),
