@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := src tests scripts tools
 
-.PHONY: help demo fast test fuzz browser-test docs lint format results clean
+.PHONY: help demo fast test fuzz browser-test docs lint format results radio clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -61,6 +61,8 @@ RESULTS ?= results
 EVALUATE = $(BIN)/lrisc evaluate "$(KODAK)"
 ALL_SCHEMES = lrisc,deepjscc,deepjscc-per-snr,bpg-ldpc,bpg-capacity
 
+OVER_THE_AIR = --schemes lrisc,deepjscc,bpg-ldpc --snr 0,5,10,15,20 --cbr 1/48 --waveform ofdm --keep 0
+
 results: $(INSTALLED)  ## tables and figures of docs/results.md from the Kodak pictures in KODAK=folder
 	$(EVALUATE) --schemes $(ALL_SCHEMES) --snr 0,5,10,15,20 --cbr 1/48 -o "$(RESULTS)/awgn"
 	$(EVALUATE) --schemes lrisc,deepjscc,bpg-ldpc,bpg-capacity --snr 10 --cbr 1/96,0.017,1/24,1/12 -o "$(RESULTS)/awgn"
@@ -73,6 +75,12 @@ results: $(INSTALLED)  ## tables and figures of docs/results.md from the Kodak p
 	$(BIN)/python scripts/results_table.py "$(RESULTS)" | tee "$(RESULTS)/tables.md"
 	$(BIN)/python scripts/measure_roi.py "$(KODAK)" --cbr 0.017 1/48 | tee "$(RESULTS)/roi.txt"
 	$(BIN)/python scripts/measure_lies.py "$(KODAK)" --limit 12 | tee "$(RESULTS)/lies.md"
+
+radio: $(INSTALLED)  ## figures of docs/manual/radio.md from the pictures in KODAK=folder
+	$(EVALUATE) $(OVER_THE_AIR) --channel tdl-a --delay-spread 30 -o "$(RESULTS)/tdl-a"
+	$(EVALUATE) $(OVER_THE_AIR) --channel tdl-c --delay-spread 300 -o "$(RESULTS)/tdl-c"
+	$(BIN)/lrisc plot "$(RESULTS)/tdl-a"
+	$(BIN)/lrisc plot "$(RESULTS)/tdl-c"
 
 format: $(INSTALLED)  ## let ruff put the style right
 	$(BIN)/ruff check --fix $(SOURCES)

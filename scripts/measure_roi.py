@@ -2,7 +2,7 @@
 
     python scripts/measure_roi.py FOLDER [--roi auto] [--cbr 0.017 1/48] [--strength 0.45]
         [--steering latent rate both power] [--snr 10] [--model compact] [--limit 24]
-        [--csv ROWS.csv]
+        [--plugin MODULE] [--csv ROWS.csv]
 
 Every picture is sent without the region and with it; both are measured inside and outside of it.
 Prints a line per setting: means over the pictures that have a region and no outage. ROI may also be
@@ -25,6 +25,7 @@ import lrisc
 from lrisc.images import load_image
 from lrisc.link.budget import parse_cbr
 from lrisc.metrics.region import region_quality, region_symbols
+from lrisc.registry import add_plugin_option, import_plugins
 from lrisc.roi.fusion import STEERINGS
 from lrisc.roi.masks import region_mask
 from lrisc.roi.region import DEFAULT_GAMMA, Region
@@ -81,7 +82,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, help="only so many pictures, evenly spread")
     parser.add_argument("--csv", type=Path, help="a row per picture and setting")
+    add_plugin_option(parser)
     arguments = parser.parse_args()
+    import_plugins(arguments.plugin)
     logging.disable(logging.WARNING)
     torch.set_num_threads(max(torch.get_num_threads(), 1))
     arguments.checkpoint = lrisc.load_checkpoint(arguments.model)

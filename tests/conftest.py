@@ -39,7 +39,9 @@ def portrait(portrait_path: Path) -> Image.Image:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start other processes say so by the fixture they do it with."""
+    """Marks tests that start processes by their fixtures; skips those for a GPU without one."""
     for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a GPU"))
         if {"start_training", "server"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.process)

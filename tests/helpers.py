@@ -1,11 +1,25 @@
 """What several tests make."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
+
+from lrisc import cli
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit code of ``lrisc ARGUMENTS`` in this process."""
+    monkeypatch.setattr(sys, "argv", ["lrisc", *(str(a) for a in arguments)])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
 
 
 def picture(height: int, width: int, seed: int = 0) -> torch.Tensor:

@@ -18,6 +18,7 @@ def folder(tiny_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_folder, tmp_path / "copy"))
 
 
+@pytest.mark.slow
 def test_weights_come_back_in_half_precision(tmp_path: Path) -> None:
     torch.manual_seed(1)
     model = Lrisc(PRESETS["tiny"])

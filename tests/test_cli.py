@@ -9,18 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
-from lrisc import cli
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """The exit code of ``lrisc ARGUMENTS`` in this process."""
-    monkeypatch.setattr(sys, "argv", ["lrisc", *(str(a) for a in arguments)])
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+from tests.helpers import run
 
 
 @pytest.fixture
@@ -30,6 +19,7 @@ def photo(tmp_path: Path, portrait: Image.Image) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_transmit_writes_pictures_and_report(
     photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -51,6 +41,7 @@ def test_transmit_writes_pictures_and_report(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_outage_leaves_no_picture(
     photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -116,6 +107,7 @@ def test_recordings_that_are_no_use(
         assert not picture.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

@@ -54,6 +54,7 @@ def refused(folder: Path) -> str:
     return str(told.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -47,6 +47,7 @@ def test_ordinary_progressive_jpegs_are_read(portrait: Image.Image, tmp_path: Pa
     assert load_image(path).shape == (3, 256, 256)
 
 
+@pytest.mark.slow
 def test_counting_scans_takes_no_longer_than_the_file(tmp_path: Path) -> None:
     path = tmp_path / "ff.jpg"
     path.write_bytes(b"\xff\xd8" + b"\xff" * 8_000_000 + b"\x00")
@@ -56,6 +57,7 @@ def test_counting_scans_takes_no_longer_than_the_file(tmp_path: Path) -> None:
     assert time.process_time() - start < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(30000, 30000), (5000, 100)])
 def test_a_picture_that_is_too_large_is_told_so(size: tuple[int, int], tmp_path: Path) -> None:
     path = tmp_path / "large.png"

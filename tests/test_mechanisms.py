@@ -100,9 +100,10 @@ COSTS = {
     "rate tokens zeroed": 0.1,
     "diffusion time halved": 1.0,
 }
-"""The least each lie must cost, dB at 10 dB and CBR 1/48; docs/ablation.md has what it costs."""
+"""The least each lie must cost, dB at 10 dB and CBR 1/48; see docs/decisions/ablation.md."""
 
 
+@pytest.mark.slow
 def test_every_lie_costs(compact: LoadedCheckpoint, crops: list[Image.Image]) -> None:
     def decibels(checkpoint: LoadedCheckpoint) -> float:
         found: list[float] = []

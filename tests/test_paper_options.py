@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.cli.test_outputs import run
+from tests.helpers import run
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
@@ -45,6 +45,7 @@ def photo(tmp_path: Path, portrait: Image.Image) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_checkpoint_says_how_many_steps(photo: Path, make: Make) -> None:
     folder = make(decode_steps=3, sigma_start=0.5)
     default = lrisc.transmit(photo, cbr=1 / 8, model=folder)
@@ -86,6 +87,7 @@ def test_a_fixed_beta_lets_the_rate_follow_the_picture(
             transmitter.encode(photo, snr_db=10, beta=beta)
 
 
+@pytest.mark.slow
 def test_beta_at_the_command_line(
     photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -101,6 +103,7 @@ def test_beta_at_the_command_line(
     assert "not both" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained", ["latent", "power", ""])
 def test_the_steering_that_was_trained_is_the_default(
     photo: Path, make: Make, caplog: pytest.LogCaptureFixture, trained: str
@@ -124,6 +127,7 @@ def test_the_steering_that_was_trained_is_the_default(
         assert caplog.text == ""
 
 
+@pytest.mark.slow
 def test_the_report_says_what_the_region_gained(
     photo: Path, tiny: LoadedCheckpoint, capsys: pytest.CaptureFixture[str],
     tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
@@ -166,6 +170,7 @@ def test_a_region_that_gains_nothing_is_told() -> None:
     assert region_gains(worse, {**plain, "psnr_inside_db": None})["psnr_inside_gain_db"] is None
 
 
+@pytest.mark.slow
 def test_betas_in_a_sweep(
     photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -203,6 +208,7 @@ def test_betas_in_a_sweep(
         assert complaint in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_sweep_with_the_steering_asked_for(
     photo: Path, tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +229,7 @@ def test_a_sweep_with_the_steering_asked_for(
     assert "steering rate" in told[1]
 
 
+@pytest.mark.slow
 def test_samples_and_where_they_differ(
     photo: Path, tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -247,6 +254,7 @@ def test_samples_and_where_they_differ(
     assert alone.read_bytes() == out.read_bytes()
 
 
+@pytest.mark.slow
 def test_no_samples_without_noise(
     photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -28,6 +28,7 @@ def decibels(source: Image.Image, other: Image.Image) -> float:
     return float(psnr(load_image(source)[None], load_image(other)[None]))
 
 
+@pytest.mark.slow
 def test_golden_figures(compact: LoadedCheckpoint, portrait: Image.Image) -> None:
     """Three pictures at two SNRs; regenerate with LRISC_REGENERATE=1 after better training."""
     figures: dict[str, float] = {}
@@ -42,6 +43,7 @@ def test_golden_figures(compact: LoadedCheckpoint, portrait: Image.Image) -> Non
     assert figures == pytest.approx(golden, abs=0.1)
 
 
+@pytest.mark.slow
 def test_every_step_of_snr_and_cbr_helps(compact: LoadedCheckpoint, portrait: Image.Image) -> None:
     face = portrait.crop(CROPS["face"])
 
@@ -57,6 +59,7 @@ def test_every_step_of_snr_and_cbr_helps(compact: LoadedCheckpoint, portrait: Im
     assert by_cbr == sorted(by_cbr), by_cbr
 
 
+@pytest.mark.slow
 def test_noise_added_by_another_program_gives_the_same_quality(
     compact: LoadedCheckpoint, portrait: Image.Image, tmp_path: Path
 ) -> None:
@@ -83,6 +86,7 @@ def test_noise_added_by_another_program_gives_the_same_quality(
     assert np.abs(differences).max() < 0.6, differences
 
 
+@pytest.mark.slow
 def test_flat_pictures_and_odd_sizes(compact: LoadedCheckpoint) -> None:
     grey = torch.full((3, 301, 277), 0.5)
     result = lrisc.transmit(grey, snr_db=10, cbr=1 / 48, model=compact)
@@ -92,6 +96,7 @@ def test_flat_pictures_and_odd_sizes(compact: LoadedCheckpoint) -> None:
     assert result.report.psnr_db > 25
 
 
+@pytest.mark.slow
 def test_the_rate_map_s_code_is_trained_and_cheap(
     compact: LoadedCheckpoint, portrait: Image.Image
 ) -> None:

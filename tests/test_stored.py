@@ -61,6 +61,7 @@ def test_only_16_and_32_bit_floats_are_weights(
     refused(kind, f"{str(dtype).removeprefix('torch.')}, no float")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_other_precisions_are_read(kind: tuple[Path, Loader], dtype: torch.dtype) -> None:
     change_weights(
@@ -89,6 +90,7 @@ def test_configs_that_are_none(kind: tuple[Path, Loader], text: str) -> None:
     refused(kind, "cannot read|another format")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value", [10**9, -1, 1.5, "8", None, True, [], [10**9] * 4, [1] * 10**5, {"a": 1}]
 )

@@ -108,6 +108,7 @@ def _inside_to_outside(report: Report) -> float:
     return inside / outside
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steering", ["latent", "rate", "both", "power"])
 def test_every_steering_favours_the_region(tiny: LoadedCheckpoint, steering: Steering) -> None:
     image = picture(256, 256)
@@ -348,6 +349,7 @@ def test_rayleigh_hands_every_embedding_its_own_snr(
     assert abs(float(mean) - 15) < 1.5
 
 
+@pytest.mark.slow
 def test_the_paper_preset_goes_through_a_frame() -> None:
     """Padding to 32 pixels, window 16, noise at the start: numbers differ, the chain does not."""
     from lrisc.link.rate_map import RateMapPrior

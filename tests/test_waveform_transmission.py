@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.helpers import picture
-from tests.test_cli import run
+from tests.helpers import picture, run
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint

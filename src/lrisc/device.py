@@ -6,6 +6,7 @@ import torch
 
 from lrisc.errors import InputError
 
+CPU = torch.device("cpu")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("fp32", "bf16")
 

@@ -136,6 +136,11 @@ def to_pil(image: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
 
 
+def from_pil(image: Image.Image) -> Tensor:
+    """A picture of any size as 8-bit RGB, (3, H, W) float32 in [0, 1]."""
+    return _to_tensor(np.asarray(image.convert("RGB")))
+
+
 def jpeg_scans(data: bytes | mmap.mmap) -> int:
     """Scans of a JPEG file, counted up to one more than ``MAX_SCANS``."""
     position, scans = 2, 0

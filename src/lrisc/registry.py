@@ -11,6 +11,7 @@ Each kind has one :class:`Registry`. A thing gets into it
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -115,6 +116,17 @@ class Registry(Mapping[str, T]):
     def _import_modules(self) -> None:
         for module in self._modules:
             import_module(module)
+
+
+def add_plugin_option(parser: ArgumentParser) -> None:
+    """Give a program ``--plugin MODULE``, whose values are for :func:`import_plugins`."""
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="installed or here, adds a channel, scheme, detector or preset; may be repeated",
+    )
 
 
 def import_plugins(modules: Sequence[str]) -> None:

@@ -328,7 +328,7 @@ class Transmitter:
             return Frame.assemble(header, decision.side_info_bits, payload, rate_map, snr_db)
 
     def _on_picture(self, region: Region, pixels: Tensor) -> Regions | None:
-        mask = region.mask_on(pixels)
+        mask = region.mask_on(pixels, self.checkpoint.device)
         if mask is None:
             return None
         padded = pad_to_multiple(mask[None, None], self.checkpoint.model.config.multiple)

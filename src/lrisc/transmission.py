@@ -266,11 +266,11 @@ def transmit(
             checkpoint = (
                 model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model, device)
             )
-            receiver = Receiver(checkpoint, precision)
+            transmitter, receiver = Transmitter(checkpoint), Receiver(checkpoint, precision)
+            where = checkpoint.device
             pixels = load_image(image)
         with part("region"):
-            mask = region.mask_on(pixels)
-        transmitter, receiver = Transmitter(checkpoint), Receiver(checkpoint, precision)
+            mask = region.mask_on(pixels, where)
         rate: dict[str, Any] = {
             "snr_db": snr_db,
             "cbr": cbr,
@@ -296,9 +296,9 @@ def transmit(
         inside: dict[str, Any] = {}
         with part("metrics"):
             if reconstruction is not None and measure:
-                figures = quality(source, reconstruction)
+                figures = quality(source, reconstruction, device=where)
                 if mask is not None:
-                    inside = region_quality(source, reconstruction, mask)
+                    inside = region_quality(source, reconstruction, mask, device=where)
         if inside and mask is not None and compare_region:
             with part("without_region"), Stopwatch():
                 try:
@@ -307,7 +307,8 @@ def transmit(
                 except OutageError:
                     pass  # there is nothing to compare with
                 else:
-                    inside |= region_gains(inside, region_quality(source, other, mask))
+                    against = region_quality(source, other, mask, device=where)
+                    inside |= region_gains(inside, against)
     report = Report(
         psnr_db=figures.get("psnr_db"),
         ms_ssim=figures.get("ms_ssim"),

@@ -15,6 +15,7 @@ httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.process
 def test_a_password_and_a_warning(tiny_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("ann:secret\n")
     command = [sys.executable, "-m", "lrisc", "app", "--port", "0", "--model", str(tiny_folder)]
@@ -59,6 +60,7 @@ def test_what_is_no_password_is_told(password: str, tiny_folder: Path) -> None:
     assert "--auth is user:password" in done.stderr
 
 
+@pytest.mark.process
 def test_a_hostile_visitor_harms_nobody(tiny_folder: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / "load_page.py", "--clients", "3", "--hostile", "1",

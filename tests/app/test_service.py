@@ -151,6 +151,7 @@ def test_every_channel_is_offered(service: Service, request_: Request) -> None:
     assert answer.status
 
 
+@pytest.mark.slow
 def test_requests_at_once_are_served_one_by_one(service: Service, request_: Request) -> None:
     expected = service.send(request_).figures
     seen: list[str] = []
@@ -165,6 +166,7 @@ def test_requests_at_once_are_served_one_by_one(service: Service, request_: Requ
     assert seen == [expected] * 4
 
 
+@pytest.mark.slow
 def test_one_thread_runs_the_networks_whoever_asks(
     service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.test_cli import run
+from tests.helpers import run
 
 from lrisc.link.recording import open_recording, write_samples
 
@@ -25,6 +25,7 @@ def folder(
     return made
 
 
+@pytest.mark.slow
 def test_a_radio_link(
     folder: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -55,6 +56,7 @@ def test_a_radio_link(
     assert np.asarray(Image.open(tmp_path / "plot.png").convert("RGB")).std() > 20
 
 
+@pytest.mark.slow
 def test_clean_ofdm_and_symbols_make_the_same_picture(
     folder: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +73,7 @@ def test_clean_ofdm_and_symbols_make_the_same_picture(
     assert np.abs(pictures[0] - pictures[1]).mean() < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("datatype", ["cf32_le", "ci16_le", "ci8", "cu8"])
 def test_every_data_type_and_bare_files(
     datatype: str, folder: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -111,6 +114,7 @@ def test_all_frames_of_a_recording(
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_bad_recordings(
     folder: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

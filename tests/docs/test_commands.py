@@ -111,10 +111,11 @@ def folder(
     """A working folder with the files that the pages speak of."""
     portrait.save(tmp_path / "photo.jpg")
     # The example of extending.md, and no trace of it in other tests.
-    shutil.copy(ROOT / "tests" / "link" / "rician.py", tmp_path)
+    shutil.copy(ROOT / "tests" / "link" / "nakagami.py", tmp_path)
     monkeypatch.setattr(CHANNELS, "_things", dict(CHANNELS))
-    monkeypatch.delitem(sys.modules, "rician", raising=False)
+    monkeypatch.delitem(sys.modules, "nakagami", raising=False)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 

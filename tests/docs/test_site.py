@@ -13,6 +13,7 @@ pytest.importorskip("mkdocstrings", reason="mkdocstrings is not installed")
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_strict_build_without_outside_resources(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", tmp_path],

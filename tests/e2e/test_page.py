@@ -191,3 +191,26 @@ def test_no_sideways_scrolling_and_everything_by_keyboard(page: Page, photo: Pat
     table = page.locator("#symbols table").bounding_box()
     assert table is not None
     assert table["x"] + table["width"] <= width
+
+
+def test_a_frame_over_ofdm_is_drawn_and_decoded(page: Page, photo: Path, tmp_path: Path) -> None:
+    choose_photo(page, photo)
+    expect(page.locator("#plot")).to_have_count(0)
+    page.locator("#waveform input").click()
+    page.get_by_role("option", name="ofdm", exact=True).click()
+    set_number(page, "snr", "20")
+    send(page, "at 20 dB")
+    page.locator("#plot img").scroll_into_view_if_needed()
+    assert picture(page, "plot").width > 800
+    with page.expect_download() as download:
+        page.locator("#files a[download]").nth(4).click()
+    recording = tmp_path / download.value.suggested_filename
+    download.value.save_as(recording)
+    assert recording.name == "received.zip"
+
+    page.get_by_role("tab", name="Decode a recording").click()
+    upload(page, "recording", recording)
+    page.locator("#recording").get_by_text("received.zip").wait_for()
+    page.get_by_role("button", name="Decode", exact=True).click()
+    expect(page.locator("#decode-status")).to_contain_text("frame at sample")
+    assert picture(page, "decode-plot").width > 800

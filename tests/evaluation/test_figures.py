@@ -57,6 +57,7 @@ def results(
     return folder
 
 
+@pytest.mark.slow
 def test_all_figures_and_their_data(tmp_path: Path) -> None:
     folder = results(tmp_path / "r")
     written = list(draw_all(folder.path, tmp_path / "f", reference=True))
@@ -84,6 +85,7 @@ def test_all_figures_and_their_data(tmp_path: Path) -> None:
     assert ("DeepJSCC", "27.45") in published
 
 
+@pytest.mark.slow
 def test_the_sheet_of_a_region_measures_both_pictures_inside_and_outside(tmp_path: Path) -> None:
     folder = results(tmp_path / "r")
     for one in folder.rows():

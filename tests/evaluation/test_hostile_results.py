@@ -49,6 +49,7 @@ def test_a_channel_is_no_path(folder: ResultsFolder, tmp_path: Path, name: str) 
     assert files(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image", ["/../../../x/a.png", "..", "../../a.png", "x" * 5000, "a\0b"])
 @pytest.mark.parametrize("scheme", ["mine", "..", "lrisc-roi:../../x"])
 def test_pictures_and_schemes_are_no_paths(
@@ -128,6 +129,7 @@ def test_too_little_to_draw_is_told(folder: ResultsFolder) -> None:
         list(draw_all(folder.path, folder.path / "figures"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["picture", "source", "rate", "rate-shape", "rate-object"])
 def test_a_damaged_kept_file_is_one_line(folder: ResultsFolder, what: str) -> None:
     row = replace(ROW, snr_db=0.0)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests import helpers
 from tests.helpers import picture
 
-from lrisc import cli
 from lrisc.errors import InputError
 from lrisc.evaluation.measure_row import scheme_of
 from lrisc.evaluation.plan import Sweep, find_pictures, seed_of
@@ -35,12 +35,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def lrisc(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["lrisc", "evaluate", *(str(a) for a in arguments)])
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+    return helpers.run(monkeypatch, "evaluate", *arguments)
 
 
 def grey(*arguments: object) -> list[object]:
@@ -55,6 +50,7 @@ def table(folder: Path) -> list[dict[str, str]]:
     return rows
 
 
+@pytest.mark.slow
 def test_stopped_and_run_again_gives_the_same(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +74,7 @@ def test_stopped_and_run_again_gives_the_same(
     assert len(seen) == 8
 
 
+@pytest.mark.slow
 def test_processes_and_shards_give_the_same(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +134,7 @@ def test_unreadable_pictures_are_told_and_skipped(
     assert [row["image"] for row in table(tmp_path / "r")] == ["p0.png", "p1.png", "p2.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -195,6 +193,7 @@ def test_folders_that_are_no_use(
         find_pictures(empty, None, 0)
 
 
+@pytest.mark.slow
 def test_our_own_schemes(pictures: Path, tmp_path: Path, tiny_folder: Path) -> None:
     pytest.importorskip("pillow_heif")
     assert {"lrisc", "lrisc-roi", "deepjscc", "bpg-ldpc", "bpg-capacity"} <= set(SCHEMES)
@@ -340,6 +339,7 @@ def test_deepjscc_by_bandwidth_and_by_snr() -> None:
         assert delivery.note == f"model deepjscc-{model}"
 
 
+@pytest.mark.slow
 def test_effort_is_a_scheme_of_its_own(tiny_folder: Path) -> None:
     """Both rows stand in one table, and rows of another effort are not taken for these."""
     from tests.helpers import picture

@@ -53,6 +53,7 @@ def edited(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
     return bytes(data[: 1 << 20])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
 def test_nothing_breaks(name: str, tmp_path: Path) -> None:
     target = TARGETS[name]

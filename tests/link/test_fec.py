@@ -24,6 +24,7 @@ def decode(received: Received, n: int, mcs: fec.Mcs) -> fec.Bits:
     return fec.decode(received.symbols, received.gains, received.noise_variance, n, mcs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mcs", SCHEMES)
 def test_threshold_carries_blocks(mcs: fec.Mcs) -> None:
     for n_bits, blocks in ((100, 100), (400, 30)):
@@ -35,6 +36,7 @@ def test_threshold_carries_blocks(mcs: fec.Mcs) -> None:
         assert lost <= blocks // 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mcs", SCHEMES)
 def test_round_trip_at_threshold(mcs: fec.Mcs) -> None:
     bits = random_bits(2000)
@@ -51,6 +53,7 @@ def test_outage_far_below_threshold(mcs: fec.Mcs) -> None:
         decode(received, 400, mcs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mcs", SCHEMES)
 def test_any_length(mcs: fec.Mcs) -> None:
     for n in (1, 2, 7, 37, 120, 269, 301, 1999):
@@ -114,6 +117,7 @@ def test_choice_of_scheme() -> None:
         assert mcs is fec.MCS_TABLE[mcs.index]
 
 
+@pytest.mark.process
 def test_importing_the_link_does_not_import_sionna() -> None:
     code = (
         "import sys, lrisc.link.frame, lrisc.link.iq, lrisc.link.rate_map;"

@@ -87,7 +87,7 @@ def test_rate_scale_index() -> None:
     assert frame.rate_scale_to_index(2.0**-12) == 0
     assert frame.rate_scale_to_index(16.0) == 127
     for index in range(128):
-        assert frame.rate_scale_to_index(frame.index_to_rate_scale(index)) == index
+        assert frame.rate_scale_to_index(2 ** (-12 + 16 * index / 127)) == index
     with pytest.raises(InputError):
         frame.rate_scale_to_index(0.0)
 

@@ -100,6 +100,7 @@ def test_stale_checksum_is_only_a_warning(
     assert "checksum" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snr_db", [-2.0, 0.0, 10.0, 20.0])
 def test_estimated_snr(snr_db: float) -> None:
     frame = make_frame(snr_db)
@@ -116,6 +117,7 @@ def test_estimated_snr(snr_db: float) -> None:
     assert max(map(abs, errors)) < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
 def test_estimated_snr_of_a_short_frame(snr_db: float) -> None:
     frame = make_frame(snr_db, 100, 50)

@@ -39,6 +39,7 @@ def test_batched_bisection_meets_each_picture_s_budget() -> None:
     assert bool((spent >= 0.97 * budget).all())
 
 
+@pytest.mark.slow
 def test_the_budget_is_a_ceiling_met_within_one_percent() -> None:
     """200 random sizes, CBRs and SNRs."""
     rng = np.random.default_rng(1)

@@ -23,6 +23,7 @@ def random_map(rng: np.random.Generator, height: int, width: int) -> npt.NDArray
     return np.clip(np.round(level), 0, LEVELS - 1).astype(np.int64)
 
 
+@pytest.mark.slow
 def test_a_thousand_random_maps() -> None:
     rng = np.random.default_rng(0)
     prior = RateMapPrior.fit([random_map(rng, 24, 24) for _ in range(50)], LEVELS)

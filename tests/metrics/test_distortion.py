@@ -133,6 +133,7 @@ def test_uniform_rounding_costs_what_theory_says():
     assert psnr(image, round_to_8_bit(image)).item() == pytest.approx(expected, abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(161, 176), (192, 256), (177, 203)])
 @pytest.mark.parametrize("sigma", [0.01, 0.1])
 def test_ms_ssim_equals_the_slow_reference(height, width, sigma):

@@ -19,6 +19,7 @@ class Evil:
         return np.ndarray, ((1, 1, 1, 2), "O", b"A" * 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["file", "package"])
 def test_it_is_known_by_its_hash_before_it_is_opened(
     place: str, portrait: Image.Image, tiny_folder: Path, tmp_path: Path

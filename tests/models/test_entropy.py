@@ -1,5 +1,6 @@
 import math
 
+import pytest
 import torch
 
 from lrisc.models.config import PRESETS
@@ -55,6 +56,7 @@ def test_factorized_prior_is_a_density() -> None:
     torch.testing.assert_close(total, torch.ones(3), rtol=2e-2, atol=2e-2)
 
 
+@pytest.mark.slow
 def test_training_the_factorized_prior_finds_the_distribution() -> None:
     torch.manual_seed(0)
     prior = FactorizedPrior(1)

@@ -40,6 +40,7 @@ def squared_error(tiny: LoadedCheckpoint, frame: Frame, channel: str = "awgn") -
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channel", ["awgn", "rayleigh"])
 def test_the_unchanged_receiver_paints_a_better_picture(
     tiny: LoadedCheckpoint, channel: str
@@ -207,6 +208,7 @@ def test_tiles_share_out_the_grid(height: int, width: int) -> None:
     assert bool((seen == 1).all())
 
 
+@pytest.mark.slow
 def test_tiles_give_nearly_the_whole_pictures_gradient(
     tiny: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +246,7 @@ def test_without_lpips_weights_a_line_says_so(
     ]
 
 
+@pytest.mark.slow
 def test_a_region_weighs_its_pixels_more(tiny: LoadedCheckpoint) -> None:
     """The same symbols to start with; the weight leaves less error where it is large."""
     link, payload, source = setup(tiny)

@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from tests.training import runs
 
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.squares import Squares, open_pictures
@@ -23,6 +25,15 @@ def _save_pictures(folder: Path, count: int, width: int = 80, height: int = 72) 
         rng = np.random.default_rng(i)
         small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
         small.resize((width, height), Image.Resampling.BICUBIC).save(folder / f"{i:03d}.png")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch computes with one thread, and so the same in every run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -76,8 +87,7 @@ def short(pictures: Path, cache: Path, tmp_path: Path) -> Overrides:
             "prior_pictures": 4,
             "parent": "",
         }
-        values |= {key.replace("__", "."): value for key, value in changed.items()}
-        return [f"{key}={value}" for key, value in values.items()]
+        return runs.overrides(values, changed)
 
     return overrides
 

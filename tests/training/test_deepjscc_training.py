@@ -1,9 +1,6 @@
 """DeepJSCC through the real loop: it learns, resumes to the bit and leaves a codec."""
 
 import json
-import random
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.training import runs
 
 from lrisc.baselines.deepjscc.codec import DeepJscc
 from lrisc.errors import InputError
@@ -19,7 +17,7 @@ from lrisc.training.data.squares import Squares
 from lrisc.training.schedule import run
 from lrisc.training.tasks.deepjscc import ship
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 CONFIG = Path(__file__).parents[2] / "configs" / "deepjscc" / "1-48.yaml"
 Start = Callable[..., Any]
@@ -46,23 +44,16 @@ def few(tmp_path: Path, squares: Squares) -> Callable[..., list[str]]:
             "validate.side": 64,
             "optimiser.warmup_steps": 5,
         }
-        values |= {key.replace("__", "."): value for key, value in changed.items()}
-        return [f"{key}={value}" for key, value in values.items()]
+        return runs.overrides(values, changed)
 
     return overrides
 
 
-def lines(folder: Path, group: str = "train") -> list[dict[str, Any]]:
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [record for record in records if record["group"] == group]
-
-
 def test_it_learns_and_leaves_a_codec(few: Callable[..., list[str]], tmp_path: Path) -> None:
-    torch.set_num_threads(1)
     assert run(CONFIG, few(steps=300, log_every=50, optimiser__ema=0.9)) == "finished"
-    loss = [line["loss"] for line in lines(tmp_path / "run")]
+    loss = [line["loss"] for line in runs.lines(tmp_path / "run")]
     assert loss[-1] < 0.2 * loss[0]
-    figures = lines(tmp_path / "run", "validation")[-1]
+    figures = runs.lines(tmp_path / "run", "validation")[-1]
     assert figures["psnr@0dB"] < figures["psnr@10dB"] < figures["psnr@20dB"]
     codec = DeepJscc.from_pretrained(tmp_path / "run" / "final")
     assert codec.snr_db == (-2.0, 20.0)
@@ -113,29 +104,8 @@ def test_keys_that_it_does_not_use_are_refused(
 def test_killed_and_resumed_equals_uninterrupted(
     few: Callable[..., list[str]], start_training: Start, tmp_path: Path, compiled: str
 ) -> None:
-    options = {
-        "compile": compiled,
-        "steps": 30,
-        "save_minutes": 0,
-        "log_every": 5,
-        "link.channels": "{awgn: 0.5, rayleigh: 0.5}",
-    }
-    whole = start_training(CONFIG, few(output=tmp_path / "whole", **options))
-    cut = few(output=tmp_path / "cut", **options)
-    process = start_training(CONFIG, cut)
-    metrics = tmp_path / "cut" / "metrics.jsonl"
-    while process.poll() is None:
-        if metrics.is_file() and metrics.read_text().count("\n") >= 2:
-            time.sleep(random.Random(2).uniform(0, 0.05))
-            process.kill()
-            break
-        time.sleep(0.01)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    for last in (start_training(CONFIG, cut), whole):
-        _, errors = last.communicate()
-        assert last.returncode == 0, errors
-    states = [load_file(tmp_path / n / "state.safetensors") for n in ("whole", "cut")]
-    assert states[0].keys() == states[1].keys()
-    for key, tensor in states[0].items():
-        assert torch.equal(tensor, states[1][key]), key
+    settings = {"compile": compiled, "log_every": 5}
+    settings["link.channels"] = "{awgn: 0.5, rayleigh: 0.5}"
+    runs.check_that_a_killed_run_ends_as_a_whole_one(
+        start_training, CONFIG, few, tmp_path, 30, **settings
+    )

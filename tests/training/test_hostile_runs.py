@@ -59,6 +59,7 @@ def test_a_sparse_member_of_gigabytes_is_skipped(tmp_path: Path) -> None:
     assert all(raw is None for _, raw in found)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", [["lrisc", "train"], ["lrisc.training"]])
 def test_without_accelerate_there_is_a_sentence(command: list[str], tmp_path: Path) -> None:
     code = (

@@ -4,11 +4,10 @@ import errno
 import json
 import logging
 import os
-import random
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +19,7 @@ from accelerate import Accelerator
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tests.training.runs import check_that_a_killed_run_ends_as_a_whole_one, lines
 
 from lrisc.checkpoint import load_checkpoint
 from lrisc.errors import InputError
@@ -36,22 +36,9 @@ from lrisc.training.reporting import Reporter
 from lrisc.training.schedule import read_schedule, run
 from lrisc.training.state import read_progress
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 Overrides = Callable[..., list[str]]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def lines(folder: Path, group: str = "train") -> list[dict[str, Any]]:
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [record for record in records if record["group"] == group]
 
 
 @contextmanager
@@ -134,44 +121,16 @@ def test_killed_and_resumed_equals_uninterrupted(
     compiled: str,
 ) -> None:
     """SIGKILL at random moments; losses, weights, averages and moments agree to the bit."""
-    config = tiny_configs / "stage3.yaml"
-    settings = {
-        "compile": compiled,
-        "steps": 10,
-        "save_minutes": 0,
-        "log_every": 2,
-        "optimiser.warmup_steps": 4,
-    }
+    settings = {"compile": compiled, "log_every": 2, "optimiser.warmup_steps": 4}
     settings["optimiser.name"] = "muon"  # and so AdamW, for what is no matrix
-    whole = start_training(config, short(output=tmp_path / "whole", **settings))
-    dice = random.Random(5)
-    cut = short(output=tmp_path / "cut", **settings)
-    for least in (1, 3):
-        process = start_training(config, cut)
-        state = tmp_path / "cut" / "state.safetensors"
-        metrics = tmp_path / "cut" / "metrics.jsonl"
-        while process.poll() is None:
-            if metrics.is_file() and metrics.read_text().count("\n") >= least:
-                time.sleep(dice.uniform(0, 0.1))
-                process.kill()
-                break
-            time.sleep(0.02)
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert read_progress(state).step < 10
-    last = start_training(config, cut)
-    for process in (last, whole):
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors
+    state = check_that_a_killed_run_ends_as_a_whole_one(
+        start_training, tiny_configs / "stage3.yaml", short, tmp_path, 10, (1, 3), **settings
+    )
+    assert any(key.startswith("optimiser.") for key in state)
     names = ("step", "loss", "mse", "bpp", "latent", "gradient_norm", "learning_rate")
     expected = [[line[name] for name in names] for line in lines(tmp_path / "whole")]
     assert [[line[name] for name in names] for line in lines(tmp_path / "cut")] == expected
     assert len(expected) == 5
-    states = [load_file(tmp_path / n / "state.safetensors") for n in ("whole", "cut")]
-    assert states[0].keys() == states[1].keys()
-    assert any(key.startswith("optimiser.") for key in states[0])
-    for key, tensor in states[0].items():
-        assert torch.equal(tensor, states[1][key]), key
 
 
 def test_two_processes_give_the_joint_gradient(

@@ -1,8 +1,6 @@
 """The detector through the real loop: it learns, resumes to the bit, and leaves a detector."""
 
 import json
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from tests.training import runs
 
 from lrisc.errors import InputError
 from lrisc.metrics.lpips import Lpips
@@ -19,7 +18,7 @@ from lrisc.roi.saliency import load_detector
 from lrisc.training.schedule import read_schedule, run
 from lrisc.training.tasks import make_task
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 CONFIG = Path(__file__).parents[2] / "configs" / "saliency.yaml"
 Few = Callable[..., list[str]]
@@ -50,29 +49,22 @@ def few(tmp_path: Path) -> Few:
             "validate.minutes": 0,
             "validate.pictures": 2,
         }
-        values |= {key.replace("__", "."): value for key, value in changed.items()}
-        return [f"{key}={value}" for key, value in values.items()]
+        return runs.overrides(values, changed)
 
     return overrides
-
-
-def lines(folder: Path, group: str = "train") -> list[dict[str, Any]]:
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [record for record in records if record["group"] == group]
 
 
 def test_it_learns_and_leaves_a_detector_without_guesses(
     few: Few, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    torch.set_num_threads(1)
     torch.manual_seed(1)
     trunk = Lpips("alex")  # random weights: that hints are learnt from, not what
     monkeypatch.setattr(Lpips, "from_weights", lambda backbone: trunk)
     options = few(steps=12, loss__hints=0.5, optimiser__warmup_steps=1, log_every=4)
     assert run(CONFIG, options) == "finished"
-    loss = [line["loss"] for line in lines(tmp_path / "run")]
+    loss = [line["loss"] for line in runs.lines(tmp_path / "run")]
     assert loss[-1] < 0.9 * loss[0]
-    assert set(lines(tmp_path / "run", "validation")[-1]) >= {"max_f", "mae"}
+    assert set(runs.lines(tmp_path / "run", "validation")[-1]) >= {"max_f", "mae"}
     for folder in ("final", "best"):
         network = load_detector(tmp_path / "run" / folder)
         stored = set(load_file(tmp_path / "run" / folder / "model.safetensors"))
@@ -91,25 +83,7 @@ def test_it_learns_and_leaves_a_detector_without_guesses(
 def test_killed_and_resumed_equals_uninterrupted(
     few: Few, start_training: Callable[..., Any], tmp_path: Path
 ) -> None:
-    options = {"steps": 8, "save_minutes": 0}
-    whole = start_training(CONFIG, few(output=tmp_path / "whole", **options))
-    cut = few(output=tmp_path / "cut", **options)
-    process = start_training(CONFIG, cut)
-    metrics = tmp_path / "cut" / "metrics.jsonl"
-    while process.poll() is None:
-        if metrics.is_file() and metrics.read_text().count("\n") >= 2:
-            process.kill()
-            break
-        time.sleep(0.01)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    for last in (start_training(CONFIG, cut), whole):
-        _, errors = last.communicate()
-        assert last.returncode == 0, errors
-    states = [load_file(tmp_path / n / "state.safetensors") for n in ("whole", "cut")]
-    assert states[0].keys() == states[1].keys()
-    for key, tensor in states[0].items():
-        assert torch.equal(tensor, states[1][key]), key
+    runs.check_that_a_killed_run_ends_as_a_whole_one(start_training, CONFIG, few, tmp_path, 8)
 
 
 def test_crops_grow_and_exact_masks_come_more_often(few: Few, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tools.remote.pieces import MANIFEST, join, limit_bytes, prepare, split
 
 from lrisc.errors import InputError
 from lrisc.files import told
+from lrisc.registry import add_plugin_option, import_plugins
 from lrisc.stored import CONFIG_FILE
 from lrisc.training.loop import Outcome, make_accelerator
 from lrisc.training.schedule import exit_code, read_schedule, run
@@ -122,9 +123,12 @@ def main() -> int:
     )
     parser.add_argument("--work", type=Path, default=Path("slice-run"), help="run folder here")
     parser.add_argument("--limit-mb", type=float, default=90.0, help="most MB of a piece")
+    add_plugin_option(parser)
     arguments = parser.parse_intermixed_args()
-    return exit_code(
-        lambda: train_slice(
+
+    def train() -> Outcome:
+        import_plugins(arguments.plugin)
+        return train_slice(
             arguments.config,
             arguments.data,
             arguments.minutes,
@@ -134,7 +138,8 @@ def main() -> int:
             limit=limit_bytes(arguments.limit_mb),
             overrides=arguments.overrides,
         )
-    )
+
+    return exit_code(train)
 
 
 if __name__ == "__main__":

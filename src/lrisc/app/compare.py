@@ -17,6 +17,8 @@ from lrisc.errors import InputError, OutageError
 from lrisc.images import load_image, to_pil
 
 if TYPE_CHECKING:
+    import torch
+
     from lrisc.evaluation.schemes import Condition, Scheme
     from lrisc.transmission import Report
 
@@ -58,14 +60,15 @@ def available() -> tuple[str, ...]:
     return tuple(found)
 
 
-def deliver(source: Image.Image, condition: Condition) -> list[Delivered]:
+def deliver(source: Image.Image, condition: Condition, device: torch.device) -> list[Delivered]:
     """Send a picture with every other scheme.
 
     Args:
         source: 8-bit RGB, as it is sent.
         condition: channel, SNR, CBR and seed.
+        device: where networks run.
     """
-    return [_deliver(name, source, condition) for name in available()]
+    return [_deliver(name, source, condition, device) for name in available()]
 
 
 def table(own: Report, others: list[Delivered]) -> str:
@@ -85,20 +88,22 @@ def table(own: Report, others: list[Delivered]) -> str:
 
 
 @lru_cache(maxsize=len(OTHERS))
-def _scheme(name: str) -> Scheme:
+def _scheme(name: str, device: str) -> Scheme:
     from lrisc.evaluation.schemes import Options, create_scheme
 
-    return create_scheme(name, Options())
+    return create_scheme(name, Options(device=device))
 
 
-def _deliver(name: str, source: Image.Image, condition: Condition) -> Delivered:
+def _deliver(
+    name: str, source: Image.Image, condition: Condition, device: torch.device
+) -> Delivered:
     from lrisc.baselines.bpg.ldpc import BelowAllSchemesError
     from lrisc.evaluation.schemes import Picture
     from lrisc.metrics.quality import quality
 
     pixels = load_image(source)
     try:
-        delivery = _scheme(name).send(Picture("picture", pixels), condition)
+        delivery = _scheme(name, device.type).send(Picture("picture", pixels), condition)
     except OutageError as error:
         return Delivered(name, None, {}, None, str(error))
     except BelowAllSchemesError as error:
@@ -110,7 +115,7 @@ def _deliver(name: str, source: Image.Image, condition: Condition) -> Delivered:
     if delivery.reconstruction is None:
         return Delivered(name, None, {}, cbr, f"outage: {delivery.note}")
     picture = to_pil(delivery.reconstruction)
-    return Delivered(name, picture, quality(source, picture), cbr, delivery.note)
+    return Delivered(name, picture, quality(source, picture, device=device), cbr, delivery.note)
 
 
 def _row(name: str, figures: dict[str, Any], cbr: float | None, note: str) -> str:

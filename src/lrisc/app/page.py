@@ -244,7 +244,8 @@ def _send_tab(service: Service, sample: Path) -> None:
 def _plot(name: str) -> gr.Image:
     """Where the plot of a recording appears, once there is one."""
     return gr.Image(
-        label="Recording: spectrogram, constellations, channel and SNR per carrier",
+        # Short: it lies over the plot, whose own title stands at the right.
+        label="Recording",
         type="filepath",
         format="png",
         interactive=False,

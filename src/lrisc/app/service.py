@@ -322,7 +322,7 @@ class Service:
             seed=request.seed,
             waveform=request.waveform,
         )
-        others = compare.deliver(image, condition)
+        others = compare.deliver(image, condition, self.checkpoint.device)
         shown = [("LRISC", result.reconstruction)]
         shown += [(compare.OTHERS[other.name], other.picture) for other in others]
         folder = self.workspace.folder()

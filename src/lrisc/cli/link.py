@@ -313,6 +313,7 @@ def decode(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
+    plugin: PluginOption = None,
 ) -> None:
     """Paint the photograph a recording holds, wherever it is and by whatever waveform.
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lrisc.device import find_device
 from lrisc.errors import InputError, OutageError
 from lrisc.evaluation.plan import Source, Sweep, seed_of
 from lrisc.evaluation.results import Key, ResultsFolder, Row
@@ -82,12 +83,13 @@ def _measure(sweep: Sweep, picture: Picture, row_key: Key, keep_in: ResultsFolde
     seconds = time.perf_counter() - start
     received = delivery.reconstruction
     shown = torch.full_like(picture.pixels, 0.5) if received is None else received
-    numbers.update(_quality(picture, shown, sweep.lpips))
+    device = find_device(sweep.options.device)
+    numbers.update(_quality(picture, shown, sweep.lpips, device))
     on_air = on_the_air(delivery.symbols, sweep.waveform)
     for measured, count in zip(_NUMBERS[3:], (delivery.symbols, *on_air), strict=True):
         numbers[measured] = count / picture.pixels.numel()
     if received is not None:
-        numbers.update(_region(picture, received, delivery, sweep.lpips))
+        numbers.update(_region(picture, received, delivery, sweep.lpips, device))
     if keep_in is not None:
         _keep_delivery(keep_in, row_key, shown, delivery)
     return Row(
@@ -100,17 +102,23 @@ def _measure(sweep: Sweep, picture: Picture, row_key: Key, keep_in: ResultsFolde
     )
 
 
-def _quality(picture: Picture, shown: torch.Tensor, backbone: Backbone) -> dict[str, float | None]:
+def _quality(
+    picture: Picture, shown: torch.Tensor, backbone: Backbone, device: torch.device
+) -> dict[str, float | None]:
     from lrisc.metrics.quality import quality
 
-    measured = quality(to_pil(picture.pixels), to_pil(shown), backbone)
+    measured = quality(to_pil(picture.pixels), to_pil(shown), backbone, device)
     if measured["psnr_db"] is None:
         measured["psnr_db"] = float("inf")
     return {name: measured[name] for name in ("psnr_db", "ms_ssim", "lpips")}
 
 
 def _region(
-    picture: Picture, received: torch.Tensor, delivery: Delivery, backbone: Backbone
+    picture: Picture,
+    received: torch.Tensor,
+    delivery: Delivery,
+    backbone: Backbone,
+    device: torch.device,
 ) -> dict[str, float | None]:
     """Measures inside and outside of the region, if there was one."""
     from lrisc.metrics.region import region_quality, region_symbols
@@ -119,7 +127,7 @@ def _region(
         return {}
     mask = torch.from_numpy(np.asarray(delivery.roi_mask, dtype=np.float32))
     rate_map = np.asarray(delivery.rate_map, dtype=np.int64)
-    measured = region_quality(to_pil(picture.pixels), to_pil(received), mask, backbone)
+    measured = region_quality(to_pil(picture.pixels), to_pil(received), mask, backbone, device)
     return measured | region_symbols(rate_map, mask)
 
 

@@ -154,10 +154,12 @@ class Channel:
 
     def _gains(self, length: int, generator: torch.Generator) -> Tensor:
         model = CHANNELS[self.name]
-        if self.mobility is None or model.paths is None or model.paths in ("rayleigh", "rician"):
+        if self.mobility is None or model.paths is None:
             return model.gains(length, self.block_length, generator)
-        from lrisc.link.multipath import element_gains
+        from lrisc.link.multipath import FLAT, element_gains
 
+        if model.paths in FLAT:
+            return model.gains(length, self.block_length, generator)
         return torch.from_numpy(element_gains(model.paths, self.mobility, length, self.seed))
 
 

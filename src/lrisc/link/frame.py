@@ -26,7 +26,6 @@ from lrisc.link.header import (
     PILOT_SYMBOLS,
     VERSION,
     Header,
-    index_to_rate_scale,
     rate_scale_to_index,
 )
 
@@ -40,7 +39,6 @@ __all__ = [
     "Header",
     "build_frame",
     "decode_header",
-    "index_to_rate_scale",
     "known_symbols",
     "parse_body",
     "parse_header",

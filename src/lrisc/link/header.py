@@ -47,12 +47,6 @@ def rate_scale_to_index(rate_scale: float) -> int:
     return min(127, max(0, round((math.log2(rate_scale) - low) / (high - low) * 127)))
 
 
-def index_to_rate_scale(index: int) -> float:
-    """Inverse of ``rate_scale_to_index``."""
-    low, high = _SCALE_LOG2
-    return 2.0 ** (low + index / 127 * (high - low))
-
-
 @dataclass(frozen=True)
 class Header:
     """What the receiver must know before anything else.

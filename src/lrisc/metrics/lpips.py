@@ -8,6 +8,7 @@ out here because torchvision is not a dependency.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lrisc.device import CPU
 from lrisc.errors import InputError
 from lrisc.metrics.lpips_weights import resolve_weights
 
@@ -91,7 +93,6 @@ class Lpips(nn.Module):
     Args:
         backbone: ``"alex"`` (the usual one for reported numbers) or ``"vgg"`` (about 2.7 times
             larger numbers).
-        spatial: Return a map instead of one number per picture.
 
     Example:
         >>> distance = Lpips.from_weights("alex")
@@ -102,12 +103,11 @@ class Lpips(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, backbone: Backbone = "alex", *, spatial: bool = False) -> None:
+    def __init__(self, backbone: Backbone = "alex") -> None:
         super().__init__()
         if backbone not in _TRUNKS:
             raise InputError(f"LPIPS backbone {backbone!r} is unknown: use 'alex' or 'vgg'.")
         self.backbone: Backbone = backbone
-        self.spatial = spatial
         self._stages = _TRUNKS[backbone].stages
         self.min_side = _TRUNKS[backbone].min_side
         self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1), persistent=False)
@@ -125,20 +125,13 @@ class Lpips(nn.Module):
         self.requires_grad_(False)
 
     @classmethod
-    def from_weights(
-        cls,
-        backbone: Backbone = "alex",
-        path: str | Path | None = None,
-        *,
-        spatial: bool = False,
-    ) -> Lpips:
+    def from_weights(cls, backbone: Backbone = "alex", path: str | Path | None = None) -> Lpips:
         """Build the distance with its published weights.
 
         Args:
             backbone: ``"alex"`` or ``"vgg"``.
             path: A weights file, or a folder with one; see
                 `lrisc.metrics.lpips_weights.resolve_weights` for what is tried without it.
-            spatial: Return a map instead of one number per picture.
 
         Returns:
             The module, on the CPU, in float32, frozen.
@@ -146,17 +139,17 @@ class Lpips(nn.Module):
         Raises:
             LpipsUnavailableError: No weights could be found; the message says what to do.
         """
-        module = cls(backbone, spatial=spatial)
+        module = cls(backbone)
         module.load_state_dict(resolve_weights(backbone, path))
         return module
 
-    def forward(self, image: Tensor, other: Tensor, *, spatial: bool | None = None) -> Tensor:
+    def forward(self, image: Tensor, other: Tensor, *, spatial: bool = False) -> Tensor:
         """Measure the distance; it is symmetric.
 
         Args:
             image: (B, 3, H, W) in [-1, 1]; H and W at least 31 (alex) or 16 (vgg).
             other: The same shape and range.
-            spatial: Overrides the module's own setting for this call.
+            spatial: return a map instead of one number per picture.
 
         Returns:
             (B,) distances; with ``spatial``, (B, 1, H, W): every layer's map, bilinearly enlarged
@@ -172,7 +165,6 @@ class Lpips(nn.Module):
                 f"LPIPS ({self.backbone}) needs pictures of at least {self.min_side} pixels "
                 f"a side, not {image.shape[-2]}x{image.shape[-1]}."
             )
-        spatial = self.spatial if spatial is None else spatial
         total: Tensor | None = None
         for head, first, second in zip(
             self.heads, self.features(image), self.features(other), strict=True
@@ -208,6 +200,16 @@ class Lpips(nn.Module):
                 feature = functional.relu(next(convs)(feature), inplace=True)
             features.append(feature.to(self.shift.dtype))
         return features
+
+
+@lru_cache(maxsize=4)
+def published_lpips(backbone: Backbone, device: torch.device = CPU) -> Lpips:
+    """The distance with its published weights, loaded once per device.
+
+    Raises:
+        LpipsUnavailableError: they are not on this machine.
+    """
+    return Lpips.from_weights(backbone).to(device)
 
 
 def _unit_length(feature: Tensor) -> Tensor:

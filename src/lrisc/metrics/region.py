@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from lrisc.metrics.lpips import Backbone, Lpips
-from lrisc.metrics.lpips_weights import LpipsUnavailableError, resolve_weights
+from lrisc.device import CPU
+from lrisc.images import from_pil
+from lrisc.metrics.lpips import Backbone, published_lpips
+from lrisc.metrics.lpips_weights import LpipsUnavailableError
 from lrisc.models.config import LATENT_STRIDE
 
 INSIDE = 0.5
@@ -22,7 +23,11 @@ INSIDE = 0.5
 
 
 def region_quality(
-    source: Image.Image, reconstruction: Image.Image, mask: Tensor, backbone: Backbone = "alex"
+    source: Image.Image,
+    reconstruction: Image.Image,
+    mask: Tensor,
+    backbone: Backbone = "alex",
+    device: torch.device = CPU,
 ) -> dict[str, float | None]:
     """PSNR and LPIPS over the pixels inside and over those outside a region.
 
@@ -34,18 +39,20 @@ def region_quality(
         reconstruction: 8-bit RGB of the same size.
         mask: (H, W) in [0, 1]; inside is above 0.5.
         backbone: of LPIPS.
+        device: where LPIPS runs.
 
     Returns:
         ``psnr_inside_db``, ``psnr_outside_db``, ``lpips_inside``, ``lpips_outside``; ``None``
         where there are no such pixels, no error, or no LPIPS weights.
     """
-    a, b = _tensor(source), _tensor(reconstruction)
+    a, b = from_pil(source)[None], from_pil(reconstruction)[None]
     inside = mask > INSIDE
     error = (a.double() - b.double()).square().mean(1)[0]
     distance: Tensor | None = None
     try:
         with torch.no_grad():
-            distance = _spatial(backbone)(a * 2 - 1, b * 2 - 1)[0, 0].double()
+            pair = (2 * x.to(device) - 1 for x in (a, b))
+            distance = published_lpips(backbone, device)(*pair, spatial=True)[0, 0].double().cpu()
     except LpipsUnavailableError:
         pass  # the reason is told beside the whole picture's LPIPS
     report: dict[str, float | None] = {}
@@ -56,18 +63,6 @@ def region_quality(
         if distance is not None and bool(chosen.any()):
             report[f"lpips_{name}"] = float(distance[chosen].mean())
     return report
-
-
-@lru_cache(maxsize=1)
-def _spatial(backbone: Backbone) -> Lpips:
-    lpips = Lpips(backbone, spatial=True)
-    lpips.load_state_dict(resolve_weights(backbone))
-    return lpips
-
-
-def _tensor(image: Image.Image) -> Tensor:
-    pixels = np.asarray(image.convert("RGB")).copy()
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
 
 
 def region_symbols(rate_map: npt.NDArray[np.int64], mask: Tensor) -> dict[str, float | None]:

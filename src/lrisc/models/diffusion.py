@@ -9,8 +9,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-TRAINING_STEPS = 8193
-"""N: time n/N is pseudo-continuous, so decoding may take any number of steps."""
 _OFFSET = 0.008
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrisc.device import CPU
 from lrisc.errors import InputError
 from lrisc.images import to_pil
 from lrisc.registry import Registry
@@ -39,8 +40,12 @@ def is_detector(name: str) -> bool:
     return bool(_NAME.fullmatch(name))
 
 
-def find_detector(name: str) -> Detector:
+def find_detector(name: str, device: torch.device = CPU) -> Detector:
     """The detector of a name, see the table at the top of this module.
+
+    Args:
+        name: of a detector.
+        device: where the package's own runs; others run where they like.
 
     Raises:
         InputError: there is none, or the extra it needs is not installed.
@@ -48,7 +53,7 @@ def find_detector(name: str) -> Detector:
     if name == "auto":
         from lrisc.roi.saliency import detect
 
-        return detect
+        return partial(detect, device=device)
     kind, _, which = name.partition(":")
     if kind == "rembg" and which:
         return _rembg(which)

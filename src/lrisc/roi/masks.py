@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lrisc.device import CPU
 from lrisc.errors import InputError, LriscError
 from lrisc.images import read_picture
 from lrisc.roi.detectors import Detector, find_detector, is_detector
@@ -23,7 +24,7 @@ _BOX = re.compile(r"\s*,\s*".join([r"(-?[0-9]{1,9})"] * 4))
 _NUMBERS = re.compile(r"[\s\d.,+-]+")
 
 
-def region_mask(roi: RoiLike | None, picture: Tensor) -> Tensor | None:
+def region_mask(roi: RoiLike | None, picture: Tensor, device: torch.device = CPU) -> Tensor | None:
     """The mask a user means.
 
     Args:
@@ -32,6 +33,7 @@ def region_mask(roi: RoiLike | None, picture: Tensor) -> Tensor | None:
             :mod:`lrisc.roi.detectors`) or a function (3, H, W) -> (H, W); several of these (their
             union); or a tensor (H, W).
         picture: (3, H, W) in [0, 1].
+        device: where the package's own detector runs.
 
     Returns:
         (H, W) float32 in [0, 1]; ``None`` without a region, where it is the whole picture, or
@@ -50,7 +52,7 @@ def region_mask(roi: RoiLike | None, picture: Tensor) -> Tensor | None:
         mask = None
         # One at a time: as many masks as there are parts would not fit into memory.
         for part in parts:
-            found = _one(part, picture)
+            found = _one(part, picture, device)
             if found is not None:
                 mask = found if mask is None else torch.maximum(mask, found)
         if mask is None:
@@ -61,7 +63,7 @@ def region_mask(roi: RoiLike | None, picture: Tensor) -> Tensor | None:
     return mask
 
 
-def _one(roi: str | Path | Detector, picture: Tensor) -> Tensor | None:
+def _one(roi: str | Path | Detector, picture: Tensor, device: torch.device) -> Tensor | None:
     height, width = picture.shape[-2:]
     if callable(roi):
         return _from_detector(roi, picture)
@@ -69,7 +71,7 @@ def _one(roi: str | Path | Detector, picture: Tensor) -> Tensor | None:
         if roi == "none":
             return None
         if is_detector(roi):
-            return _from_detector(find_detector(roi), picture)
+            return _from_detector(find_detector(roi, device), picture)
         box = _BOX.fullmatch(roi.strip())
         if box:
             return _from_box(*(int(v) for v in box.groups()), height=height, width=width)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lrisc.device import CPU
 from lrisc.errors import InputError, finite
 from lrisc.models.config import STEERINGS, Steering
 from lrisc.roi.fusion import FUSING, fuse, steer_bits
@@ -15,7 +16,7 @@ from lrisc.roi.masks import RoiLike, region_mask
 DEFAULT_GAMMA = 0.45
 """Weight of the background where nobody says another."""
 DEFAULT_STEERING: Steering = "power"
-"""What gamma weights where no region was ever trained; measured in docs/roi.md."""
+"""What gamma weights where no region was ever trained; measured in docs/decisions/region.md."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,15 @@ class Region:
         """A region with the default strength, unless it is one already."""
         return roi if isinstance(roi, Region) else cls(roi)
 
-    def mask_on(self, picture: Tensor) -> Tensor | None:
+    def mask_on(self, picture: Tensor, device: torch.device = CPU) -> Tensor | None:
         """The mask for a picture (3, H, W): (H, W) in [0, 1], ``None`` where nothing is favoured.
+
+        The package's own detector runs on ``device``.
 
         Raises:
             InputError: see :func:`lrisc.roi.masks.region_mask`.
         """
-        return region_mask(self.mask, picture)
+        return region_mask(self.mask, picture, device)
 
 
 @dataclass(frozen=True)

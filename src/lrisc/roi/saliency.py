@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lrisc.device import CPU
 from lrisc.errors import InputError
 from lrisc.stored import read_folder, write_folder
 
@@ -240,24 +241,26 @@ def thorough_saliency(pictures: Tensor, network: SaliencyNet) -> Tensor:
     return (SHARPNESS * total).sigmoid()
 
 
-def detect(picture: Tensor) -> Tensor:
+def detect(picture: Tensor, device: torch.device = CPU) -> Tensor:
     """What stands out in a picture, by the embedded detector.
 
     Args:
         picture: (3, H, W) in [0, 1], any size.
+        device: where the network runs.
 
     Returns:
-        Saliency, (H, W) float32 in [0, 1].
+        Saliency, (H, W) float32 in [0, 1], on the picture's device.
 
     Example:
         >>> detect(torch.rand(3, 512, 768)).shape
         torch.Size([512, 768])
     """
-    return thorough_saliency(picture[None], embedded_detector())[0, 0]
+    found = thorough_saliency(picture[None].to(device), embedded_detector(device))
+    return found[0, 0].to(picture.device)
 
 
 @lru_cache(maxsize=2)
-def embedded_detector(device: str = "cpu") -> SaliencyNet:
+def embedded_detector(device: torch.device = CPU) -> SaliencyNet:
     """The detector that comes inside the package, loaded once per device."""
     return load_detector(EMBEDDED).to(device)
 

@@ -1,6 +1,9 @@
 """How fast a stage trains here: crops/s, time per part, peak memory, achieved FLOP/s.
 
-``python -m lrisc.training.bench CONFIG.yaml [key=value ...] [--steps 20] [--warmup 5]``
+::
+
+    python -m lrisc.training.bench CONFIG.yaml [key=value ...] [--steps 20] [--warmup 5]
+        [--plugin MODULE]
 
 Without ``data`` it trains on random squares; nothing of the run is kept.
 """
@@ -23,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lrisc.errors import InputError, LriscError
 from lrisc.link.draws import Draws
+from lrisc.registry import add_plugin_option, import_plugins
 from lrisc.training.agreement import Agreement
 from lrisc.training.config.schema import PictureStage
 from lrisc.training.loop import Trainer, deterministic, make_accelerator
@@ -182,11 +186,13 @@ def main() -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--warmup", type=int, default=5)
+    add_plugin_option(parser)
     arguments = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         if min(arguments.steps, arguments.warmup) < 1:
             raise InputError("--steps and --warmup must be at least 1")
+        import_plugins(arguments.plugin)
         schedule = read_schedule(arguments.config, arguments.overrides)
         stage = schedule.stages[0]
         if not isinstance(stage, PictureStage):

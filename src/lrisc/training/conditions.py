@@ -73,7 +73,7 @@ def draw_regions(
         if masks is not None:
             found = masks[by_detector] / 255
         else:
-            found = saliency(pictures[by_detector] / 255, embedded_detector(str(pictures.device)))
+            found = saliency(pictures[by_detector] / 255, embedded_detector(pictures.device))
         nothing = found.amax((1, 2, 3), keepdim=True) < SALIENT
         mask[by_detector] = torch.where(nothing, mask[by_detector], found)
     gamma = torch.where(has, draws.between("gamma", *roi.gamma), 1.0)

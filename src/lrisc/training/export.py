@@ -24,7 +24,7 @@ from lrisc.training.data.crops import to_signal
 from lrisc.training.data.squares import Squares
 from lrisc.training.objective import rate_levels
 from lrisc.training.state import Progress
-from lrisc.training.statement import write_card
+from lrisc.training.statement import card_head, runs_table, write_card
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +41,7 @@ PLACES = frozenset(
         "maps",
     )
 )
-"""Keys of a config that say where things lie; no record has them."""
-"""Keys of the config that tell of a machine's folders, which is nobody else's business."""
+"""Keys of a config that say where things lie on one machine; no record has them."""
 _BATCH = 8
 
 
@@ -147,14 +146,7 @@ def model_card(model: Lrisc, records: list[dict[str, Any]], precision: str) -> s
     parameters = sum(p.numel() for p in model.parameters())
     hours = sum(r["hours"] for r in records)
     lines = [
-        "---",
-        "library_name: lrisc",
-        "license: apache-2.0",
-        "tags: [semantic-communication, image-transmission, joint-source-channel-coding]",
-        "---",
-        "",
-        "# LRISC checkpoint",
-        "",
+        *card_head("LRISC checkpoint"),
         f"{parameters / 1e6:.2f} M parameters, {precision}, lrisc {__version__}. "
         f"{len(records)} training stage(s), {hours:.2f} hours, "
         f"{sum(r['samples'] for r in records):,} crops.",
@@ -166,15 +158,8 @@ def model_card(model: Lrisc, records: list[dict[str, Any]], precision: str) -> s
         "",
         "## Training",
         "",
-        "| stage | data | squares | steps | crops | hours | hardware | commit |",
-        "|---|---|---|---|---|---|---|---|",
+        *runs_table(records),
     ]
-    for r in records:
-        squares = f"{r['pictures']:,} ({r['pictures_skipped']} skipped)"
-        lines.append(
-            f"| {r['stage']} | {r['data']} | {squares} | {r['steps']:,} | {r['samples']:,} "
-            f"| {r['hours']:.2f} | {'; '.join(r['hardware'])} | {r['commit']} |"
-        )
     lines += ["", "## Losses and settings", ""]
     for r in records:
         c = r["config"]

@@ -1,4 +1,4 @@
-"""What every model card ends with: the hash, the data and their terms, and what not to do."""
+"""What every model card says: its head, its runs, and at the end hash, data and what not to do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from lrisc.files import write_atomically
 from lrisc.stored import CONFIG_FILE, HASH_KEY, WEIGHTS_FILE
@@ -14,6 +15,35 @@ CARD_FILE = "README.md"
 HEADING = "## The file, its data, and what it is not for"
 
 _STATEMENT = Path(__file__).with_suffix(".md")
+
+
+def card_head(title: str) -> list[str]:
+    """Lines of a card's beginning: what the Hub reads, and the title."""
+    return [
+        "---",
+        "library_name: lrisc",
+        "license: apache-2.0",
+        "tags: [semantic-communication, image-transmission, joint-source-channel-coding]",
+        "---",
+        "",
+        f"# {title}",
+        "",
+    ]
+
+
+def runs_table(records: list[dict[str, Any]]) -> list[str]:
+    """Lines of a table of what was trained on what, for how long, by what."""
+    lines = [
+        "| run | data | squares | steps | crops | hours | hardware | commit |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for r in records:
+        squares = f"{r['pictures']:,} ({r['pictures_skipped']} skipped)"
+        lines.append(
+            f"| {r['stage']} | {r['data']} | {squares} | {r['steps']:,} | {r['samples']:,} "
+            f"| {r['hours']:.2f} | {'; '.join(r['hardware'])} | {r['commit']} |"
+        )
+    return lines
 
 
 def write_card(folder: Path, text: str) -> None:

@@ -1,10 +1,12 @@
 """Lengths, block-error tables and the choice of the scheme."""
 
 import math
+import shutil
+from pathlib import Path
 
 import pytest
 
-from lrisc.baselines.bpg import ldpc
+from lrisc.baselines.bpg import block_errors, ldpc
 from lrisc.baselines.bpg.block_errors import count_errors
 from lrisc.baselines.bpg.capacity import capacity
 from lrisc.errors import InputError
@@ -54,6 +56,7 @@ def test_tables_are_waterfalls_below_capacity(mcs: fec.Mcs, channel: str) -> Non
 
 
 # A scheme per constellation and base graph: some codewords far below, on and above its waterfall.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["qpsk-2/3", "16qam-1/2"])
 def test_tables_agree_with_the_whole_chain(name: str) -> None:
     mcs = ldpc.by_name(name)
@@ -93,3 +96,19 @@ def test_capacity() -> None:
     assert capacity("rayleigh", 10) == pytest.approx(2.90652, abs=2e-3)
     with pytest.raises(InputError):
         capacity("wire", 10)
+
+
+def test_the_shipped_table_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Measuring goes over the channels that are asked for, not over all that are registered."""
+    table = tmp_path / "table.json"
+    shutil.copy(Path(ldpc.__file__).with_name(ldpc.TABLE_FILE), table)
+    before = table.read_text()
+    monkeypatch.setattr(block_errors, "measure", lambda *_: pytest.fail("nothing is missing"))
+    monkeypatch.setattr("sys.argv", ["block_errors", str(table)])
+    assert block_errors.main() == 0
+    assert table.read_text() == before
+    monkeypatch.setattr("sys.argv", ["block_errors", str(table), "--channel", "nowhere"])
+    assert block_errors.main() == 2
+    assert "unknown channel 'nowhere'" in capsys.readouterr().err

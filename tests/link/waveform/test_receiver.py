@@ -78,6 +78,7 @@ def test_a_moving_receiver() -> None:
     assert -10 * np.log10(claimed / (1 - claimed)) == pytest.approx(reached, abs=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("impairments", "least"),
     [

@@ -1,6 +1,6 @@
 """Measures the block-error tables of BPG + LDPC with the real chain.
 
-    python -m lrisc.baselines.bpg.block_errors OUT.json [--blocks 100]
+    python -m lrisc.baselines.bpg.block_errors OUT.json [--blocks 100] [--channel awgn rayleigh]
 
 Per scheme and channel: down to an SNR where every block is lost, then up in steps of 0.25 dB until
 none of ``--blocks`` is. Takes some ten minutes on one core; a file that is there already is
@@ -20,9 +20,11 @@ from typing import Any
 import torch
 
 from lrisc.baselines.bpg.ldpc import BLOCK_BITS, SCHEMES, name_of, segment_bits
+from lrisc.errors import InputError
 from lrisc.files import write_atomically
 from lrisc.link import fec
 from lrisc.link.channels import CHANNELS, awgn, noise_variance
+from lrisc.registry import add_plugin_option, import_plugins
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +94,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m lrisc.baselines.bpg.block_errors")
     parser.add_argument("out", type=Path)
     parser.add_argument("--blocks", type=int, default=100)
+    parser.add_argument(
+        "--channel",
+        nargs="+",
+        default=["awgn", "rayleigh"],
+        help="those whose symbols fade one by one, or not at all; the default: awgn rayleigh",
+    )
+    add_plugin_option(parser)
     arguments = parser.parse_args()
+    try:
+        import_plugins(arguments.plugin)
+        channels = [CHANNELS.key(name) for name in arguments.channel]
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     table: dict[str, Any] = {
         "about": "5G LDPC + CRC24A + QAM, [Es/N0 in dB, blocks sent, blocks lost] per scheme; "
@@ -103,7 +118,7 @@ def main() -> int:
     }
     if arguments.out.exists():
         table = json.loads(arguments.out.read_text())
-    for channel in CHANNELS:
+    for channel in channels:
         curves = table["channels"].setdefault(channel, {})
         for mcs in SCHEMES:
             if name_of(mcs) not in curves:

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from lrisc.baselines.deepjscc.network import STRIDE, DeepJsccConfig, DeepJsccNetwork
 from lrisc.checkpoint import EMBEDDED
+from lrisc.device import find_device
 from lrisc.errors import InputError
 from lrisc.link.channels import mmse, noise_variance
 from lrisc.link.frame import interleaver
@@ -57,12 +58,17 @@ class DeepJscc:
     info: dict[str, Any]
 
     @classmethod
-    def from_pretrained(cls, name: str | Path) -> DeepJscc:
+    def from_pretrained(cls, name: str | Path, device: str = "cpu") -> DeepJscc:
         """Load an embedded name (see :func:`embedded_names`) or a folder.
 
+        Args:
+            name: of the codec.
+            device: where its networks run: ``auto``, ``cpu`` or ``cuda``.
+
         Raises:
-            InputError: there is no such codec, or its files do not fit together.
+            InputError: there is no such codec or device, or its files do not fit together.
         """
+        where = find_device(device)
         folder = EMBEDDED / str(name) if str(name) in embedded_names() else Path(name)
         if not folder.is_dir():
             raise InputError(
@@ -75,7 +81,12 @@ class DeepJscc:
             low, high = (float(snr) for snr in stored.info["snr_db"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"DeepJSCC {folder} is damaged: it names no range of SNRs") from error
-        return cls(str(name), network, (low, high), stored.info)
+        return cls(str(name), network.to(where), (low, high), stored.info)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.network.parameters()).device
 
     @torch.inference_mode()
     def encode(self, image: Tensor) -> Tensor:
@@ -85,12 +96,13 @@ class DeepJscc:
             image: (3, H, W) in [0, 1], any size.
 
         Returns:
-            complex64 (n,), mean power 1, n = ceil(c·ceil(H/4)·ceil(W/4)/2).
+            complex64 (n,), on the CPU, mean power 1, n = ceil(c·ceil(H/4)·ceil(W/4)/2).
         """
         height, width = image.shape[-2:]
         bottom, right = -height % STRIDE, -width % STRIDE
         padded = functional.pad(image.unsqueeze(0), (0, right, 0, bottom), mode="replicate")
-        symbols = torch.view_as_complex(self.network.encode(padded)[0].contiguous())
+        made = self.network.encode(padded.to(self.device))[0]
+        symbols = torch.view_as_complex(made.cpu().contiguous())
         power = symbols.abs().square().mean().clamp(min=1e-12)
         return (symbols * power.rsqrt())[interleaver(symbols.numel())]
 
@@ -104,12 +116,13 @@ class DeepJscc:
             width: of the picture.
 
         Returns:
-            (3, H, W) float32 in [0, 1].
+            (3, H, W) float32 in [0, 1], on the CPU.
         """
         ordered = symbols[torch.argsort(interleaver(symbols.numel()))]
         sides = height + -height % STRIDE, width + -width % STRIDE
-        made = self.network.decode(torch.view_as_real(ordered).unsqueeze(0), *sides)
-        return made[0, :, :height, :width].clamp(0, 1).contiguous()
+        pairs = torch.view_as_real(ordered).unsqueeze(0).to(self.device)
+        made = self.network.decode(pairs, *sides)
+        return made[0, :, :height, :width].clamp(0, 1).cpu().contiguous()
 
     def transmit(
         self,

@@ -78,12 +78,12 @@ def _spectrogram(
     )
     for edge in (start, end):
         axes.axvline(1e3 * edge / rate, color="white", linewidth=1)
-    axes.set(
-        xlabel="ms",
-        ylabel="kHz",
-        title=f"{reception.detection.numerology.name}: frame at sample "
-        f"{offset + start}, CFO {reception.cfo * rate:+.1f} Hz, "
-        f"clock {reception.clock_ppm:+.1f} ppm, SNR {reception.snr_db:.1f} dB",
+    axes.set(xlabel="ms", ylabel="kHz")
+    axes.set_title(
+        f"{reception.detection.numerology.name}: frame at sample {offset + start}, "
+        f"CFO {reception.cfo * rate:+.1f} Hz, clock {reception.clock_ppm:+.1f} ppm, "
+        f"SNR {reception.snr_db:.1f} dB",
+        loc="right",
     )
 
 

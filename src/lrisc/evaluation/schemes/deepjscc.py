@@ -7,13 +7,17 @@ from functools import lru_cache
 
 from lrisc.baselines.deepjscc.codec import DeepJscc, embedded_names, nearest
 from lrisc.checkpoint import EMBEDDED
-from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Picture, Scheme
+from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Options, Picture, Scheme
 from lrisc.stored import WEIGHTS_FILE
 
 
 @SCHEMES.register("deepjscc")
 class DeepJsccScheme(Scheme):
     """The model whose bandwidth ratio is nearest, whatever the SNR."""
+
+    def __init__(self, variant: str | None, options: Options) -> None:
+        super().__init__(variant, options)
+        self.device = options.device
 
     @property
     def fingerprint(self) -> str:
@@ -30,7 +34,7 @@ class DeepJsccScheme(Scheme):
     def send(self, picture: Picture, condition: Condition) -> Delivery:
         """Through encoder, channel and decoder."""
         name = self.model_name(condition)
-        model = _model(name)
+        model = _model(name, self.device)
         reconstruction, symbols = model.transmit(
             picture.pixels,
             condition.snr_db,
@@ -52,5 +56,5 @@ class DeepJsccPerSnr(DeepJsccScheme):
 
 
 @lru_cache(maxsize=4)
-def _model(name: str) -> DeepJscc:
-    return DeepJscc.from_pretrained(name)
+def _model(name: str, device: str) -> DeepJscc:
+    return DeepJscc.from_pretrained(name, device)

@@ -1,6 +1,7 @@
 """How good a saliency detector is: maximum F-measure and mean absolute error against masks.
 
-    python -m lrisc.training.saliency.measure FOLDER [--detector auto] [--maps MAPS.npy]
+    python -m lrisc.training.saliency.measure FOLDER [--detector auto] [--plugin MODULE]
+        [--maps MAPS.npy]
 
 FOLDER holds photographs and, under the same stem, masks as .png (ECSSD's layout).
 """
@@ -20,6 +21,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from lrisc.errors import InputError
+from lrisc.registry import add_plugin_option, import_plugins
 
 BETA_SQUARED = 0.3
 """Weight of recall in the F-measure, 0.3 in all of the saliency literature."""
@@ -113,8 +115,10 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--detector", default="auto", help="as after --roi; default: auto")
     parser.add_argument("--maps", type=Path, help="maps by tools/saliency/teacher_maps.py instead")
+    add_plugin_option(parser)
     arguments = parser.parse_args()
     try:
+        import_plugins(arguments.plugin)
         pairs = masked_photographs(arguments.folder)
         if arguments.maps:
             maps = _stored(arguments.maps, [mask for _, mask in pairs])

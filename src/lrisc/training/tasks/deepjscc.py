@@ -32,7 +32,7 @@ from lrisc.training.data.crops import to_signal
 from lrisc.training.data.opened import TrainingData, open_data
 from lrisc.training.export import channel_shares
 from lrisc.training.objective import Terms
-from lrisc.training.statement import write_card
+from lrisc.training.statement import card_head, runs_table, write_card
 from lrisc.training.step import compile_in_place
 from lrisc.training.validation import Validation, sample_sheet
 
@@ -248,14 +248,7 @@ def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]], precision:
     low, high = last["config"]["link.snr_db"]
     snr = f"at {low:g} dB" if low == high else f"over random SNRs from {low:g} to {high:g} dB"
     lines = [
-        "---",
-        "library_name: lrisc",
-        "license: apache-2.0",
-        "tags: [semantic-communication, image-transmission, joint-source-channel-coding]",
-        "---",
-        "",
-        f"# DeepJSCC, CBR 1/{round(1 / model.config.cbr)}, trained {snr}",
-        "",
+        *card_head(f"DeepJSCC, CBR 1/{round(1 / model.config.cbr)}, trained {snr}"),
         "A baseline, not LRISC: the codec of Bourtsoulatze, Kurka and Gündüz (2019), five layers "
         f"each way, {model.config.channels} feature maps sent, {parameters:,} parameters in "
         f"{precision}, lrisc {__version__}. Squared error only, power 1 per picture, Es/N0 per "
@@ -268,14 +261,8 @@ def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]], precision:
         'picture, symbols = codec.transmit(image, snr_db=10.0, channel="awgn", seed=0)',
         "```",
         "",
-        "| run | data | squares | steps | crops | hours | hardware | commit |",
-        "|---|---|---|---|---|---|---|---|",
+        *runs_table(records),
     ]
-    for r in records:
-        lines.append(
-            f"| {r['stage']} | {r['data']} | {r['pictures']:,} | {r['steps']:,} | "
-            f"{r['samples']:,} | {r['hours']:.2f} | {'; '.join(r['hardware'])} | {r['commit']} |"
-        )
     c = last["config"]
     lines += [
         "",
