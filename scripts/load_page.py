@@ -72,7 +72,8 @@ class Client:
         session = uuid.uuid4().hex
         photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
         channel, region, size = (self.choices[name] for name in ("channel", "region", "size"))
-        data = [photo, None, snr, "1/48", channel, region, "", 0.5, 1, 0, size, 0, "symbols"]
+        data = [photo, None, snr, "1/48", channel, region, "", 0.5, 1, 0]
+        data += ["perception", size, 0, "symbols"]
         joined = self.http.post(
             "queue/join", json={"data": data, "fn_index": self.send, "session_hash": session}
         )
@@ -144,8 +145,8 @@ class Hostile:
         region = "Boxes" if boxes else region
         photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
         steps, size = changes.get("steps", 1), changes.get("size", size)
-        data = [photo, editor, 10, "1/48", channel, region, boxes, 0.5, steps, 0, size, 0]
-        data.append("symbols")
+        data = [photo, editor, 10, "1/48", channel, region, boxes, 0.5, steps, 0]
+        data += ["perception", size, 0, "symbols"]
         return self.join(self.client.send, data, changes.get("stay", True))
 
     def boxes(self) -> str:

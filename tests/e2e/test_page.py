@@ -64,6 +64,17 @@ def test_more_snr_arrives_better(page: Page, photo: Path) -> None:
     expect(page.locator("#symbols table")).to_contain_text("payload")
 
 
+def test_effort_improves_what_its_objective_says(page: Page, photo: Path) -> None:
+    choose_photo(page, photo)
+    plain = send(page, "at 10 dB;")
+    page.get_by_role("button", name="More").click()
+    set_number(page, "effort", "4")
+    page.locator("#objective").get_by_label("distortion").check()
+    tried = send(page, "effort 4 for distortion")
+    assert tried["PSNR"] > plain["PSNR"] + 0.1
+    assert tried["symbols"] == plain["symbols"]
+
+
 def test_a_painted_region_is_the_region(page: Page, photo: Path) -> None:
     choose_photo(page, photo)
     paint_the_middle(page)
