@@ -1,7 +1,6 @@
 """Uploaded pictures are decoded elsewhere, within limits."""
 
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +55,7 @@ def test_time_and_memory_are_bounded(
 
 
 def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "WALL_SECONDS", 0.05)
-    start = time.monotonic()
+    # Less than Python takes to start; without the limit, a missing file would be told.
+    monkeypatch.setattr(reader, "WALL_SECONDS", 0.01)
     with pytest.raises(InputError, match=r"photo\.png takes too much time"):
         read_upload_picture(tmp_path / "photo.png")
-    assert time.monotonic() - start < 10

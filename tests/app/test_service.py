@@ -322,6 +322,28 @@ def test_too_much_work_is_refused(service: Service, tmp_path: Path) -> None:
     as_it_is = list(SIZES)[-1]
     with pytest.raises(InputError, match="at most 1 steps at this size"):
         service.send(Request(picture=path, size=as_it_is, steps=2))
+    with pytest.raises(InputError, match=r"effort 3 is too much .*: at most 0 at"):
+        service.send(Request(picture=path, size=as_it_is, effort=3))
+
+
+def test_effort_and_its_objective_reach_the_transmitter(
+    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real = transmission.transmit
+
+    def noted(*given: Any, **options: Any) -> transmission.TransmitResult:
+        asked.append(options["objective"])
+        return real(*given, **options)
+
+    monkeypatch.setattr(transmission, "transmit", noted)
+    service.send(replace(request_, effort=1))
+    answer = service.send(replace(request_, effort=2, objective="distortion"))
+    assert asked == ["perception", "distortion"]
+    assert "at 10 dB, effort 2 for distortion;" in answer.status
+    report = json.loads(answer.files[2].read_text())
+    assert (report["effort"], report["objective"]) == (2, "distortion")
+    assert "effort" not in service.send(request_).status
 
 
 def test_a_recording_of_almost_nothing_paints_nothing_large(
