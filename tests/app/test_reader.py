@@ -14,6 +14,7 @@ from lrisc.errors import InputError
 from lrisc.images import load_image, to_pil
 
 
+@pytest.mark.slow
 def test_it_reads_what_load_image_reads(portrait: Image.Image, tmp_path: Path) -> None:
     small = portrait.crop((0, 0, 200, 100))
     grey = np.arange(100 * 200, dtype=np.uint16).reshape(100, 200) * 3

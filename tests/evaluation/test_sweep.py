@@ -251,6 +251,7 @@ def test_our_own_schemes(pictures: Path, tmp_path: Path, tiny_folder: Path) -> N
     assert rows["bpg-ldpc", 10.0].psnr_inside_db is None
 
 
+@pytest.mark.slow
 def test_what_a_region_depends_on_is_told_apart(
     tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,6 +308,7 @@ def test_a_worker_s_error_ends_the_sweep() -> None:
         _still_pending({slow})
 
 
+@pytest.mark.slow
 def test_masks_by_the_picture_s_name(pictures: Path, tmp_path: Path, tiny_folder: Path) -> None:
     masks = tmp_path / "masks"
     masks.mkdir()
