@@ -198,6 +198,7 @@ def test_names_and_numbers_that_cannot_be(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
     long = "x" * 300
     for arguments in (
         ["transmit", photo, "--out", tmp_path / "file"],
@@ -207,7 +208,7 @@ def test_names_and_numbers_that_cannot_be(
         ["transmit", long],
         ["transmit", photo, "--roi", long],
         ["transmit", photo, "--model", long],
-        ["transmit", tmp_path],
+        ["transmit", tmp_path / "empty"],
         ["encode", photo, "-o", "/"],
         ["encode", photo, "-o", ""],
         ["decode", "/", "-o", tmp_path / "x.png"],
