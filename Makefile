@@ -76,7 +76,7 @@ results: $(INSTALLED)  ## tables and figures of docs/results.md from the Kodak p
 	$(BIN)/python scripts/measure_roi.py "$(KODAK)" --cbr 0.017 1/48 | tee "$(RESULTS)/roi.txt"
 	$(BIN)/python scripts/measure_lies.py "$(KODAK)" --limit 12 | tee "$(RESULTS)/lies.md"
 
-radio: $(INSTALLED)  ## figures of docs/radio.md from the pictures in KODAK=folder
+radio: $(INSTALLED)  ## figures of docs/manual/radio.md from the pictures in KODAK=folder
 	$(EVALUATE) $(OVER_THE_AIR) --channel tdl-a --delay-spread 30 -o "$(RESULTS)/tdl-a"
 	$(EVALUATE) $(OVER_THE_AIR) --channel tdl-c --delay-spread 300 -o "$(RESULTS)/tdl-c"
 	$(BIN)/lrisc plot "$(RESULTS)/tdl-a"

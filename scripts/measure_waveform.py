@@ -1,4 +1,4 @@
-"""Measures the OFDM waveform and its receiver: what the tables of docs/radio.md are made of.
+"""Measures the OFDM waveform and its receiver: what the tables of docs/manual/radio.md are made of.
 
     python scripts/measure_waveform.py detection --trials 10000 --snr -3 -o DIR
     python scripts/measure_waveform.py false-alarms --samples 1e8 -o DIR

@@ -100,7 +100,7 @@ COSTS = {
     "rate tokens zeroed": 0.1,
     "diffusion time halved": 1.0,
 }
-"""The least each lie must cost, dB at 10 dB and CBR 1/48; docs/ablation.md has what it costs."""
+"""The least each lie must cost, dB at 10 dB and CBR 1/48; see docs/decisions/ablation.md."""
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The channel of docs/extending.md, in one file of ten lines, works wherever a channel does."""
+"""The ten-line channel of docs/manual/extending.md works wherever a channel does."""
 
 import json
 import sys

@@ -115,6 +115,7 @@ def folder(
     monkeypatch.setattr(CHANNELS, "_things", dict(CHANNELS))
     monkeypatch.delitem(sys.modules, "nakagami", raising=False)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 

@@ -1,4 +1,4 @@
-"""A receiver written from docs/frame-format.md, not from the package, reads the package's frames.
+"""A receiver written from docs/reference/frame-format.md alone reads the package's frames.
 
 QAM, LDPC and CRC are the standard's, and Sionna's implementation of them is what both use.
 """

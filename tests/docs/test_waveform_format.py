@@ -1,4 +1,4 @@
-"""The OFDM waveform, written from docs/frame-format.md and not from the package."""
+"""The OFDM waveform, written from docs/reference/frame-format.md and not from the package."""
 
 import math
 import re
@@ -11,7 +11,7 @@ from tests.link.waveform.signals import frame_symbols
 from lrisc.link.waveform.modulator import modulate
 from lrisc.link.waveform.numerology import PRESETS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "frame-format.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "frame-format.md").read_text()
 SECTION = PAGE[PAGE.index("## OFDM waveform") :]
 
 

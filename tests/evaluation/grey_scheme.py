@@ -1,4 +1,4 @@
-"""A plugin: the example of docs/evaluation.md, with switches for the tests."""
+"""A plugin: the example of docs/manual/extending.md, with switches for the tests."""
 
 import os
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # One slot of training on whatever device is here, from a checkout, on a bare image with torch,
-# numpy, pillow, pyyaml, safetensors and accelerate. See docs/training.md. Example:
+# numpy, pillow, pyyaml, safetensors and accelerate. See docs/manual/training.md. Example:
 #
 #   tools/remote/train_slice.sh configs/compact/all.yaml --data shards/*.tar --minutes 55 \
 #       --pieces out --limit-mb 90 [--start pieces-of-the-last-slot] [key=value ...]

@@ -34,7 +34,10 @@ from lrisc.link.budget import check_beta, parse_cbr
 def evaluate(
     data: Annotated[Path, typer.Argument(help="Folder of pictures.")],
     schemes: Annotated[
-        str, typer.Option("--schemes", help="Names, with commas between; see docs/evaluation.md.")
+        str,
+        typer.Option(
+            "--schemes", help="Names, with commas between; see docs/manual/evaluation.md."
+        ),
     ] = "lrisc,deepjscc,bpg-ldpc,bpg-capacity",
     snr: Annotated[str, typer.Option("--snr", help="Es/N0 in dB, with commas.")] = "0,5,10,15,20",
     cbr: Annotated[

@@ -247,7 +247,7 @@ STRUCTURE_WEIGHT = 0.5
 LPIPS_WEIGHT = 0.15
 """Of LPIPS (AlexNet) of the pictures as they are."""
 VIEW_WEIGHT = 0.3
-"""Of LPIPS (AlexNet) of a random view. All four are measured in docs/effort.md."""
+"""Of LPIPS (AlexNet) of a random view. All four are measured in docs/manual/effort.md."""
 VIEW_SCALES = (0.6, 1.5)
 """Range of a view's scale, log-uniform."""
 VIEW_SHIFT = 16

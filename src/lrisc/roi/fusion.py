@@ -1,7 +1,7 @@
-"""From a mask to a weighted latent (v2, Eq. 1 to 4), or to a weighted rate rule.
+"""From a mask to a weighted latent (v2 Eq. 1 to 4), or to a weighted rate rule.
 
 A steering says what the region's weight is multiplied into: ``latent`` (the paper's way), ``rate``
-(the bits that the rate rule of Eq. 6 sees), or ``both``. ``power`` is ``rate``, and what gets more
+(the bits that the rate rule of Eq. 3 sees), or ``both``. ``power`` is ``rate``, and what gets more
 symbols gets them at more power, see `lrisc.link.packing`.
 """
 
@@ -25,7 +25,7 @@ _STEEPNESS = 10.0
 
 
 def smooth(mask: Tensor) -> Tensor:
-    """Soften a saliency map's edges: a convolution, then a sigmoid (Eq. 1).
+    """Soften a saliency map's edges: a convolution, then a sigmoid (v2 Eq. 1).
 
     The sigmoid is stretched so that nothing inside gives 0 and everything inside 1.
 
@@ -48,7 +48,7 @@ def smooth(mask: Tensor) -> Tensor:
 
 
 def latent_weight(mask: Tensor, gamma: Tensor) -> Tensor:
-    """Weight of every embedding, w = gamma + (1 - gamma) · m (Eq. 2 and 3).
+    """Weight of every embedding, w = gamma + (1 - gamma) · m (v2 Eq. 2 and 3).
 
     m is the smooth mask's mean over a patch, relative to the largest: otherwise a region smaller
     than a patch would be smoothed away.
@@ -67,7 +67,7 @@ def latent_weight(mask: Tensor, gamma: Tensor) -> Tensor:
 
 
 def fuse(latent: Tensor, mask: Tensor, gamma: Tensor) -> Tensor:
-    """Weight the latent, sparing the first quarter of its channels (Eq. 4).
+    """Weight the latent, sparing the first quarter of its channels (v2 Eq. 4).
 
     The spared channels keep the background's texture. The receiver needs no mask.
 

@@ -16,7 +16,7 @@ from lrisc.roi.masks import RoiLike, region_mask
 DEFAULT_GAMMA = 0.45
 """Weight of the background where nobody says another."""
 DEFAULT_STEERING: Steering = "power"
-"""What gamma weights where no region was ever trained; measured in docs/roi.md."""
+"""What gamma weights where no region was ever trained; measured in docs/decisions/region.md."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One training step: from a batch of pictures to the loss of Eq. 9 to 11 (v1) and v2's regions."""
+"""One training step: from a batch of pictures to the loss of Eq. 9 to 11, with v2's regions."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def training_loss(
 ) -> tuple[Tensor, Terms]:
     """Rate, distortion and perception of one batch, Eq. 11.
 
-    Inside a region eta is 0 (MSE only), outside it keeps its value (MSE and LPIPS), Eq. 12 to 14
+    Inside a region eta is 0 (MSE only), outside it keeps its value (MSE and LPIPS), v2 Eq. 12 to 14
     of v2; the mask's soft edge blends the two.
 
     Args:
