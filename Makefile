@@ -71,6 +71,7 @@ results: $(INSTALLED)  ## tables and figures of docs/results.md from the Kodak p
 	$(EVALUATE) --schemes lrisc,lrisc-roi --roi auto --snr 10 --cbr 0.017 --limit 4 -o "$(RESULTS)/roi"
 	test -z "$(SECOND)" || $(BIN)/lrisc evaluate "$(SECOND)" --schemes lrisc,deepjscc,bpg-ldpc,bpg-capacity --snr 10 --cbr 1/48,1/24,1/12 --keep 0 -o "$(RESULTS)/second"
 	$(BIN)/lrisc plot "$(RESULTS)/awgn"
+	$(BIN)/lrisc plot "$(RESULTS)/awgn" --reference -o "$(RESULTS)/reference"
 	$(BIN)/lrisc plot "$(RESULTS)/roi"
 	$(BIN)/python scripts/results_table.py "$(RESULTS)" | tee "$(RESULTS)/tables.md"
 	$(BIN)/python scripts/measure_roi.py "$(KODAK)" --cbr 0.017 1/48 | tee "$(RESULTS)/roi.txt"

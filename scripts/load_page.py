@@ -27,6 +27,7 @@ import psutil
 from PIL import Image
 
 SNRS = (0.0, 5.0, 10.0, 15.0)
+INSISTENCE = 60.0  # seconds that an attacker who is told "busy" goes on asking
 MAX_GROWTH_MB = 200  # under load, over what the server holds after its first answers
 
 
@@ -36,6 +37,15 @@ def portrait(width: int, height: int) -> bytes:
     buffer = io.BytesIO()
     Image.open(path).convert("RGB").resize((width, height)).save(buffer, "png")
     return buffer.getvalue()
+
+
+def bomb(scans: int) -> bytes:
+    """A progressive JPEG of 4096×4096 pixels whose last scan comes so many times more."""
+    picture = io.BytesIO()
+    Image.open(io.BytesIO(portrait(4096, 4096))).save(picture, "jpeg", progressive=True)
+    data = picture.getvalue()
+    last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
+    return (data[:end] + data[last:end] * scans + data[end:])[: 30 * 2**20]
 
 
 class Client:
@@ -62,7 +72,8 @@ class Client:
         session = uuid.uuid4().hex
         photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
         channel, region, size = (self.choices[name] for name in ("channel", "region", "size"))
-        data = [photo, None, snr, "1/48", channel, region, "", 0.5, 1, 0, size, 0, "symbols"]
+        data = [photo, None, snr, "1/48", channel, region, "", 0.5, 1, 0]
+        data += ["perception", size, 0, "symbols"]
         joined = self.http.post(
             "queue/join", json={"data": data, "fn_index": self.send, "session_hash": session}
         )
@@ -93,18 +104,25 @@ class Hostile:
         self.preview = targets[ids["photo"], "change"]
         self.decode = targets[ids["decode"], "click"]
         self.picture = self.client.upload(portrait(256, 256))
+        # Scans that say the same again: too many of them, and as many as a picture may have.
+        self.bombs = bomb(12_000), bomb(50)
         # What costs the server little comes first.
         self.kinds = [
             self.boxes, self.nested, self.address_as_file, self.other_site, self.other_name,
             self.layers, self.pieces, self.many_boxes, self.garbage, self.large_files,
-            self.many_files, self.bomb, self.nothing_large, self.left_behind,
+            self.many_files, self.bomb, self.slow, self.nothing_large, self.left_behind,
         ]  # fmt: skip
 
     def join(self, function: int, data: list[Any], stay: bool = True) -> str:
-        """What becomes of a request, in a word."""
+        """What becomes of a request, in a word or in the page's own."""
         session = uuid.uuid4().hex
         body = {"data": data, "fn_index": function, "session_hash": session}
-        joined = self.client.http.post("queue/join", json=body)
+        end = time.monotonic() + INSISTENCE
+        # Others wait a second when the queue is full: who does not gets the next free place.
+        while (joined := self.client.http.post("queue/join", json=body)).status_code == 503:
+            if time.monotonic() > end:
+                break
+            time.sleep(0.05)
         if joined.status_code != 200:
             return "busy" if joined.status_code == 503 else str(joined.status_code)
         with self.client.http.stream(
@@ -115,10 +133,11 @@ class Hostile:
                     return "left"
                 event = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
                 if event.get("msg") == "process_completed":
-                    told = json.dumps(event["output"])
-                    if "program failed" in told:
-                        return "program failed"
-                    return "answered" if event["success"] else "refused"
+                    if not event["success"]:
+                        return "refused"
+                    told = json.dumps(event["output"]["data"], ensure_ascii=False)
+                    alert = re.search(r'role=\\"alert\\"[^>]*>([^<]*)', told)
+                    return f"told “{alert[1]}”" if alert else "answered"
         return "no answer"
 
     def send(self, path: str, boxes: str = "", editor: Any = None, **changes: Any) -> str:
@@ -126,8 +145,8 @@ class Hostile:
         region = "Boxes" if boxes else region
         photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
         steps, size = changes.get("steps", 1), changes.get("size", size)
-        data = [photo, editor, 10, "1/48", channel, region, boxes, 0.5, steps, 0, size, 0]
-        data.append("symbols")
+        data = [photo, editor, 10, "1/48", channel, region, boxes, 0.5, steps, 0]
+        data += ["perception", size, 0, "symbols"]
         return self.join(self.client.send, data, changes.get("stay", True))
 
     def boxes(self) -> str:
@@ -137,14 +156,13 @@ class Hostile:
         return self.send(self.picture, "1,1,9,9 " * 125)
 
     def bomb(self) -> str:
-        picture = io.BytesIO()
-        Image.open(io.BytesIO(portrait(4096, 4096))).save(picture, "jpeg", progressive=True)
-        data = picture.getvalue()
-        last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
-        data = data[:end] + data[last:end] * 12_000 + data[end:]
-        path = self.client.upload(data[: 30 * 2**20], "bomb.jpg")
+        path = self.client.upload(self.bombs[0], "bomb.jpg")
         photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
         return f"{self.join(self.preview, [photo])}, {self.send(path)}"
+
+    def slow(self) -> str:
+        path = self.client.upload(self.bombs[1], "slow.jpg")
+        return self.send(path, size="as it is")
 
     def layers(self) -> str:
         layer = {"path": self.picture, "meta": {"_type": "gradio.FileData"}}
@@ -205,7 +223,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         server = subprocess.Popen(
-            [sys.executable, "-m", "lrisc", "app", "--port", "0", "--model", options.model],
+            [sys.executable, "-m", "lrisc", "-v", "app", "--port", "0", "--model", options.model],
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "TMPDIR": folder},

@@ -10,6 +10,7 @@ falls into the import of libraries. Exit code 1 where anything was lost.
 import argparse
 import hashlib
 import importlib
+import json
 import os
 import random
 import shutil
@@ -38,7 +39,7 @@ LOADED = (
     "lrisc.evaluation.figures", "sigmf", "sionna.phy.fec.ldpc", "constriction", "huggingface_hub",
 )  # fmt: skip
 CONFIG = Path(__file__).parents[1] / "configs" / "tiny" / "stage1.yaml"
-STEPS = 12
+STEPS = 8
 
 
 def start(arguments: list[str], log: Path) -> int:
@@ -97,6 +98,11 @@ def prepare(folder: Path) -> tuple[Path, list[Path]]:
     return folder / "model", photos
 
 
+def progress(killed: int, lost: int) -> None:
+    """Where a run that is cut short was."""
+    print(f"{killed} kills, {lost} lost", file=sys.stderr)
+
+
 def digest(*paths: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
@@ -108,9 +114,14 @@ def timed(work: Callable[[], int | None], log: Path) -> float:
     return time.monotonic() - begun
 
 
-def kill_encode(folder: Path, model: Path, photos: list[Path], kills: int) -> list[str]:
+def temporary(folder: Path) -> int:
+    """Files that a kill left half written, under names of their own."""
+    return len(list(folder.rglob(".*.tmp")))
+
+
+def kill_encode(folder: Path, model: Path, photos: list[Path], kills: int, seed: int) -> list[str]:
     """Two photographs in turn into one recording: it is always all of one or of the other."""
-    log, rng = folder / "log", random.Random(1)
+    log, rng = folder / "log", random.Random(seed)
     name = folder / "rec"
     meta, data = name.with_suffix(".sigmf-meta"), name.with_suffix(".sigmf-data")
 
@@ -122,19 +133,21 @@ def kill_encode(folder: Path, model: Path, photos: list[Path], kills: int) -> li
     for photo in photos[:2]:
         seconds = max(seconds, timed(lambda photo=photo: run(command(photo), log), log))
         whole.add((digest(meta), digest(data)))
-    before, killed, lost, left = digest(*photos), 0, 0, 0
+    before, killed, lost = digest(*photos), 0, 0
     while killed < kills:
         killed += run(command(photos[killed % 2]), log, rng.uniform(0, seconds)) is None
         metas, datas = zip(*whole, strict=True)
         lost += digest(meta) not in metas or digest(data) not in datas
-    left = len(list(folder.glob(".rec*")))
+        progress(killed, lost)
     lost += digest(*photos) != before
-    return [f"encode: {killed} kills, {lost} lost, {left} temporary files left"]
+    return [f"encode: {killed} kills, {lost} lost, {temporary(folder)} temporary files left"]
 
 
-def kill_evaluate(folder: Path, model: Path, photos: list[Path], kills: int) -> list[str]:
-    """A sweep: rows that were there stay, and in the end all are as without a kill."""
-    log, rng = folder / "log", random.Random(2)
+def kill_evaluate(
+    folder: Path, model: Path, photos: list[Path], kills: int, seed: int
+) -> list[str]:
+    """A sweep: rows stay, and in the end all rows and kept pictures are as without a kill."""
+    log, rng = folder / "log", random.Random(seed)
     data = folder / "few"
     data.mkdir()
     for photo in photos[:3]:
@@ -149,9 +162,13 @@ def kill_evaluate(folder: Path, model: Path, photos: list[Path], kills: int) -> 
     def rows(results: Path) -> dict[object, object]:
         return {row.key: replace(row, seconds=0) for row in ResultsFolder(results).rows()}
 
+    def pictures(results: Path) -> dict[str, str]:
+        kept = contents(results / "pictures")
+        return {name: sha for name, sha in kept.items() if not name.endswith(".tmp")}
+
     reference = folder / "reference"
     seconds = timed(lambda: run(command(reference), log), log)
-    expected, killed, lost, finished = rows(reference), 0, 0, 0
+    expected, killed, lost, finished, within = rows(reference), 0, 0, 0, 0
     results, known = folder / "results-0", dict[object, object]()
     while killed < kills or known != expected:
         # In the end it may finish.
@@ -160,57 +177,71 @@ def kill_evaluate(folder: Path, model: Path, photos: list[Path], kills: int) -> 
         killed += code is None
         found = rows(results) if (results / "results.csv").exists() else {}
         lost += any(found.get(key) != row for key, row in known.items())
+        # With some rows done and others not: in the middle of the work.
+        within += code is None and len(found) not in (0, len(expected))
         known = found
         if code == 0:
-            lost += known != expected
+            lost += known != expected or pictures(results) != pictures(reference)
             finished += 1
             if killed < kills:
                 results, known = folder / f"results-{finished}", {}
         elif code is not None:
             lost += 1
             print(log.read_text())
-    return [f"evaluate: {killed} kills, {lost} lost, {finished} sweeps of 9 rows finished alike"]
+        progress(killed, lost)
+    return [
+        f"evaluate: {killed} kills, {within} of them between two rows, {lost} lost, {finished} "
+        f"sweeps of {len(expected)} rows finished alike, {temporary(folder)} temporary files left"
+    ]
 
 
-def kill_train(folder: Path, model: Path, photos: list[Path], kills: int) -> list[str]:
-    """A stage that saves every step: its final weights are those without a kill, to the bit."""
-    log, rng = folder / "log", random.Random(3)
+def kill_train(folder: Path, model: Path, photos: list[Path], kills: int, seed: int) -> list[str]:
+    """A stage that saves every step: losses and final weights are those without a kill."""
+    log, rng = folder / "log", random.Random(seed)
 
     def command(output: Path) -> list[str]:
         return [
             "train", str(CONFIG), f"data={photos[0].parent}", f"output={output}", f"steps={STEPS}",
-            "save_minutes=0", "compile=false", "loss.lpips=0", f"crops.cache={folder / 'cache'}",
-            "crops.square=128", "crops.crop=64", "batch_size=4", "validate.minutes=0",
+            "save_minutes=0", "log_every=1", "compile=false", "loss.lpips=0",
+            "crops.square=128", "crops.crop=64", "batch_size=1", "validate.minutes=0",
+            "validate.pictures=1", "validate.snr_db=[10]", "validate.cbr=[1/24]",
+            f"crops.cache={folder / 'cache'}",
             "prior_pictures=4", "crops.held_out=4", "device=cpu", "validate.side=64",
         ]  # fmt: skip
 
-    def final(output: Path) -> str:
-        return digest(output / "final" / "model.safetensors")
+    def made(output: Path) -> tuple[str, list[object]]:
+        lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
+        losses = [line["loss"] for line in lines if line["group"] == "train"]
+        return digest(output / "final" / "model.safetensors"), losses
 
     reference = folder / "trained"
     seconds = timed(lambda: run(command(reference), log), log)
-    expected, killed, lost, finished = final(reference), 0, 0, 0
+    expected, killed, lost, finished, within = made(reference), 0, 0, 0, 0
     while killed < kills or not finished:
         output = folder / f"trained-{finished}"
         code = run(command(output), log, rng.uniform(0, seconds) if killed < kills else None)
         killed += code is None
+        within += code is None and (output / "state.safetensors").exists()
         if code == 0:
-            lost += final(output) != expected
+            lost += made(output) != expected
             finished += 1
         elif code is not None:
             lost += 1
             print(log.read_text())
+        progress(killed, lost)
     return [
-        f"train: {killed} kills, {lost} lost, {finished} runs of {STEPS} steps, same final bits"
+        f"train: {killed} kills, {within} of them after the first step, {lost} lost, {finished} "
+        f"runs of {STEPS} steps with the same losses and final bits, {temporary(folder)} temporary "
+        "files left"
     ]
 
 
 KILLED = {"encode": kill_encode, "evaluate": kill_evaluate, "train": kill_train}
 
 
-def kills(folder: Path, count: int, names: list[str]) -> list[str]:
+def kills(folder: Path, count: int, names: list[str], seed: int) -> list[str]:
     model, photos = prepare(folder)
-    return [line for name in names for line in KILLED[name](folder, model, photos, count)]
+    return [line for name in names for line in KILLED[name](folder, model, photos, count, seed)]
 
 
 def commands(folder: Path, at: Path, model: Path, photos: list[Path]) -> dict[str, list[str]]:
@@ -268,7 +299,7 @@ def disks(folder: Path) -> list[str]:
                 before = contents(at)
                 code = run(command, log, 120)
                 lines = [x for x in log.read_text().splitlines() if not x.startswith("INFO")]
-                kept = {k: v for k, v in contents(at).items() if v is not None}
+                kept = contents(at)
                 fine = code == 2 and len(lines) == 1 and kept == before
                 told.append(
                     f"{kind} disk, {name}: {'fine' if fine else 'NOT FINE'}: {code} {lines[-1:]}"
@@ -288,13 +319,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("kills", "disks"))
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     parser.add_argument("--of", nargs="+", choices=KILLED, default=list(KILLED))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         begun = time.monotonic()
         kill = options.what == "kills"
-        told = kills(folder, options.kills, options.of) if kill else disks(folder)
+        killing = (folder, options.kills, options.of, options.seed)
+        told = kills(*killing) if kill else disks(folder)
         tempfile.tempdir = None
     print("\n".join(told))
     print(f"{time.monotonic() - begun:.0f} s")

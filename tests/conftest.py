@@ -43,5 +43,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a GPU"))
-        if {"start_training", "server"} & set(getattr(item, "fixturenames", ())):
+        if {"start_training", "server", "guarded_server"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.process)

@@ -61,6 +61,7 @@ def test_an_outage_leaves_no_picture(
     assert [p.name for p in out.iterdir()] == ["report.json"]
 
 
+@pytest.mark.slow
 def test_two_programs_with_only_a_recording_between_them(
     photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +82,7 @@ def test_two_programs_with_only_a_recording_between_them(
     assert metadata["global"]["core:datatype"] == "cf32_le"
 
 
+@pytest.mark.slow
 def test_recordings_that_are_no_use(
     photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -171,6 +173,7 @@ def test_stale_pictures_never_pass_for_new_ones(
     assert not picture.exists()
 
 
+@pytest.mark.slow
 def test_the_channel_s_snr_is_relative_to_the_recording(
     photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -189,6 +192,7 @@ def test_the_channel_s_snr_is_relative_to_the_recording(
         assert abs(estimated - 14) < 0.7
 
 
+@pytest.mark.slow
 def test_names_and_numbers_that_cannot_be(
     photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

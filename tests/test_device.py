@@ -46,6 +46,7 @@ def test_there_and_back() -> None:
     assert sender.checkpoint.device.type == "cpu"
 
 
+@pytest.mark.slow
 def test_all_networks_of_a_command_are_asked_to_run_there(
     portrait: Image.Image, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def ranks(values: torch.Tensor) -> np.ndarray:
     return values.flatten().argsort().argsort().double().numpy()
 
 
+@pytest.mark.slow
 def test_symbols_go_where_the_detail_is(compact: LoadedCheckpoint, portrait: Image.Image) -> None:
     """Rank correlation of the rate map with the standard deviation of the patches."""
     frame = lrisc.Transmitter(compact).encode(portrait, snr_db=10, cbr=1 / 48)

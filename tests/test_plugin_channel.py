@@ -92,6 +92,7 @@ def test_training_step() -> None:
     assert float(power[nakagami].mean()) == pytest.approx(1, abs=0.2)
 
 
+@pytest.mark.slow
 def test_decode_takes_plugins(
     photos: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +108,7 @@ def test_decode_takes_plugins(
     assert painted.is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("main", "arguments"),
     [(training.main, ("--dry-run",)), (bench.main, ("--steps", 1, "--warmup", 1))],

@@ -1,7 +1,8 @@
 """The chain from picture to picture, with a tiny random checkpoint: mechanics, not quality."""
 
+import json
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,7 +14,14 @@ import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError, OutageError
 from lrisc.link.channels import Received
-from lrisc.link.frame import HEADER_SYMBOLS, PILOT_SYMBOLS, Header, parse_body, parse_header
+from lrisc.link.frame import (
+    HEADER_SYMBOLS,
+    PILOT_SYMBOLS,
+    VERSION,
+    Header,
+    parse_body,
+    parse_header,
+)
 from lrisc.link.packing import embedding_power
 from lrisc.models.config import Steering
 from lrisc.roi.region import Region
@@ -217,6 +225,32 @@ def test_report_holds_what_is_promised(tiny: LoadedCheckpoint) -> None:
     assert report.counts.total == report.to_dict()["cbr"] * 3 * 128 * 160
     assert (report.height, report.width, report.steps) == (128, 160, 2)
     assert report.outage is False
+
+
+@pytest.mark.parametrize("effort", [0, 1])
+def test_a_report_is_enough_to_repeat_its_run(tiny: LoadedCheckpoint, effort: int) -> None:
+    asked: dict[str, Any] = {
+        "snr_db": 7.5,
+        "cbr": "1/12",
+        "channel": "rayleigh",
+        "block_length": 16,
+        "steps": 2,
+    }
+    image = picture(96, 96)
+    first = lrisc.transmit(
+        image, **asked, seed=5, effort=effort, objective="distortion", model=tiny, measure=False
+    )
+    told = json.loads(json.dumps(first.report.to_dict()))
+    names = ("snr_db", "cbr", "channel", "block_length", "steps", "sigma_start", "seed", "effort")
+    again = {name: told[name] for name in names}
+    if effort:
+        again["objective"] = told["objective"]
+    second = lrisc.transmit(image, **again, model=tiny, measure=False)
+    assert first.reconstruction is not None
+    assert np.array_equal(np.asarray(first.reconstruction), np.asarray(second.reconstruction))
+    assert told["lrisc_version"] == lrisc.__version__
+    assert told["frame_version"] == VERSION
+    assert told["margin_db"] == FADING_MARGIN_DB
 
 
 @pytest.mark.parametrize("channel", ["awgn", "rayleigh"])

@@ -74,6 +74,7 @@ def test_bare_symbols_have_their_length_told(tiny: LoadedCheckpoint) -> None:
         make_link("awgn", -30, waveform="ofdm", seed=2)(symbols)
 
 
+@pytest.mark.slow
 def test_a_sweep_over_a_waveform(
     tmp_path: Path, tiny_folder: Path, portrait: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:

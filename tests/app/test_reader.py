@@ -1,7 +1,6 @@
 """Uploaded pictures are decoded elsewhere, within limits."""
 
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from lrisc.errors import InputError
 from lrisc.images import load_image, to_pil
 
 
+@pytest.mark.slow
 def test_it_reads_what_load_image_reads(portrait: Image.Image, tmp_path: Path) -> None:
     small = portrait.crop((0, 0, 200, 100))
     grey = np.arange(100 * 200, dtype=np.uint16).reshape(100, 200) * 3
@@ -56,8 +56,7 @@ def test_time_and_memory_are_bounded(
 
 
 def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "WALL_SECONDS", 0.05)
-    start = time.monotonic()
+    # Less than Python takes to start; without the limit, a missing file would be told.
+    monkeypatch.setattr(reader, "WALL_SECONDS", 0.01)
     with pytest.raises(InputError, match=r"photo\.png takes too much time"):
         read_upload_picture(tmp_path / "photo.png")
-    assert time.monotonic() - start < 10

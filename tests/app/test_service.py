@@ -43,6 +43,7 @@ def request_(tmp_path_factory: pytest.TempPathFactory, portrait: Image.Image) ->
     return Request(picture=path, cbr="1/24")
 
 
+@pytest.mark.slow
 def test_an_answer_holds_everything_and_says_the_same_twice(
     service: Service, request_: Request
 ) -> None:
@@ -60,6 +61,7 @@ def test_an_answer_holds_everything_and_says_the_same_twice(
     assert service.send(request_).figures == answer.figures
 
 
+@pytest.mark.slow
 def test_what_was_received_decodes_from_the_download(service: Service, request_: Request) -> None:
     answer = service.send(request_)
     decoded = service.decode([answer.files[-1]], steps=1, seed=0)
@@ -68,6 +70,7 @@ def test_what_was_received_decodes_from_the_download(service: Service, request_:
     assert np.abs(difference).mean() < 4
 
 
+@pytest.mark.slow
 def test_over_ofdm_samples_are_recorded_drawn_and_decoded(
     service: Service, request_: Request
 ) -> None:
@@ -114,6 +117,7 @@ def test_an_outage_has_no_picture_but_says_why(service: Service, request_: Reque
     assert "reconstruction.png" not in [path.name for path in answer.files]
 
 
+@pytest.mark.slow
 def test_large_pictures_are_scaled_and_strips_stay_possible(
     service: Service, tmp_path: Path
 ) -> None:
@@ -199,6 +203,7 @@ def test_one_thread_runs_the_networks_whoever_asks(
     assert ran != {threading.get_ident()}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not hasattr(ctypes.CDLL(None) if sys.platform == "linux" else None, "malloc_trim"),
     reason="this C library keeps what it likes",
@@ -226,6 +231,7 @@ def test_gaps_in_memory_go_back_to_the_system(
     assert resident() - before < 100
 
 
+@pytest.mark.slow
 def test_a_service_that_stops_finishes_its_work_and_begins_no_other(
     tiny_folder: Path, request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +289,7 @@ def test_the_others_get_the_same_picture_and_budget(
     assert comparison.table.count("1/24.0") == 3
 
 
+@pytest.mark.slow
 def test_the_real_others_deliver_and_fail(service: Service, request_: Request) -> None:
     pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
     delivered = service.compare(request_)
@@ -295,6 +302,7 @@ def test_the_real_others_deliver_and_fail(service: Service, request_: Request) -
     assert "outage: no modulation and coding scheme decodes at -12 dB" in noisy.table
 
 
+@pytest.mark.slow
 def test_work_ends_when_its_visitor_leaves_or_its_time_is_up(
     service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,14 +324,38 @@ def test_work_ends_when_its_visitor_leaves_or_its_time_is_up(
     assert not service.send(request_).failed
 
 
+@pytest.mark.slow
 def test_too_much_work_is_refused(service: Service, tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     Image.new("RGB", (4096, 4096)).save(path)
     as_it_is = list(SIZES)[-1]
     with pytest.raises(InputError, match="at most 1 steps at this size"):
         service.send(Request(picture=path, size=as_it_is, steps=2))
+    with pytest.raises(InputError, match=r"effort 3 is too much .*: at most 0 at"):
+        service.send(Request(picture=path, size=as_it_is, effort=3))
 
 
+def test_effort_and_its_objective_reach_the_transmitter(
+    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real = transmission.transmit
+
+    def noted(*given: Any, **options: Any) -> transmission.TransmitResult:
+        asked.append(options["objective"])
+        return real(*given, **options)
+
+    monkeypatch.setattr(transmission, "transmit", noted)
+    service.send(replace(request_, effort=1))
+    answer = service.send(replace(request_, effort=2, objective="distortion"))
+    assert asked == ["perception", "distortion"]
+    assert "at 10 dB, effort 2 for distortion;" in answer.status
+    report = json.loads(answer.files[2].read_text())
+    assert (report["effort"], report["objective"]) == (2, "distortion")
+    assert "effort" not in service.send(request_).status
+
+
+@pytest.mark.slow
 def test_a_recording_of_almost_nothing_paints_nothing_large(
     service: Service, tiny: LoadedCheckpoint, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def test_every_data_type_and_bare_files(
     assert run(monkeypatch, "decode", bare, "-o", tmp_path / "out.png", *options) == 0
 
 
+@pytest.mark.slow
 def test_all_frames_of_a_recording(
     folder: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -6,7 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,11 @@ PATIENCE_MS = 180_000
 sync_api.expect.set_options(timeout=PATIENCE_MS)
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Address of a served page, and the folder its temporary files go to."""
-    folder = tmp_path_factory.mktemp("server")
+@contextmanager
+def served(folder: Path, *arguments: str) -> Generator[str]:
+    """Address of a page whose temporary files go to a folder; none of them stays behind."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "lrisc", "app", "--port", "0"],
+        [sys.executable, "-m", "lrisc", "app", "--port", "0", *arguments],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(folder), "HF_HUB_OFFLINE": "1"},
@@ -35,14 +35,31 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     assert process.stderr is not None
     for line in process.stderr:
         if found := re.search(r"http://\S+", line):
-            yield found[0], folder
             break
     else:
         pytest.fail("the server did not start")
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    try:
+        yield found[0]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
-    assert list(folder.iterdir()) == []  # no temporary file stays behind
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Address of a served page, and the folder its temporary files go to."""
+    folder = tmp_path_factory.mktemp("server")
+    with served(folder) as address:
+        yield address, folder
+
+
+@pytest.fixture(scope="session")
+def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a page that asks for ``ann`` and ``secret``."""
+    with served(tmp_path_factory.mktemp("guarded"), "--auth", "ann:secret") as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -64,8 +64,25 @@ def test_more_snr_arrives_better(page: Page, photo: Path) -> None:
     expect(page.locator("#symbols table")).to_contain_text("payload")
 
 
+def test_effort_improves_what_its_objective_says(page: Page, photo: Path) -> None:
+    choose_photo(page, photo)
+    plain = send(page, "at 10 dB;")
+    page.get_by_role("button", name="More").click()
+    set_number(page, "effort", "4")
+    page.locator("#objective").get_by_label("distortion").check()
+    tried = send(page, "effort 4 for distortion")
+    assert tried["PSNR"] > plain["PSNR"] + 0.1
+    assert tried["symbols"] == plain["symbols"]
+
+
 def test_a_painted_region_is_the_region(page: Page, photo: Path) -> None:
     choose_photo(page, photo)
+    paint_the_middle(page)
+    send(page, "at 10 dB")
+    middle_is_the_region(page, photo)
+
+
+def paint_the_middle(page: Page) -> None:
     canvas = page.locator("#editor canvas").first
     canvas.wait_for()
     page.wait_for_timeout(2000)  # the canvas draws its picture after it exists
@@ -77,7 +94,9 @@ def test_a_painted_region_is_the_region(page: Page, photo: Path) -> None:
     page.mouse.move(middle[0] + 25, middle[1] + 10, steps=5)
     page.mouse.move(middle[0], middle[1] + 25, steps=5)
     page.mouse.up()
-    send(page, "at 10 dB")
+
+
+def middle_is_the_region(page: Page, photo: Path) -> None:
     expect(page.locator("#roi-map")).to_be_visible()
     shown = np.asarray(picture(page, "roi-map"), dtype=float)
     source = np.asarray(Image.open(photo), dtype=float)

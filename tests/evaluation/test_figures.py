@@ -112,6 +112,7 @@ def test_pictures_of_one_stem_have_figures_of_their_own(tmp_path: Path) -> None:
     assert _stems(rows) == {"a.png": "a-png", "a.jpg": "a-jpg", "b.png": "b"}
 
 
+@pytest.mark.slow
 def test_without_lpips_and_without_reference(tmp_path: Path) -> None:
     folder = results(tmp_path / "r", lpips=None, schemes=("bpg-ldpc",))
     written = list(draw_all(folder.path, tmp_path / "f"))
@@ -156,6 +157,7 @@ def test_published_curves_have_sources() -> None:
     assert sum(curve.fits("cbr", "psnr_db", "awgn", 10.0) for curve in curves) == 5
 
 
+@pytest.mark.slow
 def test_lost_pictures_have_a_panel_and_the_waveform_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +190,7 @@ def test_lost_pictures_have_a_panel_and_the_waveform_is_named(
     assert (float(first["cbr_grid"]), float(first["cbr_on_air"])) == (0.024, 0.029)
 
 
+@pytest.mark.slow
 def test_the_papers_number_stands_beside_ours(tmp_path: Path) -> None:
     folder = ResultsFolder(tmp_path / "r")
     folder.prepare({"seed": 0}, {"a.png": "1"}, {"lrisc": "", "deepjscc": ""})

@@ -1,6 +1,8 @@
 """Sweeps: resumed, sharded and parallel ones give the same rows; bad input is told."""
 
 import csv
+import os
+import signal
 import sys
 from concurrent.futures import Future
 from dataclasses import replace
@@ -12,6 +14,7 @@ from tests import helpers
 from tests.helpers import picture
 
 from lrisc.errors import InputError
+from lrisc.evaluation.figures import draw_all
 from lrisc.evaluation.measure_row import scheme_of
 from lrisc.evaluation.plan import Sweep, find_pictures, seed_of
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
@@ -193,6 +196,26 @@ def test_folders_that_are_no_use(
         find_pictures(empty, None, 0)
 
 
+def test_names_need_not_be_text_and_a_fifo_is_no_picture(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strange = os.fsdecode(b"p\xff.png")
+    try:
+        (pictures / "p0.png").rename(pictures / strange)
+    except OSError:
+        pytest.skip("this file system takes text only")
+    os.mkfifo(pictures / "a.png")
+    signal.alarm(600)  # whoever opens it waits for ever
+    # Half of it, and the rest: rows of such names are found again.
+    for snr in ("0", "0,10"):
+        what = grey("--snr", snr, "--cbr", "1/48", "--keep", 1, "-o", tmp_path / "r")
+        assert lrisc(monkeypatch, pictures, *what) == 0
+    signal.alarm(0)
+    rows = ResultsFolder(tmp_path / "r").rows()
+    assert sorted(row.image for row in rows) == sorted(["p1.png", "p2.png", strange] * 2)
+    assert list(draw_all(tmp_path / "r", tmp_path / "figures"))
+
+
 @pytest.mark.slow
 def test_our_own_schemes(pictures: Path, tmp_path: Path, tiny_folder: Path) -> None:
     pytest.importorskip("pillow_heif")
@@ -228,6 +251,7 @@ def test_our_own_schemes(pictures: Path, tmp_path: Path, tiny_folder: Path) -> N
     assert rows["bpg-ldpc", 10.0].psnr_inside_db is None
 
 
+@pytest.mark.slow
 def test_what_a_region_depends_on_is_told_apart(
     tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +308,7 @@ def test_a_worker_s_error_ends_the_sweep() -> None:
         _still_pending({slow})
 
 
+@pytest.mark.slow
 def test_masks_by_the_picture_s_name(pictures: Path, tmp_path: Path, tiny_folder: Path) -> None:
     masks = tmp_path / "masks"
     masks.mkdir()

@@ -49,6 +49,7 @@ def test_mean_power_is_one_and_single_channels_are_not_normalised() -> None:
     assert float(torch.stack([d.std() / d.mean() for d in drawn]).median()) > 0.3
 
 
+@pytest.mark.slow
 def test_the_table_is_what_sionna_draws(maker: ModuleType) -> None:
     """H of the table is H of the realisations on the grid, up to float16 and one scale for all."""
     pytest.importorskip("sionna")
@@ -122,6 +123,7 @@ def test_batched_and_packed_meet_the_same_statistics() -> None:
     assert CHANNELS["selective"].fades
 
 
+@pytest.mark.slow
 def test_training_needs_no_sionna() -> None:
     code = (
         "import sys, torch; from lrisc.link.channels import CHANNELS;"

@@ -1,6 +1,8 @@
 """Effort: what goes out is better by its own estimate, and nothing but the payload changes."""
 
 import logging
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ from lrisc.models.jscc import symbol_mask
 from lrisc.models.layers import ChannelNorm
 from lrisc.refinement import objective as objectives
 from lrisc.refinement import search
-from lrisc.refinement.objective import Distortion, random_view, structural_error
+from lrisc.refinement.objective import Distortion, ObjectiveName, random_view, structural_error
 from lrisc.refinement.payload import PayloadLink
 from lrisc.refinement.search import Progress, refine
 from lrisc.refinement.tiles import CORE, tiles
@@ -66,6 +68,51 @@ def test_nothing_but_the_payload_changes(tiny: LoadedCheckpoint) -> None:
     assert means[0] == pytest.approx(means[1], rel=1e-5)
 
 
+def test_a_receiver_without_effort_paints_the_same(
+    tiny: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of this package runs in the receiver (the frame's format: link/test_frame.py)."""
+    received = lrisc.channel("awgn", 10, seed=1)(encode(tiny, 2))
+    with_it = lrisc.Receiver(tiny).decode(received)
+
+    def gone(*_: object, **__: object) -> None:
+        raise AssertionError("the transmitter's search was used")
+
+    modules = [module for name, module in sys.modules.items() if "lrisc.refinement" in name]
+    for module in (*modules, sys.modules["lrisc.system"]):
+        for name, value in list(vars(module).items()):
+            if "lrisc.refinement" in str(getattr(value, "__module__", "")) and callable(value):
+                monkeypatch.setattr(module, name, gone)
+    assert lrisc.Receiver(tiny).decode(received).tobytes() == with_it.tobytes()
+    with pytest.raises(AssertionError, match="search"):
+        encode(tiny, 2)
+
+
+def test_draws_come_in_opposite_pairs(tiny: LoadedCheckpoint) -> None:
+    """The mean of draws 2k and 2k + 1 has no noise; the next pair has other noise."""
+    link, payload, _ = setup(tiny)
+    link.amplitudes = torch.ones_like(link.amplitudes)
+    sent = torch.view_as_real(payload / payload.abs().square().mean().sqrt())
+    noisy = [link.receive(sent, 3, draw).symbols for draw in range(4)]
+    clean = (noisy[0] + noisy[1]) / 2
+    torch.testing.assert_close((noisy[2] + noisy[3]) / 2, clean, rtol=0, atol=1e-6)
+    noise = [(draw - clean).flatten() for draw in noisy]
+    assert abs(float(torch.cosine_similarity(noise[0], noise[2], dim=0))) < 0.2
+    # N0 = 0.1, after the MMSE equaliser 1 / (1 + N0).
+    assert float(noise[0].square().sum()) / link.symbols == pytest.approx(0.1 / 1.1**2, rel=0.1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("objective", ["perception", "distortion"])
+def test_it_improves_on_a_gpu(tiny_folder: Path, objective: ObjectiveName) -> None:
+    checkpoint = lrisc.Transmitter.from_pretrained(tiny_folder, device="cuda").checkpoint
+    link, payload, source = setup(checkpoint)
+    distance = objectives.objective(objective, checkpoint.device)
+    found = refine(link, payload, source, distance, 5)
+    assert found.loss < found.loss_before
+    assert found.payload.device.type == "cpu"
+
+
 def test_it_repeats_by_seed(tiny: LoadedCheckpoint) -> None:
     first, again, other = (encode(tiny, 2, seed=seed).symbols for seed in (4, 4, 5))
     assert torch.equal(first, again)
@@ -76,6 +123,7 @@ def setup(
     tiny: LoadedCheckpoint, levels: tuple[int, int] = (6, 8)
 ) -> tuple[PayloadLink, torch.Tensor, torch.Tensor]:
     rates = torch.randint(0, 9, levels, generator=torch.Generator().manual_seed(0))
+    rates = rates.to(tiny.device)
     link = PayloadLink(tiny.model, rates, 10.0, uneven=True, fades=None)
     sent = int(symbol_mask(rates, tiny.model.config.rate_values).sum())
     payload = torch.randn(sent, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
@@ -126,6 +174,8 @@ def test_structural_error_is_that_of_the_metric() -> None:
     second = second.clamp(0, 1)
     error = float(structural_error(first * 2 - 1, second * 2 - 1, None))
     assert error == pytest.approx(1 - float(ms_ssim(first, second)), abs=1e-4)
+    coarse = float(structural_error(first * 2 - 1, second * 2 - 1, None, finest=1))
+    assert 0 < coarse < error
     even = torch.ones(1, 1, 200, 180)
     assert float(structural_error(first * 2 - 1, second * 2 - 1, even)) == pytest.approx(
         error, abs=1e-4

@@ -15,6 +15,7 @@ from lrisc.training.schedule import read_schedule
 Overrides = Callable[..., list[str]]
 
 
+@pytest.mark.slow
 def test_it_tells_parameters_steps_memory_and_time(
     tiny_configs: Path, short: Overrides, tmp_path: Path
 ) -> None:

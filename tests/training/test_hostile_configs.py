@@ -37,6 +37,7 @@ def test_a_hostile_config_is_one_short_line_at_once(text: str, tmp_path: Path) -
     assert len(str(told.value)) < 1200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
     [

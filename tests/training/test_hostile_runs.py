@@ -2,19 +2,26 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import tarfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from lrisc.images import MAX_FILE_BYTES
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.sources import list_pictures, read_pictures
 from lrisc.training.data.squares import open_pictures
+from lrisc.training.schedule import run
+from lrisc.training.state import read_progress
 
 STRANGE = os.fsdecode(b"b\xff.png")
 
@@ -76,3 +83,60 @@ def test_without_accelerate_there_is_a_sentence(command: list[str], tmp_path: Pa
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "training needs accelerate: pip install 'lrisc[train]'" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_ctrl_c_while_compiling_is_one_line(
+    tiny_configs: Path, short: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """A terminal sends it to every process, compilers too; the run goes on from its state."""
+    config, compiled = tiny_configs / "stage1.yaml", tmp_path / "compiled"
+    environment = os.environ | {
+        "TORCHINDUCTOR_CACHE_DIR": str(compiled),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    arguments = short(compile="true", steps=3, device="cpu")
+    told: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, "-m", "lrisc", "train", str(config), *arguments],
+        stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        for line in process.stderr:
+            told.append(line)
+            if "compiling, this takes minutes" in line:
+                break
+        else:
+            assert process.wait() == 0, "".join(told)
+            pytest.skip("".join(told))  # there is no compiler
+
+        def sources() -> int:
+            return sum(1 for _ in compiled.rglob("*.cpp"))
+
+        known = sources()
+        while sources() == known and process.poll() is None:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        _, rest = process.communicate()
+    assert process.returncode == 130
+    last = "WARNING: interrupted: stage1 stopped at step 0; the same command goes on from there"
+    assert rest.splitlines() == [last]
+    assert read_progress(tmp_path / "run" / "state.safetensors").step == 0
+    # Without compiling, which is another arithmetic.
+    assert run(config, short(steps=3, device="cpu", resume_anyway="true")) == "finished"
+
+
+def test_the_step_that_compiles_changes_nothing(
+    tiny_configs: Path, short: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """Weights, averages and moments are those of a run without it, to the bit."""
+    config = tiny_configs / "stage3.yaml"
+    run(config, short(output=tmp_path / "without", steps=2))
+    monkeypatch.setattr("lrisc.training.tasks.lrisc.LriscTask.compile", lambda *_: True)
+    run(config, short(output=tmp_path / "with", steps=2, compile="true"))
+    without, there = (load_file(tmp_path / n / "state.safetensors") for n in ("without", "with"))
+    assert without.keys() == there.keys()
+    assert all(torch.equal(tensor, there[name]) for name, tensor in without.items())

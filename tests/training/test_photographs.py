@@ -38,6 +38,7 @@ def noise(folder: Path, count: int, width: int = 96, height: int = 80) -> list[n
     return list(pixels)
 
 
+@pytest.mark.slow
 def test_the_papers_crops_are_random_and_at_the_pictures_scale(tmp_path: Path) -> None:
     pictures = noise(tmp_path / "d", 20)
     config = stage(tmp_path / "d", tmp_path / "c")

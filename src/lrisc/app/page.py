@@ -15,6 +15,7 @@ from lrisc.app.reader import read_upload_picture
 from lrisc.app.region import MAX_BOXES_TEXT, PAINTED, REGIONS
 from lrisc.app.service import CHANNEL_CHOICES, SIZES, Answer, Request, Service, sentence
 from lrisc.link.waveform.numerology import WAVEFORMS
+from lrisc.refinement.objective import OBJECTIVES, ObjectiveName
 from lrisc.roi.region import DEFAULT_GAMMA
 
 TITLE = "LRISC: a photograph over a noisy channel"
@@ -131,6 +132,13 @@ def _send_tab(service: Service, sample: Path) -> None:
                     info="iterations that improve the symbols of this photograph",
                     elem_id="effort",
                 )
+                objective = gr.Radio(
+                    list(OBJECTIVES),
+                    value=OBJECTIVES[0],
+                    label="What effort improves",
+                    info="perception: how it looks; distortion: squared error",
+                    elem_id="objective",
+                )
                 size = gr.Dropdown(
                     list(SIZES), value=next(iter(SIZES)), label="Longer side", elem_id="size"
                 )
@@ -201,8 +209,8 @@ def _send_tab(service: Service, sample: Path) -> None:
             )
 
     controls: list[Any] = [
-        photo, editor, snr, cbr, channel, region, boxes, strength, steps, effort, size, seed,
-        waveform,
+        photo, editor, snr, cbr, channel, region, boxes, strength, steps, effort,
+        objective, size, seed, waveform,
     ]  # fmt: skip
     results = [status, pair, figures, region_map, rate_map, constellation, plot, symbols, files]
 
@@ -305,6 +313,7 @@ def _request(
     strength: float,
     steps: float,
     effort: float,
+    objective: ObjectiveName,
     size: str,
     seed: float | None,
     waveform: str,
@@ -317,6 +326,7 @@ def _request(
         channel=channel,
         steps=int(steps),
         effort=int(effort),
+        objective=objective,
         roi_strength=float(strength),
         region=region,
         layers=[read_upload_picture(path, "alpha") for path in layers] if region == PAINTED else [],

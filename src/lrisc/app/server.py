@@ -6,6 +6,7 @@ security policy (in :mod:`lrisc.app.gate`) under which a browser refuses whateve
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import gradio as gr
 
     from lrisc.app.service import Service
+
+_log = logging.getLogger(__name__)
 
 MAX_UPLOAD_MB = 32
 MAX_WAITING = 8
@@ -46,8 +49,10 @@ class RunningPage:
     def wait(self) -> None:
         """Serve until Ctrl-C or SIGTERM, then close."""
         stop = threading.Event()
+        received: list[int] = []
 
         def handle(number: int, frame: object) -> None:
+            received.append(number)
             stop.set()
 
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -56,6 +61,7 @@ class RunningPage:
             # With a timeout, so that signals are handled between two waits.
             while not stop.wait(1.0):
                 pass
+            _log.info("stopping on %s", signal.Signals(received[0]).name)
         finally:
             self.close()
 

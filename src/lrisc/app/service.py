@@ -41,6 +41,7 @@ from lrisc.link.waveform.modulator import modulate
 from lrisc.link.waveform.numerology import SYMBOLS
 from lrisc.link.waveform.receiver import Reception, receive_all
 from lrisc.link.waveform.source import ArraySource
+from lrisc.refinement.objective import ObjectiveName
 from lrisc.roi.region import DEFAULT_GAMMA, Region
 
 _log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class Request:
     channel: str = "awgn"
     steps: int = 1
     effort: int = 0
+    objective: ObjectiveName = "perception"
     roi_strength: float = DEFAULT_GAMMA
     region: str = PAINTED
     layers: list[Image.Image] = field(default_factory=list[Image.Image])
@@ -253,8 +255,7 @@ class Service:
 
     def _send(self, request: Request) -> Answer:
         image, original = self.source(request)
-        # An iteration decodes once and goes back once.
-        _check_work(*image.size, request.steps + 2 * request.effort)
+        _check_work(*image.size, request.steps, request.effort)
         channel, block_length = CHANNEL_CHOICES[request.channel]
         result = transmission.transmit(
             image,
@@ -268,6 +269,7 @@ class Service:
             ),
             steps=request.steps,
             effort=request.effort,
+            objective=request.objective,
             model=self.checkpoint,
             seed=request.seed,
             compare_region=False,
@@ -282,7 +284,8 @@ class Service:
             status = sentence(OutageError(report.outage_reason))
         else:
             seconds = sum(report.seconds.values())
-            status = f"Sent {sent} over {channel} at {request.snr_db:g} dB; {seconds:.1f} s."
+            tried = f", effort {report.effort} for {report.objective}" if report.effort else ""
+            status = f"Sent {sent} over {channel} at {request.snr_db:g} dB{tried}; {seconds:.1f} s."
         return Answer(
             status=status,
             failed=result.reconstruction is None,
@@ -385,9 +388,16 @@ class Service:
         return files, None
 
 
-def _check_work(width: int, height: int, steps: int) -> None:
+def _check_work(width: int, height: int, steps: int, effort: int = 0) -> None:
     """Raise InputError for an answer that would hold up everybody else."""
-    if width * height * steps > MAX_PIXEL_STEPS:
+    # An iteration takes no longer than an answer in one step, encoder and metrics included.
+    if width * height * (steps + effort) > MAX_PIXEL_STEPS:
+        spare = MAX_PIXEL_STEPS // (width * height) - steps
+        if effort and spare >= 0:
+            raise InputError(
+                f"effort {effort} is too much work here for {width}×{height} pixels: "
+                f"at most {spare} at this size"
+            )
         raise InputError(
             f"{width}×{height} pixels in {steps} steps are too much work here: "
             f"at most {MAX_PIXEL_STEPS // (width * height)} steps at this size"

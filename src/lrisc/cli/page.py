@@ -39,7 +39,8 @@ def web_page(
     if auth is None and not is_loopback(host):
         console.print(
             f"WARNING: everybody who can reach {host} can use this page, and with it this "
-            "machine's time, memory and disk; --auth user:password asks for a password"
+            "machine's time, memory and disk; --auth user:password asks for a password",
+            style="bold red",
         )
     with console.status("loading"):
         page = start(host, port, model, auth, allow_host or (), device)

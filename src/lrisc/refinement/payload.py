@@ -82,13 +82,16 @@ class PayloadLink:
     def receive(self, payload: Tensor, seed: int, draw: int) -> Arrival:
         """The payload over one realisation of the channel.
 
+        Draws 2k and 2k + 1 have opposite noise (antithetic variates): what is odd in the noise
+        cancels in the sum of their gradients.
+
         Args:
             payload: real and imaginary parts, float32 (n, 2), mean power 1.
             seed: of all realisations.
-            draw: number of this one.
+            draw: number of this one, from 0.
         """
-        draws = Draws(seed, draw, range(1), self.device)
-        noise = draws.normal("channel noise", (self.symbols, 2))[0]
+        draws = Draws(seed, draw // 2, range(1), self.device)
+        noise = draws.normal("channel noise", (self.symbols, 2))[0] * (-1) ** draw
         noise = torch.view_as_complex(noise * (self.noise_variance / 2) ** 0.5)
         gains = torch.ones_like(noise) if self.fades is None else self.fades(draw).to(noise.device)
         received = gains * torch.view_as_complex(payload) + noise

@@ -126,7 +126,7 @@ def refine(
         before = loss = search.estimate(current)
         adam = _Adam(current)
         for done in range(1, iterations + 1):
-            gradient = search.gradient(current, done)
+            gradient = search.gradient(current, done - 1)
             # Bound to its name only when whole: Ctrl-C may come at any time.
             current = search.project(
                 current - adam.step(gradient, STEP_SIZE * _cosine(done - 1, iterations))

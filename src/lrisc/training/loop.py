@@ -27,7 +27,7 @@ from lrisc.training.config.schema import StageConfig, flatten
 from lrisc.training.ema import Ema
 from lrisc.training.export import hardware, stage_record
 from lrisc.training.muon import Muon
-from lrisc.training.reporting import Reporter
+from lrisc.training.reporting import Reporter, board_errors_once
 from lrisc.training.state import (
     STATE_FILE,
     Progress,
@@ -62,6 +62,7 @@ class Slot:
     def __init__(self, max_minutes: float) -> None:
         self._end = time.monotonic() + 60 * max_minutes if max_minutes > 0 else math.inf
         self.interrupted = False
+        self._at_once = False
 
     def left(self) -> float:
         """Seconds."""
@@ -75,6 +76,8 @@ class Slot:
         def stop(number: int, _: Any) -> None:
             self.interrupted = True
             signal.signal(number, signal.SIG_DFL)
+            if self._at_once:
+                raise KeyboardInterrupt
 
         try:
             before = {number: signal.signal(number, stop) for number in numbers}
@@ -86,6 +89,17 @@ class Slot:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @contextmanager
+    def at_once(self) -> Generator[None]:
+        """Let a signal end what is inside as a KeyboardInterrupt, for nothing would be lost."""
+        self._at_once = True
+        try:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._at_once = False
 
 
 def make_accelerator(config: StageConfig) -> Accelerator:
@@ -251,7 +265,8 @@ class Trainer:
         if not self.accelerator.is_main_process:
             yield None
             return
-        with Reporter(self.folder, self.config.name, self.progress.step) as reporter:
+        name, step = self.config.name, self.progress.step
+        with board_errors_once(), Reporter(self.folder, name, step) as reporter:
             yield reporter
 
     def _train(self, slot: Slot, reporter: Reporter | None) -> Outcome:
@@ -260,9 +275,8 @@ class Trainer:
         waiting = 0.0
         before, start = progress.seconds, time.monotonic()
         upcoming = self.batches.start(progress.step, self.fraction)
-        if self.compiled:
-            logger.info("compiling, this takes minutes")
-        compiling = self.compiled
+        if self.compiled and self.fraction < 1 and not self._compile(upcoming.result(), slot):
+            return "interrupted"
         while self.fraction < 1:
             asked = time.monotonic()
             batch = upcoming.result()
@@ -276,15 +290,7 @@ class Trainer:
                 interrupted=slot.interrupted,
                 seconds=before + now - start,
             )
-            try:
-                agreed = self.update(batch, wish)
-            except Exception:
-                # Ctrl-C ends every process of a terminal, compilers too, and torch says so at
-                # length. Nothing of the step is done yet.
-                if compiling and slot.interrupted:
-                    return "interrupted"
-                raise
-            compiling = False
+            agreed = self.update(batch, wish)
 
             if progress.step % config.log_every == 0:
                 self._check_range()
@@ -304,6 +310,26 @@ class Trainer:
                 saved = time.monotonic()
         return "finished"
 
+    def _compile(self, batch: Batch, slot: Slot) -> bool:
+        """Compile by a step that changes nothing; returns whether that was done."""
+        logger.info("compiling, this takes minutes")
+        statistics = [buffer.clone() for buffer in self.step.buffers()]
+        try:
+            with slot.at_once():
+                self._backward(batch)
+        except KeyboardInterrupt:
+            return False
+        except Exception:
+            # Ctrl-C ends every process of a terminal, compilers too, and torch says so at length.
+            if slot.interrupted:
+                return False
+            raise
+        finally:
+            self.optimiser.zero_grad(set_to_none=True)
+            for buffer, before in zip(self.step.buffers(), statistics, strict=True):
+                buffer.copy_(before)
+        return True
+
     def update(self, batch: Batch, wish: Agreement) -> Agreement:
         """Forward, backward, update.
 
@@ -314,7 +340,6 @@ class Trainer:
         Returns:
             What all processes agree on.
         """
-        batch = tuple(t.to(self.accelerator.device, non_blocking=True) for t in batch)
         loss, terms = self._backward(batch)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         norm = torch.nn.utils.clip_grad_norm_(trained, self.config.optimiser.clip, foreach=True)
@@ -336,6 +361,7 @@ class Trainer:
     def _backward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Detached loss and terms of this process's crops; the gradients are in the parameters."""
         config, step, device = self.config, self.progress.step, self.accelerator.device
+        batch = tuple(t.to(device, non_blocking=True) for t in batch)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate()
         draws = Draws(config.draw_seed, step, self.batches.samples, device)

@@ -6,6 +6,8 @@ import contextlib
 import json
 import logging
 import sys
+import threading
+from collections.abc import Generator
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -96,6 +98,32 @@ class Reporter:
         if self._board is not None:
             with told(f"write {self._board_folder}"):
                 self._board.add_image("samples", torch.from_numpy(pixels), step, dataformats="HWC")
+
+
+@contextlib.contextmanager
+def board_errors_once() -> Generator[None]:
+    """Let TensorBoard's thread hand an error on, such as a full disk, without printing it, too.
+
+    It keeps the error for whoever writes next, which :class:`Reporter` tells in one line.
+    """
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not _is_board(args.thread):
+            before(args)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        for thread in threading.enumerate():
+            if _is_board(thread) and getattr(thread, "exception", None) is not None:
+                thread.join()  # it is about to call the hook
+        threading.excepthook = before
+
+
+def _is_board(thread: threading.Thread | None) -> bool:
+    return type(thread).__module__.startswith("tensorboard.")
 
 
 def _write(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from lrisc.training.saliency.student import HINT_CHANNELS, Student, hint_loss, h
 SMALL = SaliencyConfig(widths=(8, 8, 12, 16), depths=(0, 1, 1, 1))
 
 
+@pytest.mark.slow
 def test_shapes_and_the_detectors_own_logits() -> None:
     student = Student(SaliencyNet(SMALL)).eval()
     pictures = torch.rand(2, 3, 64, 96)

@@ -60,6 +60,7 @@ def draw_reduction(points: Sequence[Point], output: Path) -> Iterator[Path]:
                 PUBLISHED_PERCENT, color=REFERENCE_COLOUR, linestyle=":", linewidth=1.2,
                 label=f"the paper's average, {PUBLISHED_PERCENT} % (its DeepJSCC, not ours)",
             )  # fmt: skip
+            axes.set_xticks(sorted(rival))
             axes.set_ylim(0, 100)
             axes.set_xlabel("SNR Es/N0 (dB)")
             axes.set_ylabel("LPIPS below DeepJSCC's (%)")

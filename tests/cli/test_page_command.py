@@ -1,0 +1,40 @@
+"""``lrisc app`` says what it costs to let others in."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.helpers import run
+
+pytest.importorskip("gradio", reason="gradio is not installed")
+
+
+@dataclass
+class Served:
+    """Stands for a page that is stopped at once."""
+
+    url: str = "http://here/"
+
+    def wait(self) -> None:
+        """Nobody comes."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warned"),
+    [
+        ([], False), (["--host", "localhost"], False), (["--host", "::1"], False),
+        (["--host", "0.0.0.0"], True), (["--host", "::"], True), (["--host", "192.0.2.7"], True),
+        (["--host", "a.example", "--allow-host", "b.example"], True),
+        (["--host", "0.0.0.0", "--auth", "ann:secret"], False),
+    ],
+)  # fmt: skip
+def test_others_can_come_in_without_a_password_only_with_a_warning(
+    arguments: list[str], warned: bool,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_folder: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("lrisc.app.server.start", lambda *_: Served())
+    assert run(monkeypatch, "app", *arguments, "--model", tiny_folder) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    warning, url = told.find("WARNING: everybody who can reach"), told.index("http://here/")
+    assert (0 <= warning < url) == warned
+    assert ("--auth user:password asks for a password" in told) == warned

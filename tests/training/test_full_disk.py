@@ -1,0 +1,119 @@
+"""Training meets a file system that is really full: nothing is lost, and it goes on from there."""
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lrisc.files import UnwritableError
+from lrisc.training.reporting import Reporter, board_errors_once
+from lrisc.training.schedule import run
+
+Overrides = Callable[..., list[str]]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 128 MB of its own."""
+    at = tmp_path / "disk"
+    at.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=128m", "none", at]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("only root may mount a file system to fill")
+    yield at
+    subprocess.run(["umount", "--lazy", at], check=True)  # a failed test still holds its logs
+
+
+def fill(disk: Path, leave: int) -> Path:
+    """A file that takes all of it but some bytes, in pages."""
+    filler = disk / "filler"
+    filler.write_bytes(bytes(shutil.disk_usage(disk).free - leave))
+    return filler
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Logs are added to, and a lock is empty; all else is either as it was or complete."""
+    logs = ("metrics.jsonl", ".lock")
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in logs and "tfevents" not in path.name
+    }
+
+
+def test_a_full_disk_costs_nothing(
+    disk: Path, tiny_configs: Path, short: Overrides, tmp_path: Path
+) -> None:
+    config, settings = tiny_configs / "stage1.yaml", {"save_minutes": 0, "validate.minutes": 0}
+
+    def train(output: Path, steps: int) -> str:
+        return run(config, short(output=output, steps=steps, **settings))
+
+    for steps in (2, 4):
+        train(tmp_path / "whole", steps)
+    train(disk / "run", 2)
+    before = files(disk / "run")
+    state = len(before["state.safetensors"])
+    # Full at the log, and at the state.
+    for leave, where in ((0, "run"), (state // 2, "state.safetensors")):
+        filler = fill(disk, leave)
+        with pytest.raises(UnwritableError, match=f"{where}.*No space left on device") as told:
+            train(disk / "run", 4)
+        filler.unlink()
+        assert "\n" not in str(told.value)
+        assert files(disk / "run") == before
+    assert train(disk / "run", 4) == "finished"
+    name = "final/model.safetensors"
+    assert (disk / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    # Full at the first checkpoint, which comes before the first state.
+    filler, settings["save_minutes"] = fill(disk, state // 8), 60
+    with pytest.raises(UnwritableError, match=r"best.*No space left on device"):
+        train(disk / "other", 1)
+    filler.unlink()
+    assert all(name.startswith("samples/") for name in files(disk / "other"))
+    assert train(disk / "other", 1) == "finished"
+
+
+@pytest.mark.process
+def test_a_full_disk_is_told_in_one_line(
+    disk: Path, tiny_configs: Path, short: Overrides, start_training: Callable[..., Any]
+) -> None:
+    filler = fill(disk, 0)
+    process = start_training(tiny_configs / "stage1.yaml", short(output=disk / "run", steps=2))
+    _, errors = process.communicate()
+    told = [line for line in errors.splitlines() if not line.startswith("INFO")]
+    assert process.returncode == 2
+    assert len(told) == 1
+    assert "No space left on device" in told[0]
+    filler.unlink()
+    assert files(disk / "run") == {}
+
+
+def test_the_thread_of_tensorboard_does_not_tell_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = pytest.importorskip("tensorboard.summary.writer.record_writer").RecordWriter
+    printed: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, "flush", full)
+    with (
+        pytest.raises(UnwritableError, match="tensorboard: No space left"),
+        board_errors_once(),
+        Reporter(tmp_path, "stage", 0) as reporter,
+    ):
+        reporter.log(1, {"loss": 0.5})
+    assert printed == []
+    # Other threads' errors are still told.
+    with board_errors_once():
+        thread = threading.Thread(target=full)
+        thread.start()
+        thread.join()
+    assert [told.exc_type for told in printed] == [OSError]
