@@ -75,6 +75,16 @@ def _write_bytes(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
+def remove_half_written(folder: Path) -> None:
+    """Remove the temporary files of :func:`replace_atomically` in a folder and those below.
+
+    Only for a folder that nobody else writes to, such as one that is locked.
+    """
+    for path in folder.rglob(".*.tmp"):
+        if re.fullmatch(r"\..+\.\d+\.tmp", path.name):
+            path.unlink(missing_ok=True)
+
+
 def check_output(
     path: Path, *, suffixes: Sequence[str] = (), inputs: Iterable[str | Path] = ()
 ) -> None:

@@ -21,7 +21,7 @@ from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.sources import list_pictures, read_pictures
 from lrisc.training.data.squares import open_pictures
 from lrisc.training.schedule import run
-from lrisc.training.state import read_progress
+from lrisc.training.state import locked, read_progress
 
 STRANGE = os.fsdecode(b"b\xff.png")
 
@@ -126,6 +126,20 @@ def test_ctrl_c_while_compiling_is_one_line(
     assert read_progress(tmp_path / "run" / "state.safetensors").step == 0
     # Without compiling, which is another arithmetic.
     assert run(config, short(steps=3, device="cpu", resume_anyway="true")) == "finished"
+
+
+def test_what_a_killed_training_left_half_written_goes(tmp_path: Path) -> None:
+    for name in (
+        ".state.safetensors.7.tmp",
+        "best/.model.safetensors.12.tmp",
+        ".mine.tmp",
+        "a.tmp",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"half")
+    with locked(tmp_path):
+        left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {".lock", ".mine.tmp", "a.tmp"}
 
 
 def test_the_step_that_compiles_changes_nothing(

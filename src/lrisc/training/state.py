@@ -22,7 +22,7 @@ from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariable
 from torch import Tensor, nn
 
 from lrisc.errors import InputError
-from lrisc.files import replace_atomically, told
+from lrisc.files import remove_half_written, replace_atomically, told
 from lrisc.training.config.read import config_changes
 from lrisc.training.config.schema import StageConfig
 
@@ -78,6 +78,8 @@ class Progress:
 def locked(folder: Path) -> Generator[None]:
     """Keep other trainings out of a run folder; the system lets go of a process that dies.
 
+    What a killed one left half written goes.
+
     Args:
         folder: created if needed.
 
@@ -97,6 +99,9 @@ def locked(folder: Path) -> Generator[None]:
             ) from error
         except OSError as error:  # a file system without locks
             logger.warning("cannot lock %s: %s", folder, error.strerror)
+        else:
+            with told(f"write into {folder}"):
+                remove_half_written(folder)
         yield
 
 
