@@ -231,7 +231,9 @@ def main() -> int:
         try:
             assert server.stderr is not None
             lines = iter(server.stderr.readline, "")
-            address = next(m[0] for line in lines if (m := re.search(r"http://\S+", line)))
+            address = next(
+                m[0] for line in lines if (m := re.search(r"http://\S+(?=  \(Ctrl-C)", line))
+            )
             log: list[str] = []
             threading.Thread(target=log.extend, args=(server.stderr,), daemon=True).start()
             process = psutil.Process(server.pid)
