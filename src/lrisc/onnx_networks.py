@@ -20,6 +20,7 @@ import logging
 import tempfile
 import warnings
 from copy import deepcopy
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ from torch.nn import functional as F
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError
 from lrisc.files import check_output, write_atomically
-from lrisc.link.ldpc import base_graphs
 from lrisc.link.rate_control import shape_bits
 from lrisc.models.config import LATENT_STRIDE
 from lrisc.models.diffusion import alpha
@@ -103,10 +103,22 @@ def export_networks(checkpoint: LoadedCheckpoint, folder: Path) -> list[Path]:
         "config": config.to_dict(),
         "multiple": config.multiple,
         "rate_map_prior": checkpoint.prior.table.tolist(),
-        "base_graphs": {str(graph): e.tolist() for graph, e in base_graphs().items()},
+        "base_graphs": {str(graph): _base_graph(graph) for graph in (1, 2)},
     }
     write_atomically(folder / DESCRIPTION, (json.dumps(description) + "\n").encode())
     return [*written, folder / DESCRIPTION]
+
+
+def _base_graph(graph: int) -> list[list[int]]:
+    """Row, column and the eight shifts of every entry, from Sionna's tables of TS 38.212."""
+    text = files("sionna.phy.fec.ldpc.codes").joinpath(f"5G_bg{graph}.csv").read_text()
+    entries: list[list[int]] = []
+    row = 0
+    for line in text.splitlines()[2:]:
+        first, column, *shifts = line.strip().split(";")[:10]
+        row = int(first) if first else row
+        entries.append([row, int(column), *map(int, shifts)])
+    return entries
 
 
 def _check_packages() -> None:

@@ -1,6 +1,6 @@
 """A receiver written from docs/reference/frame-format.md alone reads the package's frames.
 
-QAM, LDPC and CRC are the standard's; here they are Sionna's, in the package its own.
+QAM, LDPC and CRC are the standard's, and Sionna's implementation of them is what both use.
 """
 
 import json

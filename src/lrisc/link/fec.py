@@ -2,13 +2,18 @@
 
     bits ─► equal segments ─► + CRC24A ─► LDPC + rate matching ─► bit interleaver ─► QAM ─► symbols
 
-All of it is the standard's (CRC: 3GPP TS 38.212 section 5.1; LDPC, rate matching and interleaver:
+All coding is Sionna's (CRC: 3GPP TS 38.212 section 5.1; LDPC, rate matching and interleaver:
 section 5.3.2 and 5.4.2; constellations: TS 38.211 section 5.1), on the CPU in single precision.
+Sionna takes seconds to import, so it is imported on the first block that is coded; the table
+and ``symbol_count`` need none of it.
 """
 
 import math
+import sys
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +21,15 @@ import torch
 from torch import Tensor
 
 from lrisc.errors import InputError, OutageError
-from lrisc.link import qam
-from lrisc.link.ldpc import LdpcCode, ldpc_code
+
+if TYPE_CHECKING:
+    from sionna.phy.fec.crc import CRCDecoder, CRCEncoder
+    from sionna.phy.fec.ldpc import LDPC5GDecoder, LDPC5GEncoder
+    from sionna.phy.mapping import Demapper, Mapper
 
 Bits = npt.NDArray[np.uint8]
 
 CRC_BITS = 24
-_CRC24A = 0x1864CFB
 # Information bits per segment. With its CRC a segment stays below the 3824 bits up to which
 # TS 38.212 chooses base graph 2, the only one that reaches rate 1/5.
 MAX_SEGMENT_BITS = 3800
@@ -129,12 +136,9 @@ def encode(bits: Bits, mcs: Mcs) -> Tensor:
 
 def encode_blocks(blocks: Tensor, mcs: Mcs) -> Tensor:
     """Protect and modulate equal blocks: float32 (B, k) of 0 and 1 to complex64 (B, n)."""
-    protected = torch.cat([blocks, _inverted_crc(blocks)], dim=1)
-    coded = _code(protected.shape[1], mcs).encode(protected)
-    m = mcs.bits_per_symbol
-    # The bit interleaver of TS 38.212 section 5.4.2.2 puts the systematic bits on the well
-    # protected positions of a QAM symbol.
-    return qam.modulate(coded.unflatten(1, (m, -1)).transpose(1, 2).flatten(1), m)
+    chain = _chain(blocks.shape[1], mcs)
+    with torch.no_grad():
+        return chain.mapper(chain.encoder(_invert_crc(chain.crc_encoder(blocks))))
 
 
 def decode(symbols: Tensor, gains: Tensor, n0: float, n_bits: int, mcs: Mcs) -> Bits:
@@ -181,36 +185,64 @@ def decode_blocks(
     Returns:
         bits float32 (B, segment_bits) and whether each block passed its CRC, bool (B,).
     """
-    m = mcs.bits_per_symbol
+    chain = _chain(segment_bits, mcs)
     power = gains.abs().square().clamp(min=1e-12)
-    llr = qam.soft_bits(symbols * gains.conj() / power, n0 / power, m)
-    llr = llr.unflatten(1, (-1, m)).transpose(1, 2).flatten(1)
-    found = _code(segment_bits + CRC_BITS, mcs).decode(llr, DECODER_ITERATIONS)
-    bits = found[:, :segment_bits]
-    return bits, (_inverted_crc(bits) == found[:, segment_bits:]).all(dim=1)
+    with torch.no_grad():
+        llr = chain.demapper(symbols * gains.conj() / power, n0 / power)
+        bits, valid = chain.crc_decoder(_invert_crc(chain.decoder(llr)))
+    return bits, valid.reshape(-1)
 
 
-# Building a code takes milliseconds; a sender uses two or three lengths a picture.
+@dataclass(frozen=True, eq=False)
+class _Chain:
+    """Sionna's blocks for one block length and scheme."""
+
+    crc_encoder: "CRCEncoder"
+    crc_decoder: "CRCDecoder"
+    encoder: "LDPC5GEncoder"
+    decoder: "LDPC5GDecoder"
+    mapper: "Mapper"
+    demapper: "Demapper"
+
+
+def preload() -> None:
+    """Begin to import Sionna beside what comes next; whoever needs it first waits for the rest."""
+    if "sionna.phy" not in sys.modules:
+        threading.Thread(target=_import_sionna, name="import of Sionna").start()
+
+
+def _import_sionna() -> None:
+    pass  # pyright: ignore[reportUnusedImport]
+
+
+# Building the graph of a code takes 0.05 to 0.35 s; a sender uses two or three lengths a picture.
 @lru_cache(maxsize=16)
-def _code(k: int, mcs: Mcs) -> LdpcCode:
-    return ldpc_code(k, _codeword_bits(k, mcs))
+def _chain(segment_bits: int, mcs: Mcs) -> _Chain:
+    from sionna.phy.fec.crc import CRCDecoder, CRCEncoder
+    from sionna.phy.fec.ldpc import LDPC5GDecoder, LDPC5GEncoder
+    from sionna.phy.mapping import Demapper, Mapper
+
+    # Sionna picks a GPU by itself where there is one; these blocks are too short to gain by it.
+    place: dict[str, Any] = {"device": "cpu", "precision": "single"}
+    k = segment_bits + CRC_BITS
+    m = mcs.bits_per_symbol
+    crc = CRCEncoder("CRC24A", k=segment_bits, **place)
+    # num_bits_per_symbol switches on the bit interleaver of TS 38.212 section 5.4.2.2, which
+    # puts the systematic bits on the well protected positions of a QAM symbol.
+    encoder = LDPC5GEncoder(k, _codeword_bits(k, mcs), num_bits_per_symbol=m, **place)
+    return _Chain(
+        crc,
+        CRCDecoder(crc, **place),
+        encoder,
+        LDPC5GDecoder(encoder, num_iter=DECODER_ITERATIONS, **place),
+        Mapper("qam", m, **place),
+        Demapper("app", "qam", m, **place),
+    )
 
 
-@lru_cache(maxsize=16)
-def _crc_matrix(n_bits: int) -> Tensor:
-    """What every bit of a message of n bits adds to its CRC, float32 (n, 24)."""
-    remainders, value = np.zeros(n_bits, np.int64), 1 << CRC_BITS - 1
-    for i in range(n_bits - 1, -1, -1):
-        value <<= 1
-        value ^= _CRC24A if value >> CRC_BITS else 0
-        remainders[i] = value
-    bits = remainders[:, None] >> np.arange(CRC_BITS - 1, -1, -1) & 1
-    return torch.from_numpy(bits.astype(np.float32))
-
-
-def _inverted_crc(blocks: Tensor) -> Tensor:
-    """CRC24A of (B, k), inverted: else the all-zero block of a dead channel would pass."""
-    return 1.0 - (blocks @ _crc_matrix(blocks.shape[1])) % 2
+def _invert_crc(blocks: Tensor) -> Tensor:
+    """Invert the last 24 bits of (B, k), else the all-zero block of a dead channel would pass."""
+    return torch.cat([blocks[:, :-CRC_BITS], 1.0 - blocks[:, -CRC_BITS:]], dim=1)
 
 
 def _segmentation(n_bits: int) -> tuple[int, int]:
