@@ -13,6 +13,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -208,11 +209,8 @@ class _Chain:
 def preload() -> None:
     """Begin to import Sionna beside what comes next; whoever needs it first waits for the rest."""
     if "sionna.phy" not in sys.modules:
-        threading.Thread(target=_import_sionna, name="import of Sionna").start()
-
-
-def _import_sionna() -> None:
-    pass  # pyright: ignore[reportUnusedImport]
+        name = "sionna.phy.fec"
+        threading.Thread(target=import_module, args=(name,), name="import of Sionna").start()
 
 
 # Building the graph of a code takes 0.05 to 0.35 s; a sender uses two or three lengths a picture.
