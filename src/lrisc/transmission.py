@@ -14,7 +14,7 @@ from lrisc._version import __version__
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint
 from lrisc.errors import OutageError
 from lrisc.images import ImageLike, load_image, to_pil
-from lrisc.link import channels, fec
+from lrisc.link import channels
 from lrisc.link.budget import SymbolCounts
 from lrisc.link.channels import Channel, Received
 from lrisc.link.frame import VERSION as FRAME_VERSION
@@ -310,7 +310,6 @@ def transmit(
             given["model"] = load_checkpoint(model, device)
         return [transmit(one, **given) for one in image]
     check_steps(steps)
-    fec.preload()
     channel = channels.CHANNELS.key(channel)
     link = make_link(
         channel, snr_db, waveform=waveform, seed=seed, block_length=block_length, mobility=mobility

@@ -216,7 +216,6 @@ def encode(
     """Write the frames of photographs as IQ samples (SigMF): the frame and nothing else."""
     from lrisc.files import check_output
     from lrisc.images import load_image
-    from lrisc.link.fec import preload
     from lrisc.link.recording import check_datatype, recording_paths
     from lrisc.link.waveform.modulator import check_clip
     from lrisc.link.waveform.numerology import SYMBOLS, numerology
@@ -248,7 +247,6 @@ def encode(
     def work(job: Job) -> dict[str, Any]:
         nonlocal transmitter
         if transmitter is None:
-            preload()
             transmitter = Transmitter.from_pretrained(model, device)
         _tell_scaling(job.source, max_side)
         with effort_progress(terminal(), f"encoding {job.source.name}") as progress:
@@ -422,7 +420,6 @@ def decode(
     """
     from lrisc.cli.decoding import Painting, paint
     from lrisc.files import check_output
-    from lrisc.link.fec import preload
     from lrisc.link.recording import open_recording, recording_paths
     from lrisc.system import Receiver, check_steps
 
@@ -434,7 +431,6 @@ def decode(
     if plot is not None and plot == output:
         raise InputError(f"{plot} cannot be both picture and plot")
     opened = open_recording(recording, rate, datatype)
-    preload()
     receiver = Receiver.from_pretrained(model, device, precision)
     how = Painting(steps, seed, start_noise, samples)
     paint(opened, output, receiver, how, every=every, plot=plot)

@@ -9,11 +9,8 @@ and ``symbol_count`` need none of it.
 """
 
 import math
-import sys
-import threading
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -204,13 +201,6 @@ class _Chain:
     decoder: "LDPC5GDecoder"
     mapper: "Mapper"
     demapper: "Demapper"
-
-
-def preload() -> None:
-    """Begin to import Sionna beside what comes next; whoever needs it first waits for the rest."""
-    if "sionna.phy" not in sys.modules:
-        name = "sionna.phy.fec"
-        threading.Thread(target=import_module, args=(name,), name="import of Sionna").start()
 
 
 # Building the graph of a code takes 0.05 to 0.35 s; a sender uses two or three lengths a picture.
