@@ -11,6 +11,7 @@ from torch import Tensor
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
+from lrisc.latent_link import rate_levels
 from lrisc.link import packing
 from lrisc.link.batched import cross_channel, link
 from lrisc.link.channels import Received, noise_variance
@@ -22,7 +23,6 @@ from lrisc.models.jscc import symbol_mask
 from lrisc.models.lrisc import Lrisc
 from lrisc.roi.region import Region, Regions
 from lrisc.training.conditions import fixed_link
-from lrisc.training.objective import rate_levels
 
 HEIGHT, WIDTH = 128, 192
 
