@@ -205,3 +205,9 @@ def test_the_papers_number_stands_beside_ours(tmp_path: Path) -> None:
     table = list(csv.DictReader(data.open()))
     below = [float(line["lpips_below_deepjscc_percent"]) for line in table]
     assert below == pytest.approx([50, 75, 43.3])
+
+
+def test_the_data_of_a_figure_keeps_names_that_are_no_text(tmp_path: Path) -> None:
+    name = "caf\udce9.png"
+    data = save(Figure((2, 1)), tmp_path, "sheet", ["picture", "psnr"], [[name, 20.5]])[2]
+    assert data.read_bytes() == b"picture,psnr\ncaf\xe9.png,20.5\n"
