@@ -110,6 +110,8 @@ def folder(
 ) -> Path:  # fmt: skip
     """A working folder with the files that the pages speak of."""
     portrait.save(tmp_path / "photo.jpg")
+    (tmp_path / "pictures").mkdir()
+    portrait.resize((128, 128)).save(tmp_path / "pictures" / "small.jpg")
     # The example of extending.md, and no trace of it in other tests.
     shutil.copy(ROOT / "tests" / "link" / "nakagami.py", tmp_path)
     monkeypatch.setattr(CHANNELS, "_things", dict(CHANNELS))
