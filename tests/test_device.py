@@ -15,6 +15,7 @@ from lrisc.checkpoint import load_checkpoint
 from lrisc.device import find_device
 from lrisc.errors import InputError
 from lrisc.evaluation.schemes import Condition, Options, Picture, create_scheme
+from lrisc.evaluation.schemes.deepjscc import _model as deepjscc_scheme
 from lrisc.images import load_image
 from lrisc.link.frame import parse_header
 from lrisc.metrics import quality, region
@@ -66,6 +67,8 @@ def test_all_networks_of_a_command_are_asked_to_run_there(
     note("deepjscc", codec, "find_device")
     face = portrait.crop(FACE)
     lrisc.transmit(face, model=tiny_folder, roi=["auto", "0,0,64,64"], device="cpu", cbr=1 / 6)
+    # Another test may have loaded the codec already.
+    deepjscc_scheme.cache_clear()
     condition = Condition("awgn", 10.0, 1 / 48, 0)
     create_scheme("deepjscc", Options(device="cpu")).send(
         Picture("face", load_image(face)), condition
