@@ -20,6 +20,7 @@ from lrisc.images import MAX_FILE_BYTES
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.sources import list_pictures, read_pictures
 from lrisc.training.data.squares import open_pictures
+from lrisc.training.loop import Slot
 from lrisc.training.schedule import run
 from lrisc.training.state import locked, read_progress
 
@@ -126,6 +127,46 @@ def test_ctrl_c_while_compiling_is_one_line(
     assert read_progress(tmp_path / "run" / "state.safetensors").step == 0
     # Without compiling, which is another arithmetic.
     assert run(config, short(steps=3, device="cpu", resume_anyway="true")) == "finished"
+
+
+@pytest.mark.parametrize("when", ["before", "within", "compilers die of it"])
+def test_ctrl_c_does_not_wait_for_the_compiler(
+    tiny_configs: Path, short: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, when: str,
+) -> None:  # fmt: skip
+    def ctrl_c() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)  # the signal is handled between two lines
+
+    def compile_it(*_: object) -> None:
+        assert when != "before"
+        try:
+            ctrl_c()
+        except KeyboardInterrupt:
+            if when == "within":
+                raise
+            raise RuntimeError("a compiler ended") from None
+        pytest.fail("it went on")
+
+    def asked(*_: object) -> bool:
+        if when == "before":
+            ctrl_c()
+        return True
+
+    monkeypatch.setattr("lrisc.training.tasks.lrisc.LriscTask.compile", asked)
+    monkeypatch.setattr("lrisc.training.loop.Trainer._backward", compile_it)
+    assert run(tiny_configs / "stage1.yaml", short(steps=3, compile="true")) == "interrupted"
+    assert read_progress(tmp_path / "run" / "state.safetensors").step == 0
+
+
+def test_once_it_is_compiled_a_signal_only_asks_to_stop() -> None:
+    slot = Slot(0)
+    with slot.signals():
+        with slot.at_once():
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        assert slot.interrupted
 
 
 def test_what_a_killed_training_left_half_written_goes(tmp_path: Path) -> None:
