@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -175,3 +176,21 @@ def test_a_damaged_kept_file_is_one_line(folder: ResultsFolder, what: str) -> No
     with pytest.raises(InputError):
         list(draw_all(folder.path, folder.path / "figures"))
     assert json.loads((folder.path / INFO_FILE).read_text())
+
+
+@pytest.mark.parametrize("name", [INFO_FILE, ROWS_FILE])
+@pytest.mark.parametrize("kind", ["fifo", "endless", "folder", "huge"])
+def test_files_of_results_are_regular(folder: ResultsFolder, name: str, kind: str) -> None:
+    path = folder.path / name
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 34)
+    with pytest.raises(InputError, match=r"not a file of results|no file of results needs"):
+        list(draw_all(folder.path, folder.path / "figures"))
