@@ -136,6 +136,26 @@ def test_a_password_is_asked_for(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("POST", "/gradio_api/queue/join", 200), ("POST", "/gradio_api/cancel", 200),
+        ("POST", "/gradio_api/process_recording", 404), ("POST", "/gradio_api/vibe-edit", 404),
+        ("POST", "/gradio_api/run/answer", 404), ("POST", "/login", 404), ("POST", "/", 404),
+        ("PUT", "/gradio_api/queue/join", 404), ("DELETE", "/gradio_api/upload", 404),
+    ],
+)  # fmt: skip
+def test_what_the_page_never_asks_for_is_not_there(
+    workspace: Workspace, method: str, path: str, expected: int
+) -> None:
+    """Gradio has more, such as video that any ffmpeg on the machine is started for."""
+    code, _, page = ask(workspace, method=method, path=path)
+    assert code == expected
+    assert page.body == (b"{}" if expected == 200 else b"")
+    headers = {"content-type": "multipart/form-data; boundary=x", "content-length": "2"}
+    assert status(workspace, method=method, path=path, headers=headers) == expected
+
+
+@pytest.mark.parametrize(
     ("path", "expected"),
     [
         ("/gradio_api/startup-events", 200), ("/gradio_api/file=/a/startup-events", 401),

@@ -23,7 +23,7 @@ from lrisc.app import service as service_module
 from lrisc.app.recordings import zip_recording
 from lrisc.app.region import BOXES
 from lrisc.app.service import CHANNEL_CHOICES, SIZES, Request, Service, sentence
-from lrisc.app.workspace import Workspace
+from lrisc.app.workspace import FullError, Workspace
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError, OutageError
 from lrisc.evaluation.schemes import SCHEMES, Condition, Delivery, Picture, Scheme
@@ -146,6 +146,7 @@ def test_bad_input_is_a_sentence_without_folders(service: Service, tmp_path: Pat
 def test_sentences(caplog: pytest.LogCaptureFixture) -> None:
     assert sentence(InputError("the mask\nhas holes")) == "The mask has holes."
     assert sentence(OutageError("outage: lost")) == "Outage: lost."
+    assert sentence(FullError("the server is full")) == "The server is full."
     assert "log" in sentence(ZeroDivisionError("division by zero"))
     assert "division by zero" in caplog.text
 

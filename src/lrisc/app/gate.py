@@ -31,6 +31,10 @@ MAX_JSON_BYTES = 256 * 2**10
 MAX_JSON_DEPTH = 32
 CHECKED_BYTES = 2**22
 """After so many bytes of an upload it is looked again whether there is room for as many more."""
+_POSTS = frozenset(
+    f"/gradio_api/{name}" for name in ("upload", "queue/join", "component_server", "cancel", "reset")
+)
+"""All that the page sends. Gradio takes more: video, for instance, which it gives to ffmpeg."""
 _STARTUP = "/gradio_api/startup-events"
 
 _HEADERS = (
@@ -114,6 +118,8 @@ class Gate:
             await self._authenticate(headers.get(b"authorization", b""))
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             return self._watched(scope, receive) if path.endswith("/queue/data") else receive
+        if scope["method"] != "POST" or path not in _POSTS:
+            raise _RefusedError(404, "the page has nothing of that name")
         length = _length(headers.get(b"content-length"))
         if headers.get(b"content-type", b"").lower().startswith(b"multipart/"):
             if length is not None and length > self._max_upload_bytes:
@@ -130,8 +136,8 @@ class Gate:
     def _make_room(self, size: int) -> None:
         try:
             self._workspace.make_room(size)
-        except FullError:
-            raise _RefusedError(507, "the server is full: try again in some minutes") from None
+        except FullError as error:
+            raise _RefusedError(507, str(error)) from None
 
     def _roomy(self, receive: _Receive) -> _Receive:
         """A body for which there is room all the time: many may have begun at once."""

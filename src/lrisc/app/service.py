@@ -26,7 +26,7 @@ from lrisc.app.reader import read_upload_picture
 from lrisc.app.recordings import read_upload, zip_recording
 from lrisc.app.region import PAINTED, chosen_region
 from lrisc.app.visits import Visit, Visits
-from lrisc.app.workspace import Workspace
+from lrisc.app.workspace import FullError, Workspace
 from lrisc.checkpoint import load_checkpoint
 from lrisc.errors import InputError, LriscError, OutageError
 from lrisc.evaluation.figures.recording import draw_reception
@@ -418,7 +418,7 @@ def _check_work(width: int, height: int, steps: int, effort: int = 0) -> None:
 
 def sentence(error: Exception) -> str:
     """What the page says of an error; the whole story of an unexpected one goes to the log."""
-    if isinstance(error, InputError | OutageError):
+    if isinstance(error, InputError | OutageError | FullError):
         text = " ".join(str(error).split())
         return f"{text[0].upper()}{text[1:]}."
     _log.error("a request failed", exc_info=error)
