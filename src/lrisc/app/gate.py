@@ -32,7 +32,8 @@ MAX_JSON_DEPTH = 32
 CHECKED_BYTES = 2**22
 """After so many bytes of an upload it is looked again whether there is room for as many more."""
 _POSTS = frozenset(
-    f"/gradio_api/{name}" for name in ("upload", "queue/join", "component_server", "cancel", "reset")
+    f"/gradio_api/{name}"
+    for name in ("upload", "queue/join", "component_server", "cancel", "reset")
 )
 """All that the page sends. Gradio takes more: video, for instance, which it gives to ffmpeg."""
 _STARTUP = "/gradio_api/startup-events"
