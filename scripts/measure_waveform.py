@@ -34,14 +34,15 @@ from lrisc.errors import OutageError
 from lrisc.images import load_image, to_pil
 from lrisc.link import fec
 from lrisc.link.channels import Received, channel
+from lrisc.link.finding import receive_all
 from lrisc.link.frame import Header, build_frame
 from lrisc.link.impairments import Impairments, complex_normal, resample
 from lrisc.link.multipath import Mobility, draw
+from lrisc.link.ofdm_link import make_link
+from lrisc.link.ofdm_receiver import Reception
 from lrisc.link.waveform.detection import find_frames
-from lrisc.link.waveform.link import make_link
 from lrisc.link.waveform.modulator import data_columns, modulate
 from lrisc.link.waveform.numerology import PRESETS, numerology
-from lrisc.link.waveform.receiver import Reception, receive_all
 from lrisc.link.waveform.source import ArraySource, padded
 from lrisc.metrics.quality import quality
 from lrisc.system import FADING_MARGIN_DB, Receiver, Transmitter
@@ -294,7 +295,7 @@ def impairments(a: argparse.Namespace) -> None:
             y = Impairments(**case).apply(
                 samples.astype(np.complex64), 2e6, ofdm.occupied / ofdm.fft_size, 0.01, seed
             )
-            for found in receive_all(ArraySource(y), (ofdm,)):
+            for _, found in receive_all(ArraySource(y), (ofdm,)):
                 if isinstance(found, Reception):
                     equalised = found.received.equalised().numpy()
                     error = float(np.mean(np.abs(equalised - symbols) ** 2))
@@ -325,7 +326,7 @@ def throughput(a: argparse.Namespace) -> None:
     before, busy = time.perf_counter(), time.process_time()
     found = list(receive_all(FileSource(path, "cf32_le"), tuple(PRESETS.values())))
     seconds, busy = time.perf_counter() - before, time.process_time() - busy
-    starts = [item.detection.start for item in found if isinstance(item, Reception)]
+    starts = [detection.start for detection, item in found if isinstance(item, Reception)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"{n:,} samples, {8e-9 * n:.2f} GB: {n / seconds / 1e6:.1f} MS/s, {n / busy / 1e6:.1f} MS "

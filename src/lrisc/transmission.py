@@ -20,7 +20,7 @@ from lrisc.link.channels import Channel, Received
 from lrisc.link.frame import VERSION as FRAME_VERSION
 from lrisc.link.frame import Frame
 from lrisc.link.multipath import Mobility
-from lrisc.link.waveform.link import make_link
+from lrisc.link.ofdm_link import make_link
 from lrisc.link.waveform.numerology import SYMBOLS, on_the_air
 from lrisc.metrics.quality import quality
 from lrisc.metrics.region import region_gains, region_notes, region_quality, region_symbols
