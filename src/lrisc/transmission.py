@@ -12,7 +12,7 @@ from PIL import Image
 
 from lrisc._version import __version__
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint
-from lrisc.errors import OutageError
+from lrisc.errors import OutageError, check_steps
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels
 from lrisc.link.budget import SymbolCounts
@@ -34,7 +34,6 @@ from lrisc.system import (
     FADING_MARGIN_DB,
     Receiver,
     Transmitter,
-    check_steps,
     start_noise_of,
     steering_of,
 )

@@ -11,6 +11,8 @@ from lrisc.errors import InputError, OutageError
 from lrisc.link.finding import FoundFrame, find
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from PIL import Image
 
     from lrisc.link.channels import Received
@@ -38,7 +40,7 @@ class Painting:
 def paint(
     recording: Recording,
     output: Path,
-    receiver: Receiver,
+    load: Callable[[], Receiver],
     how: Painting,
     *,
     every: bool,
@@ -46,15 +48,26 @@ def paint(
 ) -> None:
     """Paint the first frame that can be painted, or every one.
 
+    Args:
+        recording: to search.
+        output: of the picture, or what its numbered names are made from.
+        load: loads the networks; called once there is something to paint.
+        how: to paint.
+        every: all frames, not the first.
+        plot: what to draw the first painted frame's reception to.
+
     Raises:
         InputError: nothing to be found, or a frame of another checkpoint.
         OutageError: frames were found, and all of them were lost.
     """
     from lrisc.files import check_output, remove_stale
-    from lrisc.system import check_samples
 
     console = terminal()
+    receiver: Receiver | None = None
     if how.samples != 1:
+        from lrisc.system import check_samples
+
+        receiver = load()
         check_samples(receiver.checkpoint, how.samples, how.start_noise)
         for path in _sample_paths(output, how.samples):
             check_output(path, suffixes=(".png",))
@@ -62,9 +75,12 @@ def paint(
     frames = find(recording.source, recording.sample_rate, recording.offset)
     for number, found in enumerate(frames, 1):
         target = output.with_name(f"{output.stem}-{number}{output.suffix}") if every else output
+        if found.lost is None:
+            receiver = receiver or load()
         try:
             if found.lost is not None:
                 raise found.lost
+            assert receiver is not None
             assert found.received is not None
             told = _write(receiver, found.received, target, how)
         except OutageError as error:

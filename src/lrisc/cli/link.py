@@ -42,12 +42,12 @@ from lrisc.cli.options import (
 )
 from lrisc.cli.output import effort_progress, is_quiet, terminal
 from lrisc.cli.several import SUMMARY, Job, are_many, fail_for, find_jobs, run_all
-from lrisc.errors import InputError, OutageError
+from lrisc.errors import InputError, OutageError, check_steps
 
 if TYPE_CHECKING:
     from lrisc.link.frame import Frame
     from lrisc.link.waveform.numerology import Numerology
-    from lrisc.system import EncodeOptions, Transmitter
+    from lrisc.system import EncodeOptions, Receiver, Transmitter
     from lrisc.transmission import RegionReport, TransmitOptions, TransmitResult
 
 _PICTURES = ("reconstruction.png", "overview.png")
@@ -421,7 +421,6 @@ def decode(
     from lrisc.cli.decoding import Painting, paint
     from lrisc.files import check_output
     from lrisc.link.recording import open_recording, recording_paths
-    from lrisc.system import Receiver, check_steps
 
     check_steps(steps)
     inputs = (recording,) if datatype is not None else recording_paths(recording)
@@ -431,9 +430,14 @@ def decode(
     if plot is not None and plot == output:
         raise InputError(f"{plot} cannot be both picture and plot")
     opened = open_recording(recording, rate, datatype)
-    receiver = Receiver.from_pretrained(model, device, precision)
+
+    def load() -> Receiver:
+        from lrisc.system import Receiver
+
+        return Receiver.from_pretrained(model, device, precision)
+
     how = Painting(steps, seed, start_noise, samples)
-    paint(opened, output, receiver, how, every=every, plot=plot)
+    paint(opened, output, load, how, every=every, plot=plot)
 
 
 def _write_result(result: TransmitResult, folder: Path) -> None:
