@@ -38,6 +38,7 @@ def test_variants_differ_in_what_they_are_about_alone(ablation: ModuleType, tmp_
             "reference": set(),
             "no-snr-model": {"link.adapt"},
             "one-rate": {"preset"},
+            "rate-layers": {"preset"},
             "only-2a": {"link.adapt", "link.snr_db"},
             "only-2b": {"link.adapt", "link.snr_db"},
             "eta-0": {"eta"},

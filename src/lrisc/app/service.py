@@ -34,12 +34,12 @@ from lrisc.evaluation.schemes import Condition
 from lrisc.images import MIN_SIDE
 from lrisc.link.budget import parse_cbr
 from lrisc.link.channels import CHANNELS, DEFAULT_BLOCK_LENGTH
-from lrisc.link.finding import FoundFrame, find
+from lrisc.link.finding import FoundFrame, find, receive_all
 from lrisc.link.frame import parse_header
-from lrisc.link.waveform.link import OfdmLink, make_link
+from lrisc.link.ofdm_link import OfdmLink, make_link
+from lrisc.link.ofdm_receiver import Reception
 from lrisc.link.waveform.modulator import modulate
 from lrisc.link.waveform.numerology import SYMBOLS
-from lrisc.link.waveform.receiver import Reception, receive_all
 from lrisc.link.waveform.source import ArraySource
 from lrisc.refinement.objective import ObjectiveName
 from lrisc.roi.region import DEFAULT_GAMMA, Region
@@ -392,7 +392,7 @@ class Service:
         files.append(zip_recording(folder, "sent", sent, link.waveform))
         files.append(zip_recording(folder, "received", torch.from_numpy(recorded), link.waveform))
         source = ArraySource(recorded)
-        for item in receive_all(source, (link.waveform,)):
+        for _, item in receive_all(source, (link.waveform,)):
             if isinstance(item, Reception):
                 plot = folder / "recording.png"
                 draw_reception(source, link.waveform.sample_rate, 0, item, plot)

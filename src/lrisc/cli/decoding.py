@@ -12,6 +12,8 @@ from lrisc.errors import InputError, OutageError
 from lrisc.link.finding import FoundFrame, find
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from PIL import Image
 
     from lrisc.link.channels import Received
@@ -39,7 +41,7 @@ class Painting:
 def paint(
     recording: Recording,
     output: Path,
-    receiver: Receiver,
+    load: Callable[[], Receiver],
     how: Painting,
     *,
     every: bool,
@@ -48,7 +50,14 @@ def paint(
 ) -> None:
     """Paint the first frame that can be painted, or every one.
 
-    Nothing is written to the files of ``inputs``.
+    Args:
+        recording: to search.
+        output: of the picture, or what its numbered names are made from.
+        load: loads the networks; called once there is something to paint.
+        how: to paint.
+        every: all frames, not the first.
+        plot: what to draw the first painted frame's reception to.
+        inputs: files that nothing is written to.
 
     Raises:
         InputError: nothing to be found, a frame of another checkpoint, or a picture that would be
@@ -56,10 +65,13 @@ def paint(
         OutageError: frames were found, and all of them were lost.
     """
     from lrisc.files import check_outputs, remove_stale
-    from lrisc.system import check_samples
 
     console = terminal()
+    receiver: Receiver | None = None
     if how.samples != 1:
+        from lrisc.system import check_samples
+
+        receiver = load()
         check_samples(receiver.checkpoint, how.samples, how.start_noise)
     painted, lost = 0, []
 
@@ -76,9 +88,12 @@ def paint(
     for number, found in enumerate(frames, 1):
         target = output.with_name(f"{output.stem}-{number}{output.suffix}") if every else output
         written = places(target)
+        if found.lost is None:
+            receiver = receiver or load()
         try:
             if found.lost is not None:
                 raise found.lost
+            assert receiver is not None
             assert found.received is not None
             told = _write(receiver, found.received, target, how)
         except OutageError as error:

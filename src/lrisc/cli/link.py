@@ -42,13 +42,13 @@ from lrisc.cli.options import (
 )
 from lrisc.cli.output import effort_progress, is_quiet, terminal
 from lrisc.cli.several import SUMMARY, Job, are_many, check_places, fail_for, find_jobs, run_all
-from lrisc.errors import InputError, OutageError
+from lrisc.errors import InputError, OutageError, check_steps
 from lrisc.files import check_outputs
 
 if TYPE_CHECKING:
     from lrisc.link.frame import Frame
     from lrisc.link.waveform.numerology import Numerology
-    from lrisc.system import EncodeOptions, Transmitter
+    from lrisc.system import EncodeOptions, Receiver, Transmitter
     from lrisc.transmission import RegionReport, TransmitOptions, TransmitResult
 
 _PICTURES = ("reconstruction.png", "overview.png")
@@ -421,16 +421,20 @@ def decode(
     """
     from lrisc.cli.decoding import Painting, paint
     from lrisc.link.recording import open_recording, recording_paths
-    from lrisc.system import Receiver, check_steps
 
     check_steps(steps)
     inputs = (recording,) if datatype is not None else recording_paths(recording)
     pictures = (output,) if plot is None else (output, plot)
     check_outputs(pictures, suffixes=(".png",), inputs=inputs)
     opened = open_recording(recording, rate, datatype)
-    receiver = Receiver.from_pretrained(model, device, precision)
+
+    def load() -> Receiver:
+        from lrisc.system import Receiver
+
+        return Receiver.from_pretrained(model, device, precision)
+
     how = Painting(steps, seed, start_noise, samples)
-    paint(opened, output, receiver, how, every=every, plot=plot, inputs=inputs)
+    paint(opened, output, load, how, every=every, plot=plot, inputs=inputs)
 
 
 def _write_result(result: TransmitResult, folder: Path) -> None:
