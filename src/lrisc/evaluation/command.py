@@ -18,7 +18,7 @@ from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
 from lrisc.evaluation.sweep import run
 from lrisc.link import channels
 from lrisc.link.budget import check_cbr
-from lrisc.link.waveform.link import make_link
+from lrisc.link.ofdm_link import make_link
 from lrisc.roi.region import Region
 
 if TYPE_CHECKING:
