@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -59,6 +60,21 @@ def objective(name: ObjectiveName, device: torch.device) -> Objective:
     return Perception(lpips)
 
 
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A source, and what an objective needs of it in every iteration.
+
+    Attributes:
+        source: (1, 3, H, W) in [-1, 1].
+        weight: of every pixel, (1, 1, H, W), mean 1 over the whole picture; ``None``: all 1.
+        features: of LPIPS; empty where it has no part.
+    """
+
+    source: Tensor
+    weight: Tensor | None
+    features: list[Tensor]
+
+
 class Objective(ABC):
     """A loss of a decoded picture against its source.
 
@@ -68,16 +84,17 @@ class Objective(ABC):
 
     name: ObjectiveName = "distortion"
 
+    def target(self, source: Tensor, weight: Tensor | None) -> Target:
+        """What is computed once of a source; arguments as for :class:`Target`."""
+        return Target(source, weight, [])
+
     @abstractmethod
-    def __call__(
-        self, decoded: Tensor, source: Tensor, weight: Tensor | None, draws: Draws | None
-    ) -> Tensor:
+    def __call__(self, decoded: Tensor, target: Target, draws: Draws | None) -> Tensor:
         """The loss, a mean over pixels.
 
         Args:
             decoded: (1, 3, H, W) in [-1, 1].
-            source: the same shape and range.
-            weight: of every pixel, (1, 1, H, W), mean 1 over the whole picture; ``None``: all 1.
+            target: from :meth:`target`.
             draws: random views of both pictures; ``None`` for the pictures as they are.
 
         Returns:
@@ -95,10 +112,9 @@ class Distortion(Objective):
     def __init__(self, structure: float = 0.0) -> None:
         self.structure = structure
 
-    def __call__(
-        self, decoded: Tensor, source: Tensor, weight: Tensor | None, draws: Draws | None
-    ) -> Tensor:
+    def __call__(self, decoded: Tensor, target: Target, draws: Draws | None) -> Tensor:
         """See :class:`Objective`."""
+        source, weight = target.source, target.weight
         error = (decoded - source).square()
         loss = MSE_WEIGHT * (error if weight is None else error * weight).mean()
         if self.structure:
@@ -126,25 +142,30 @@ class Perception(Distortion):
         super().__init__(STRUCTURE_WEIGHT)
         self.lpips = lpips
 
-    def __call__(
-        self, decoded: Tensor, source: Tensor, weight: Tensor | None, draws: Draws | None
-    ) -> Tensor:
+    def target(self, source: Tensor, weight: Tensor | None) -> Target:
         """See :class:`Objective`."""
-        loss = super().__call__(decoded, source, weight, draws)
-        loss = loss + LPIPS_WEIGHT * self._distance(decoded, source, weight)
+        return Target(source, weight, self.lpips.unit_features(source))
+
+    def __call__(self, decoded: Tensor, target: Target, draws: Draws | None) -> Tensor:
+        """See :class:`Objective`."""
+        loss = super().__call__(decoded, target, draws)
+        loss = loss + LPIPS_WEIGHT * self._distance(decoded, target.features, target.weight)
         if draws is not None:
-            pair = torch.cat([decoded, source])
-            if weight is not None:
-                pair = torch.cat([pair, weight.expand_as(pair)])
-            first, second, *rest = random_view(pair, draws, self.lpips.min_side).split(1)
+            # Apart from the decoded one, so that nothing goes back into the source.
+            source, weight = target.source, target.weight
+            still = source if weight is None else torch.cat([source, weight.expand_as(source)])
+            second, *rest = random_view(still, draws, self.lpips.min_side).split(1)
+            first = random_view(decoded, draws, self.lpips.min_side)
             seen = rest[0][:, :1] if rest else None
-            loss = loss + VIEW_WEIGHT * self._distance(first, second, seen)
+            loss = loss + VIEW_WEIGHT * self._distance(
+                first, self.lpips.unit_features(second), seen
+            )
         return loss
 
-    def _distance(self, first: Tensor, second: Tensor, weight: Tensor | None) -> Tensor:
+    def _distance(self, first: Tensor, second: list[Tensor], weight: Tensor | None) -> Tensor:
         if weight is None:
-            return self.lpips(first, second).float().mean()
-        return (self.lpips(first, second, spatial=True).float() * weight).mean()
+            return self.lpips.to_features(first, second).float().mean()
+        return (self.lpips.to_features(first, second, spatial=True).float() * weight).mean()
 
 
 def random_view(pictures: Tensor, draws: Draws, min_side: int) -> Tensor:
