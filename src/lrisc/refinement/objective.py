@@ -169,7 +169,7 @@ class Perception(Distortion):
 
 
 def random_view(pictures: Tensor, draws: Draws, min_side: int) -> Tensor:
-    """The same random part of all pictures, mirrored and scaled the same way.
+    """The same random part of all pictures, mirrored and enlarged the same way.
 
     Args:
         pictures: (B, C, H, W).
@@ -184,11 +184,7 @@ def random_view(pictures: Tensor, draws: Draws, min_side: int) -> Tensor:
     scale = low * (high / low) ** numbers[0]
     height, width = pictures.shape[-2:]
     # A crop as much smaller as it is enlarged: no view costs more than the picture.
-    sides = [min(side, math.ceil(side / max(scale, 1))) for side in (height, width)]
-    sides = [
-        max(new, min(side, math.ceil(min_side / scale)))
-        for new, side in zip(sides, (height, width), strict=True)
-    ]
+    sides = [math.ceil(side / scale) for side in (height, width)]
     # Also where all of it is seen it begins at another pixel of AlexNet's grid.
     spare = [
         max(side - new, min(VIEW_SHIFT, side - math.ceil(min_side / scale)), 0)
@@ -202,7 +198,7 @@ def random_view(pictures: Tensor, draws: Draws, min_side: int) -> Tensor:
     size = [max(round(side * scale), min(min_side, side)) for side in view.shape[-2:]]
     if size == list(view.shape[-2:]):
         return view.contiguous()
-    return F.interpolate(view, size, mode="bilinear", align_corners=False, antialias=scale < 1)
+    return F.interpolate(view, size, mode="bilinear", align_corners=False)
 
 
 def structural_error(
@@ -268,17 +264,17 @@ def _halve(image: Tensor) -> Tensor:
     return F.avg_pool2d(image, kernel_size=2, padding=(height % 2, width % 2))
 
 
-MSE_WEIGHT = 4.0
+MSE_WEIGHT = 6.0
 """Of the squared error of pictures in [-1, 1]."""
-STRUCTURE_WEIGHT = 0.5
+STRUCTURE_WEIGHT = 1.2
 """Of 1 - MS-SSIM."""
 FINEST_SCALE = 1
 """Of MS-SSIM here: half resolution. The finest scale has 4 % of the weight, most of the cost."""
-LPIPS_WEIGHT = 0.15
+LPIPS_WEIGHT = 0.3
 """Of LPIPS (AlexNet) of the pictures as they are."""
-VIEW_WEIGHT = 0.3
+VIEW_WEIGHT = 0.4
 """Of LPIPS (AlexNet) of a random view. All four are measured in docs/manual/effort.md."""
-VIEW_SCALES = (0.6, 1.5)
-"""Range of a view's scale, log-uniform."""
+VIEW_SCALES = (1.0, 2.0)
+"""Range of a view's scale, log-uniform. Enlarged, AlexNet's first layer sees what it steps over."""
 VIEW_SHIFT = 16
 """Pixels that a view of the whole picture may begin after its edge."""
