@@ -145,9 +145,9 @@ def test_broken_files_and_bad_values_are_told_in_a_sentence(page: Page, tmp_path
     broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing more")
     upload(page, "photo", broken)
     status = page.locator("#status [role=alert]")
-    expect(status).to_have_text("Broken.png is not a picture that can be read.")
+    expect(status).to_have_text("The file broken.png is not a picture that can be read.")
     page.get_by_role("button", name="Send", exact=True).click()
-    expect(status).to_have_text("Broken.png is not a picture that can be read.")
+    expect(status).to_have_text("The file broken.png is not a picture that can be read.")
     page.get_by_role("tab", name="Decode a recording").click()
     nothing = tmp_path / "nothing.zip"
     nothing.write_bytes(b"PK")
@@ -155,7 +155,7 @@ def test_broken_files_and_bad_values_are_told_in_a_sentence(page: Page, tmp_path
     page.locator("#recording").get_by_text("nothing.zip").wait_for()
     page.get_by_role("button", name="Decode", exact=True).click()
     expect(page.locator("#decode-status [role=alert]")).to_have_text(
-        "Nothing.zip is not a zip file that can be read."
+        "The file nothing.zip is not a zip file that can be read."
     )
     expect(page.get_by_text("Traceback")).to_have_count(0)
 
