@@ -58,7 +58,9 @@ def test_an_answer_holds_everything_and_says_the_same_twice(
     assert answer.region is None
     assert answer.rates is not None
     assert answer.rates.size == (192, 192)
-    largest = int(transmission.transmit(request_.picture, cbr="1/24", model=service.checkpoint).rate_map.max())
+    largest = int(
+        transmission.transmit(request_.picture, cbr="1/24", model=service.checkpoint).rate_map.max()
+    )
     assert f">{largest} symbols per patch" in answer.scale
     assert service.send(request_).figures == answer.figures
 

@@ -167,11 +167,17 @@ class Service:
             for part in (module, *module.children()):
                 part.register_forward_pre_hook(self._check_visit)
         network = self.checkpoint.model
-        network.jscc_decoder.register_forward_pre_hook(lambda *_: self._meter.decode())
-        network.unet.register_forward_pre_hook(lambda *_: self._meter.step())
+        network.jscc_decoder.register_forward_pre_hook(self._tell_decode)
+        network.unet.register_forward_pre_hook(self._tell_step)
 
     def _check_visit(self, module: nn.Module, inputs: object) -> None:
         self._visit.check()
+
+    def _tell_decode(self, module: nn.Module, inputs: object) -> None:
+        self._meter.decode()
+
+    def _tell_step(self, module: nn.Module, inputs: object) -> None:
+        self._meter.step()
 
     def warm_up(self) -> None:
         """Send a small grey picture, so that the first visitor does not wait for imports."""
