@@ -326,6 +326,8 @@ def main() -> None:
     parser.add_argument("networks", type=Path, help="folder of lrisc export --onnx")
     parser.add_argument("picture", type=Path, help="OUT.png")
     arguments = parser.parse_args()
+    if arguments.picture.suffix.lower() != ".png":
+        parser.error(f"{arguments.picture}: the picture's name must end in .png")
     try:
         pixels = receive(np.fromfile(arguments.recording, "<c8"), arguments.networks)
     except OutageError:

@@ -21,10 +21,11 @@ from lrisc.models.config import PRESETS
 from lrisc.training import schedule
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ablation"
-ONE_RATE = "tiny-one-rate"
+ONE_RATE, RATE_LAYERS = "tiny-one-rate", "tiny-rate-layers"
 
-# The rate rule belongs to the networks' config, which a preset names.
+# What belongs to the networks' config is chosen by the name of a preset.
 PRESETS.add(ONE_RATE, replace(PRESETS["tiny"], rate_rule="uniform"))
+PRESETS.add(RATE_LAYERS, replace(PRESETS["tiny"], rate_layers=True))
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ VARIANTS = {
         "without the SNR-adaptive models", ("stage2b.link.adapt=false", "stage3.link.adapt=false")
     ),
     "one-rate": Variant("one rate for all embeddings", (f"preset={ONE_RATE}",)),
+    "rate-layers": Variant("one FC layer per rate", (f"preset={RATE_LAYERS}",), True),
     "only-2a": Variant(
         "stage 2b as 2a: 10 dB, without the SNR-adaptive models",
         ("stage2b.link.adapt=false", "stage2b.link.snr_db=[10,10]"),

@@ -20,9 +20,10 @@ import numpy as np
 
 import lrisc
 from lrisc.errors import OutageError
+from lrisc.link.finding import receive_all
+from lrisc.link.ofdm_receiver import Reception
 from lrisc.link.waveform.modulator import modulate
 from lrisc.link.waveform.numerology import numerology
-from lrisc.link.waveform.receiver import Reception, receive_all
 from lrisc.link.waveform.source import ArraySource
 from lrisc.metrics.quality import quality
 
@@ -82,9 +83,9 @@ def main() -> int:
         env=clean,
     )
     source = ArraySource(np.fromfile(received, "<c8").astype(np.complex64))
-    for found in receive_all(source, (ofdm,)):
+    for _, found in receive_all(source, (ofdm,)):
         if not isinstance(found, Reception):
-            print(f"lost: {found[1]}")
+            print(f"lost: {found}")
             continue
         try:
             picture = lrisc.Receiver(sender.checkpoint).decode(found.received)

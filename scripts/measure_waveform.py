@@ -19,8 +19,9 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-import resource
-import time
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -34,14 +35,15 @@ from lrisc.errors import OutageError
 from lrisc.images import load_image, to_pil
 from lrisc.link import fec
 from lrisc.link.channels import Received, channel
+from lrisc.link.finding import receive_all
 from lrisc.link.frame import Header, build_frame
 from lrisc.link.impairments import Impairments, complex_normal, resample
 from lrisc.link.multipath import Mobility, draw
+from lrisc.link.ofdm_link import make_link
+from lrisc.link.ofdm_receiver import Reception
 from lrisc.link.waveform.detection import find_frames
-from lrisc.link.waveform.link import make_link
 from lrisc.link.waveform.modulator import data_columns, modulate
 from lrisc.link.waveform.numerology import PRESETS, numerology
-from lrisc.link.waveform.receiver import Reception, receive_all
 from lrisc.link.waveform.source import ArraySource, padded
 from lrisc.metrics.quality import quality
 from lrisc.system import FADING_MARGIN_DB, Receiver, Transmitter
@@ -294,7 +296,7 @@ def impairments(a: argparse.Namespace) -> None:
             y = Impairments(**case).apply(
                 samples.astype(np.complex64), 2e6, ofdm.occupied / ofdm.fft_size, 0.01, seed
             )
-            for found in receive_all(ArraySource(y), (ofdm,)):
+            for _, found in receive_all(ArraySource(y), (ofdm,)):
                 if isinstance(found, Reception):
                     equalised = found.received.equalised().numpy()
                     error = float(np.mean(np.abs(equalised - symbols) ** 2))
@@ -302,10 +304,34 @@ def impairments(a: argparse.Namespace) -> None:
         print(f"{case}: {np.mean(reached):.2f} dB, {len(reached)} of {a.trials} received")
 
 
-def throughput(a: argparse.Namespace) -> None:
-    """Speed and memory over a file with a frame in every tenth of it."""
-    from lrisc.link.recording import FileSource
+_MEASURED = """
+import sys, time
+from pathlib import Path
+from lrisc.link.finding import find_frames, receive_all
+from lrisc.link.recording import FileSource
+from lrisc.link.waveform.numerology import PRESETS
 
+source, waveforms = FileSource(Path(sys.argv[1]), "cf32_le"), tuple(PRESETS.values())
+size = source.size
+before, busy = time.perf_counter(), time.process_time()
+if sys.argv[2] == "search":
+    starts = [found.start for found in find_frames(source, waveforms)]
+else:
+    received = receive_all(source, waveforms)
+    starts = [found.start for found, item in received if not isinstance(item, Exception)]
+seconds, busy = time.perf_counter() - before, time.process_time() - busy
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(f"{sys.argv[2]}: {size:,} samples, {8e-9 * size:.2f} GB: {1e-6 * size / seconds:.1f} MS/s,")
+print(f"{1e-6 * size / busy:.1f} MS per CPU second, {int(peak.split()[1]) / 1024:.0f} MB,")
+print(f"frames at {starts}")
+"""
+
+
+def throughput(a: argparse.Namespace) -> None:
+    """Speed and memory over a file with a frame in every tenth of it, each in a process of its own.
+
+    Imports count: with one thread.
+    """
     a.output.mkdir(parents=True, exist_ok=True)
     path = a.output / "long.cf32"
     n, ofdm = int(a.samples), PRESETS["ofdm"]
@@ -319,19 +345,12 @@ def throughput(a: argparse.Namespace) -> None:
                 for start in starts:
                     y = y + padded(frame, at - start, count)
                 y.astype("<c8").tofile(file)
-    # What torch, SciPy and Sionna take by themselves, once a header has been decoded.
-    list(receive_all(ArraySource(modulate(random_frame(400, 40, 0), ofdm)), (ofdm,)))
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    before, busy = time.perf_counter(), time.process_time()
-    found = list(receive_all(FileSource(path, "cf32_le"), tuple(PRESETS.values())))
-    seconds, busy = time.perf_counter() - before, time.process_time() - busy
-    starts = [item.detection.start for item in found if isinstance(item, Reception)]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{n:,} samples, {8e-9 * n:.2f} GB: {n / seconds / 1e6:.1f} MS/s, {n / busy / 1e6:.1f} MS "
-        f"per second of one core, {peak:.0f} MB "
-        f"({base:.0f} MB of it before), frames at {starts}"
-    )
+    for what in ("search", "receive"):
+        subprocess.run(
+            [sys.executable, "-c", _MEASURED, str(path), what],
+            check=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
 
 
 def pictures(a: argparse.Namespace) -> list[Path]:

@@ -35,6 +35,20 @@ def test_a_missing_extra_is_no_fault_and_says_what_to_type(
     assert "pip install 'lrisc[train]'" in line
 
 
+def test_a_cache_that_cannot_be_written_is_no_fault_and_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(doctor, "_self_test", lambda: doctor.Finding(True, "left out"))
+    assert run(monkeypatch, "doctor") == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("cache"))
+    assert line.endswith("lrisc cannot be written: set XDG_CACHE_HOME to a folder that can")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new"))
+    assert run(monkeypatch, "doctor") == 0
+    assert "cannot be written" not in capsys.readouterr().out
+
+
 def test_damaged_weights_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,27 @@ def test_files_are_whole_or_untouched(tmp_path: Path) -> None:
         replace_atomically(path, half)
     assert path.read_bytes() == b"first"
     assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_file_is_on_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut can leave the name with nothing in it."""
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        done.append(f"{os.fstat(descriptor).st_size} bytes on disk")
+        fsync(descriptor)
+
+    def noted_replace(source: Path, target: Path) -> None:
+        done.append("named")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    write_atomically(tmp_path / "a.txt", b"12345")
+    assert done == ["5 bytes on disk", "named"]
 
 
 def test_unwritable_folders_are_one_line(tmp_path: Path) -> None:

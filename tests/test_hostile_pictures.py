@@ -42,7 +42,7 @@ def test_ordinary_progressive_jpegs_are_read(portrait: Image.Image, tmp_path: Pa
     whole = progressive(portrait, 0)
     path.write_bytes(whole + b"\xff\xda" * 100)
     assert load_image(path).shape == (3, 256, 256)
-    segment = b"\xff\xe1" + (2 + 200).to_bytes(2, "big") + b"\xff\xda" * 100
+    segment = b"\xff\xe1" + (2 + 2000).to_bytes(2, "big") + b"\xff\xda" * 1000
     path.write_bytes(whole[:2] + segment + whole[2:])
     assert load_image(path).shape == (3, 256, 256)
 

@@ -1,6 +1,5 @@
 """The exported networks against torch's, and the example receiver that uses them."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.helpers import picture
+from tests.helpers import load_script, picture
 
 import lrisc
 from lrisc import cli
@@ -23,7 +22,6 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 MAX_ERROR = 1e-4
 """Of what the values' own largest is; float32 in another order of summing."""
-EXAMPLE = Path(__file__).parents[1] / "examples" / "receiver.py"
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny: LoadedCheckpoint) -> 
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("example_receiver", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("examples/receiver.py")
 
 
 def error(exact: torch.Tensor, found: np.ndarray) -> float:
@@ -112,6 +105,24 @@ def test_the_example_paints_what_the_receiver_does(
     with pytest.raises(SystemExit) as stop:
         example.main()
     assert stop.value.code == 3
+
+
+@pytest.mark.parametrize("name", ["r.sigmf-data", "photo.jpg", "noend"])
+def test_the_example_writes_over_nothing_but_a_png(
+    folder: Path, example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], name: str,
+) -> None:  # fmt: skip
+    recording = tmp_path / "r.sigmf-data"
+    recording.write_bytes(bytes(8000))
+    (tmp_path / name).write_bytes(bytes(8000))
+    monkeypatch.setattr(
+        sys, "argv", ["receiver.py", *map(str, (recording, folder)), str(tmp_path / name)]
+    )
+    with pytest.raises(SystemExit) as stop:
+        example.main()
+    assert stop.value.code == 2
+    assert "must end in .png" in capsys.readouterr().err
+    assert (tmp_path / name).read_bytes() == bytes(8000)
 
 
 def test_the_command(

@@ -13,7 +13,7 @@ from lrisc.errors import InputError, OutageError
 from lrisc.link.channels import CHANNELS, channel
 from lrisc.link.frame import Frame
 from lrisc.link.multipath import Mobility
-from lrisc.link.waveform.link import make_link
+from lrisc.link.ofdm_link import make_link
 from lrisc.link.waveform.numerology import PRESETS
 from lrisc.transmission import transmit
 

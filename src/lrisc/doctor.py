@@ -101,7 +101,8 @@ def _cache() -> Finding:
         there = there.parent
     if os.access(there, os.W_OK | os.X_OK):
         return Finding(True, str(folder))
-    return Finding(None, f"{folder} cannot be written: set XDG_CACHE_HOME, or wait a little more")
+    told = f"{folder} cannot be written: set XDG_CACHE_HOME to a folder that can"
+    return Finding(None, told)
 
 
 def _weights() -> Finding:

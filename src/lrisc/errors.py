@@ -55,3 +55,9 @@ def whole(value: object, what: str) -> int:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError as error:
         raise InputError(f"{what} must be a whole number, not {shown(value)}") from error
+
+
+def check_steps(steps: int | None) -> None:
+    """Raise InputError unless at least one step is asked for, or nothing is."""
+    if steps is not None and whole(steps, "steps") < 1:
+        raise InputError(f"steps must be at least 1, not {steps}")

@@ -95,21 +95,29 @@ def check_output(
     Args:
         path: of the file that will be written.
         suffixes: one of which its name must have; none for any.
-        inputs: what is read; paths that do not exist are none.
+        inputs: what is read, whether it is there already or not.
 
     Raises:
         InputError: another suffix, one of the inputs, or there already and no regular file.
         UnwritableError: its folder cannot be made or written to.
     """
-    if suffixes and path.suffix.lower() not in suffixes:
-        raise InputError(f"{path}: the name must end with {' or '.join(suffixes)}")
-    for source in inputs:
-        if _same_file(path, source):
+    check_outputs((path,), suffixes=suffixes, inputs=inputs)
+
+
+def check_outputs(
+    paths: Iterable[Path], *, suffixes: Sequence[str] = (), inputs: Iterable[str | Path] = ()
+) -> None:
+    """:func:`check_output` of many files, none of which may be any of the inputs."""
+    taken = {identity for source in inputs for identity in _identities(source)}
+    for path in paths:
+        if suffixes and path.suffix.lower() not in suffixes:
+            raise InputError(f"{path}: the name must end with {' or '.join(suffixes)}")
+        if taken.intersection(_identities(path)):
             raise InputError(f"{path} is an input of this command: choose another output")
-    if os.path.lexists(path) and os.path.exists(path) and not os.path.isfile(path):
-        kind = "a folder" if os.path.isdir(path) else "no regular file"
-        raise InputError(f"{path} is {kind}: choose another output")
-    _check_folder(path.parent, path)
+        if os.path.lexists(path) and os.path.exists(path) and not os.path.isfile(path):
+            kind = "a folder" if os.path.isdir(path) else "no regular file"
+            raise InputError(f"{path} is {kind}: choose another output")
+        _check_folder(path.parent, path)
 
 
 def check_regular(path: str | Path, what: str, limit: int) -> None:
@@ -152,12 +160,13 @@ def remove_stale(path: Path) -> None:
             path.unlink()
 
 
-def _same_file(path: Path, source: str | Path) -> bool:
+def _identities(path: str | Path) -> Iterable[object]:
+    """What two names of one file have in common: the file itself, or where it would be."""
     # A source may be no path at all, such as a box, or a name too long to be one.
-    try:
-        return os.path.samefile(path, source)
-    except (OSError, ValueError):
-        return False
+    with contextlib.suppress(OSError, ValueError):
+        yield os.path.realpath(path)
+        found = os.stat(path)
+        yield found.st_dev, found.st_ino
 
 
 def _check_folder(folder: Path, path: Path) -> None:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint
 from lrisc.device import check_precision
-from lrisc.errors import InputError, OutageError, finite, whole
+from lrisc.errors import InputError, OutageError, check_steps, finite
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels, packing
 from lrisc.link.budget import DEFAULT_CBR, check_beta, check_cbr, symbol_budget
@@ -667,12 +667,6 @@ def check_samples(checkpoint: LoadedCheckpoint, count: int, sigma_start: float |
 @cache
 def _warn_once(message: str) -> None:
     logger.warning("%s", message)
-
-
-def check_steps(steps: int | None) -> None:
-    """Raise InputError unless at least one step is asked for, or nothing is."""
-    if steps is not None and whole(steps, "steps") < 1:
-        raise InputError(f"steps must be at least 1, not {steps}")
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:

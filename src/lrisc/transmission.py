@@ -12,7 +12,7 @@ from PIL import Image
 
 from lrisc._version import __version__
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint
-from lrisc.errors import OutageError
+from lrisc.errors import OutageError, check_steps
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels
 from lrisc.link.budget import SymbolCounts
@@ -20,7 +20,7 @@ from lrisc.link.channels import Channel, Received
 from lrisc.link.frame import VERSION as FRAME_VERSION
 from lrisc.link.frame import Frame
 from lrisc.link.multipath import Mobility
-from lrisc.link.waveform.link import make_link
+from lrisc.link.ofdm_link import make_link
 from lrisc.link.waveform.numerology import SYMBOLS, on_the_air
 from lrisc.metrics.quality import quality
 from lrisc.metrics.region import region_gains, region_notes, region_quality, region_symbols
@@ -34,7 +34,6 @@ from lrisc.system import (
     FADING_MARGIN_DB,
     Receiver,
     Transmitter,
-    check_steps,
     start_noise_of,
     steering_of,
 )

@@ -45,7 +45,9 @@ def test_a_password_and_a_warning(tiny_folder: Path, tmp_path: Path) -> None:
                 assert kind in asset.headers["content-type"]  # else nosniff would stop it
         finally:
             server.send_signal(signal.SIGTERM)
-            server.communicate(timeout=60)
+            rest = server.communicate(timeout=60)[1]
+    assert server.returncode == 0
+    assert "stopped by SIGTERM after" in rest.splitlines()[-1]
     assert not list(tmp_path.glob("lrisc-app-*"))
 
 

@@ -176,3 +176,26 @@ def test_recordings_never_replace_an_input(
     ):
         assert run(monkeypatch, *arguments) == 2
         assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("others", "word"),
+    [
+        (["-o", "out.png", "--all"], "input"),
+        (["-o", "out-1.png"], "input"),
+        (["-o", "plot.png", "--plot", "plot.png"], "both picture and plot"),
+        (["-o", "plot.png", "--plot", "plot-1.png", "--all"], "both picture and plot"),
+    ],
+)
+def test_decode_never_paints_over_what_it_reads_or_plots(
+    others: list[str], word: str, folder: Path, tiny_folder: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """A bare file may have any name, that of a picture among them."""
+    monkeypatch.chdir(folder)
+    (folder / "rec.sigmf-data").rename(folder / "out-1.png")
+    before = contents(folder)
+    bare = ("--datatype", "cf32_le", "--rate", "1", "--model", tiny_folder)
+    assert run(monkeypatch, "decode", "out-1.png", *others, *bare) == 2
+    assert word in capsys.readouterr().err
+    assert contents(folder) == before

@@ -15,8 +15,9 @@ class Served:
 
     url: str = "http://here/"
 
-    def wait(self) -> None:
+    def wait(self) -> str:
         """Nobody comes."""
+        return "SIGINT"
 
 
 @pytest.mark.parametrize(
@@ -37,4 +38,5 @@ def test_others_can_come_in_without_a_password_only_with_a_warning(
     told = " ".join(capsys.readouterr().err.split())
     warning, url = told.find("WARNING: everybody who can reach"), told.index("http://here/")
     assert (0 <= warning < url) == warned
+    assert "stopped by SIGINT after 0 s" in told
     assert ("--auth user:password asks for a password" in told) == warned

@@ -147,3 +147,80 @@ def test_threads_are_set_before_torch_counts_them(album: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("input_there", [True, False])
+def test_no_output_of_a_turn_is_the_input_of_another(
+    tmp_path: Path, portrait: Image.Image, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], input_there: bool,
+) -> None:  # fmt: skip
+    """A picture that an earlier run painted is sent again, together with what it was painted from;
+    or is not there yet, and would be sent as what the first turn has just painted."""
+    out = tmp_path / "out"
+    (out / "a").mkdir(parents=True)
+    first, second = tmp_path / "a.png", out / "a" / "reconstruction.png"
+    portrait.crop((100, 40, 228, 136)).save(first)
+    if input_there:
+        portrait.crop((60, 40, 188, 168)).save(second)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    command = ("transmit", first, second, "--model", tiny_folder, "--cbr", "1/8", "--out", out)
+    assert run(monkeypatch, *command) == 2
+    assert f"{second} is an input of this command" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_no_recording_of_a_turn_is_the_input_of_another(
+    tmp_path: Path, portrait: Image.Image, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], linked: bool,
+) -> None:  # fmt: skip
+    """Pictures are known by what they hold: the second has a recording's name, or a link has."""
+    out = tmp_path / "out"
+    out.mkdir()
+    first, second = tmp_path / "a.png", out / "a.sigmf-data"
+    portrait.crop((100, 40, 228, 136)).save(first)
+    portrait.crop((60, 40, 188, 168)).save(second, format="png")
+    named = second
+    if linked:
+        named = tmp_path / "b.png"
+        named.hardlink_to(second)
+    before = second.read_bytes()
+    command = ("encode", first, named, "--model", tiny_folder, "--cbr", "1/8", "-o", out)
+    assert run(monkeypatch, *command) == 2
+    assert f"{second} is an input of this command" in capsys.readouterr().err
+    assert second.read_bytes() == before
+    assert list(out.iterdir()) == [second]
+
+
+@pytest.mark.parametrize("command", ["transmit", "encode"])
+@pytest.mark.parametrize("theirs", ["image,caption\na.png,holiday\n", "", "a" * 200_000, "\0\xff"])
+def test_a_summary_that_is_not_ours_stays(
+    album: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], command: str, theirs: str,
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "summary.csv").write_text(theirs)
+    options = ("--model", tiny_folder, "--cbr", "1/8", "--out" if command == "transmit" else "-o")
+    assert run(monkeypatch, command, album, *options, out) == 2
+    assert "summary.csv is no summary of this command" in capsys.readouterr().err
+    assert (out / "summary.csv").read_text() == theirs
+    assert [path.name for path in out.iterdir()] == ["summary.csv"]
+
+
+@pytest.mark.parametrize("lines", ["image,error\na.png,no picture\n", None])
+def test_a_summary_of_ours_is_written_anew(
+    album: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    lines: str | None,
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    out.mkdir()
+    (album / "c.jpg").unlink()
+    command = ("encode", album, "--model", tiny_folder, "--cbr", "1/8", "-o", out)
+    if lines is None:
+        assert run(monkeypatch, *command) == 0
+        (album / "a.jpg").unlink()
+    else:
+        (out / "summary.csv").write_text(lines)
+    assert run(monkeypatch, *command) == 0
+    assert len(rows_of(out / "summary.csv")) == (2 if lines is None else 3)

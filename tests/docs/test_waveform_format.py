@@ -98,13 +98,14 @@ def test_a_transmitter_from_the_page_alone(name: str) -> None:
 
 
 def test_a_receiver_reads_what_the_page_s_transmitter_sends() -> None:
-    from lrisc.link.waveform.receiver import Reception, receive_all
+    from lrisc.link.finding import receive_all
+    from lrisc.link.ofdm_receiver import Reception
     from lrisc.link.waveform.source import ArraySource
 
     _, n, g, k, c, d = table()["ofdm"]
     symbols = frame_symbols(10, 1500, 100)
     samples = np.concatenate([np.zeros(333), transmit(symbols, n, g, k, c, d)])
-    (one,) = receive_all(ArraySource(samples.astype(np.complex64)), tuple(PRESETS.values()))
+    ((_, one),) = receive_all(ArraySource(samples.astype(np.complex64)), tuple(PRESETS.values()))
     assert isinstance(one, Reception)
     assert one.detection.start == 333
     assert np.abs(one.received.equalised().numpy() - symbols).max() < 0.05

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,21 +82,44 @@ def test_rows_that_we_never_write_are_one_line(
     folder: ResultsFolder, cells: dict[str, str]
 ) -> None:
     rewrite(folder, **cells)
-    with pytest.raises(InputError) as told:
+    # Told by the line, and not because little is left to draw.
+    where = "field larger than" if "note" in cells else r"results\.csv, line 2: "
+    with pytest.raises(InputError, match=where) as told:
         list(draw_all(folder.path, folder.path / "figures"))
     assert "\n" not in str(told.value)
     assert len(str(told.value)) < 500
 
 
 @pytest.mark.parametrize(
-    "text",
-    ['{"format": 2}', "[]", "[" * 100_000, "1" * 5000, '{"format": 2, "images": []}', "null", "{"],
-)
-def test_a_sweep_file_that_we_never_write_is_one_line(folder: ResultsFolder, text: str) -> None:
+    ("text", "word"),
+    [
+        ("[]", "another version"), ("null", "another version"), ("{}", "another version"),
+        ('{"format": 2, "settings": {}, "images": {}, "schemes": {}}', "another version"),
+        ("[" * 100_000, "cannot read"), ("1" * 5000, "cannot read"), ("{", "cannot read"),
+    ],
+)  # fmt: skip
+def test_a_sweep_file_that_we_never_write_is_one_line(
+    folder: ResultsFolder, text: str, word: str
+) -> None:
     (folder.path / INFO_FILE).write_text(text)
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError, match=word) as told:
         list(draw_all(folder.path, folder.path / "figures"))
     assert len(str(told.value)) < 500
+
+
+@pytest.mark.parametrize("part", ["settings", "images", "schemes"])
+@pytest.mark.parametrize("value", [None, [], "x", 1])
+def test_a_sweep_file_without_its_parts_is_one_line(
+    folder: ResultsFolder, part: str, value: object
+) -> None:
+    path = folder.path / INFO_FILE
+    info = json.loads(path.read_text())
+    path.write_text(json.dumps({**info, part: value}))
+    with pytest.raises(InputError, match=f"damaged: its {part} are missing"):
+        list(draw_all(folder.path, folder.path / "figures"))
+    path.write_text(json.dumps({name: info[name] for name in info if name != part}))
+    with pytest.raises(InputError, match=f"damaged: its {part} are missing"):
+        folder.prepare({"seed": 0}, {"a.png": "1"}, {"mine": "x"})
 
 
 def test_dollars_are_no_formulas(folder: ResultsFolder) -> None:
@@ -152,3 +176,21 @@ def test_a_damaged_kept_file_is_one_line(folder: ResultsFolder, what: str) -> No
     with pytest.raises(InputError):
         list(draw_all(folder.path, folder.path / "figures"))
     assert json.loads((folder.path / INFO_FILE).read_text())
+
+
+@pytest.mark.parametrize("name", [INFO_FILE, ROWS_FILE])
+@pytest.mark.parametrize("kind", ["fifo", "endless", "folder", "huge"])
+def test_files_of_results_are_regular(folder: ResultsFolder, name: str, kind: str) -> None:
+    path = folder.path / name
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 34)
+    with pytest.raises(InputError, match=r"not a file of results|no file of results needs"):
+        list(draw_all(folder.path, folder.path / "figures"))

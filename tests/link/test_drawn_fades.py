@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from tests.helpers import load_script
 
 from lrisc.link.batched import draw_gains
 from lrisc.link.channels import CHANNELS, channel
@@ -23,17 +22,10 @@ from lrisc.training.conditions import draw_link, fixed_link
 from lrisc.training.config.read import build
 from lrisc.training.config.schema import LriscStage
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "make_fades.py"
-
 
 @pytest.fixture(scope="module")
 def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_fades", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("scripts/make_fades.py")
 
 
 def test_mean_power_is_one_and_single_channels_are_not_normalised() -> None:

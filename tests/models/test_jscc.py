@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 
 from lrisc.models.config import PRESETS
@@ -75,3 +77,26 @@ def test_every_embedding_uses_its_own_snr() -> None:
     same = decoder(symbols, levels, torch.tensor([[10.0, 10.0]]))
     other = decoder(symbols, levels, torch.tensor([[10.0, 0.0]]))
     assert float((same - other).detach().abs().max()) > 1e-6
+
+
+def test_every_rate_has_a_layer_of_its_own_where_the_config_says_so() -> None:
+    torch.manual_seed(0)
+    config = replace(CONFIG, rate_layers=True)
+    encoder, decoder = JsccEncoder(config), JsccDecoder(config)
+    levels = torch.tensor([[[0, 3, 7]]])
+    latent, snr = torch.randn(1, 48, 1, 3), torch.full((1, 3), 10.0)
+    mask = symbol_mask(levels.flatten(1), config.rate_values)
+    sent = encoder(latent, levels, snr[:, 0]) * mask[..., None]
+    estimate = decoder(sent, levels, snr)
+    assert [layer.out_features for layer in encoder.head.layers] == [
+        2 * v for v in config.rate_values[1:]
+    ]
+    with torch.no_grad():
+        for layer in (encoder.head.layers[6], decoder.stem.layers[6]):
+            layer.bias += 1
+    changed = (encoder(latent, levels, snr[:, 0]) * mask[..., None] - sent).abs().sum((0, 2, 3))
+    assert (changed > 0).tolist() == [False, False, True]
+    assert not torch.allclose(decoder(sent, levels, snr), estimate)
+    decoder(sent, levels, snr).sum().backward()
+    assert decoder.stem.layers[2].weight.grad.abs().sum() > 0
+    assert decoder.stem.layers[3].weight.grad.abs().sum() == 0  # nothing had this rate

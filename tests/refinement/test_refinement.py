@@ -102,7 +102,7 @@ def test_draws_come_in_opposite_pairs(tiny: LoadedCheckpoint) -> None:
     assert float(noise[0].square().sum()) / link.symbols == pytest.approx(0.1 / 1.1**2, rel=0.1)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("objective", ["perception", "distortion"])
 def test_it_improves_on_a_gpu(tiny_folder: Path, objective: ObjectiveName) -> None:
     checkpoint = lrisc.Transmitter.from_pretrained(tiny_folder, device="cuda").checkpoint

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.helpers import load_script
 
 from lrisc.training.config.schema import LriscStage, flatten
 from lrisc.training.schedule import read_schedule
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "ablation.py"
-
 
 @pytest.fixture(scope="module")
 def ablation() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ablation", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["ablation"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_script("scripts/ablation.py")
 
 
 def test_variants_differ_in_what_they_are_about_alone(ablation: ModuleType, tmp_path: Path) -> None:
@@ -47,6 +38,7 @@ def test_variants_differ_in_what_they_are_about_alone(ablation: ModuleType, tmp_
             "reference": set(),
             "no-snr-model": {"link.adapt"},
             "one-rate": {"preset"},
+            "rate-layers": {"preset"},
             "only-2a": {"link.adapt", "link.snr_db"},
             "only-2b": {"link.adapt", "link.snr_db"},
             "eta-0": {"eta"},

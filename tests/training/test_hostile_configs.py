@@ -11,6 +11,10 @@ from lrisc.training.schedule import read_schedule
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(12)
 )
+# Six levels: told whole it is megabytes, but in a second, so that a test fails instead of hanging.
+BOMB = "[&a [x, x, x, x, x, x, x, x, x], " + ", ".join(
+    f"&{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 9)}]" for n in range(6)
+)
 
 
 @pytest.mark.slow
@@ -35,6 +39,35 @@ def test_a_hostile_config_is_one_short_line_at_once(text: str, tmp_path: Path) -
     assert time.process_time() - start < 5
     assert "\n" not in str(told.value)
     assert len(str(told.value)) < 1200
+
+
+@pytest.mark.parametrize("end", ["]", ", *g]", ", {a: *g}]"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "name", "steps", "data", "preset", "optimiser", "batch_size", "loss.mse", "roi.steering",
+        "link.snr_db", "link.channels", "link.channels.awgn", "crops.decode", "stages", "seed",
+    ],
+)  # fmt: skip
+def test_a_value_that_unfolds_is_told_in_part(key: str, end: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("name: x\noutput: y\npreset: tiny\n")
+    for text, overrides in (
+        (path.read_text() + _nested(key, BOMB + end), []),
+        (path.read_text(), [f"{key}={BOMB}{end}"]),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError) as told:
+            read_schedule(path, overrides)
+        assert key.split(".")[0] in str(told.value)
+        assert "\n" not in str(told.value)
+        assert len(str(told.value)) < 1200
+
+
+def _nested(key: str, value: str) -> str:
+    """``a.b`` and a value as YAML; where the file says it already, the last one counts."""
+    *groups, last = key.split(".")
+    return "".join(f"{group}: {{" for group in groups) + f"{last}: {value}" + "}" * len(groups)
 
 
 @pytest.mark.slow

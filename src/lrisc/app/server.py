@@ -6,7 +6,6 @@ security policy (in :mod:`lrisc.app.gate`) under which a browser refuses whateve
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     import gradio as gr
 
     from lrisc.app.service import Service
-
-_log = logging.getLogger(__name__)
 
 MAX_UPLOAD_MB = 32
 MAX_WAITING = 8
@@ -46,8 +43,12 @@ class RunningPage:
     workspace: Workspace
     close: Callable[[], None]
 
-    def wait(self) -> None:
-        """Serve until Ctrl-C or SIGTERM, then close."""
+    def wait(self) -> str:
+        """Serve until Ctrl-C or SIGTERM, then close.
+
+        Returns:
+            Which of them it was: the name of the signal.
+        """
         stop = threading.Event()
         received: list[int] = []
 
@@ -61,7 +62,7 @@ class RunningPage:
             # With a timeout, so that signals are handled between two waits.
             while not stop.wait(1.0):
                 pass
-            _log.info("stopping on %s", signal.Signals(received[0]).name)
+            return signal.Signals(received[0]).name
         finally:
             self.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from lrisc.errors import InputError, OutageError
 from lrisc.link.finding import FoundFrame, find
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from PIL import Image
 
     from lrisc.link.channels import Received
@@ -38,38 +41,64 @@ class Painting:
 def paint(
     recording: Recording,
     output: Path,
-    receiver: Receiver,
+    load: Callable[[], Receiver],
     how: Painting,
     *,
     every: bool,
     plot: Path | None,
+    inputs: Sequence[Path],
 ) -> None:
     """Paint the first frame that can be painted, or every one.
 
+    Args:
+        recording: to search.
+        output: of the picture, or what its numbered names are made from.
+        load: loads the networks; called once there is something to paint.
+        how: to paint.
+        every: all frames, not the first.
+        plot: what to draw the first painted frame's reception to.
+        inputs: files that nothing is written to.
+
     Raises:
-        InputError: nothing to be found, or a frame of another checkpoint.
+        InputError: nothing to be found, a frame of another checkpoint, or a picture that would be
+            written over an input or the plot.
         OutageError: frames were found, and all of them were lost.
     """
-    from lrisc.files import check_output, remove_stale
-    from lrisc.system import check_samples
+    from lrisc.files import check_outputs, remove_stale
 
     console = terminal()
+    receiver: Receiver | None = None
     if how.samples != 1:
+        from lrisc.system import check_samples
+
+        receiver = load()
         check_samples(receiver.checkpoint, how.samples, how.start_noise)
-        for path in _sample_paths(output, how.samples):
-            check_output(path, suffixes=(".png",))
     painted, lost = 0, []
+
+    def places(target: Path) -> list[Path]:
+        made = [target, *_sample_paths(target, how.samples)]
+        check_outputs(made, inputs=inputs)
+        if plot is not None and plot in made:
+            raise InputError(f"{plot} cannot be both picture and plot")
+        return made
+
+    if not every:
+        places(output)
     frames = find(recording.source, recording.sample_rate, recording.offset)
     for number, found in enumerate(frames, 1):
         target = output.with_name(f"{output.stem}-{number}{output.suffix}") if every else output
+        written = places(target)
+        if found.lost is None:
+            receiver = receiver or load()
         try:
             if found.lost is not None:
                 raise found.lost
+            assert receiver is not None
             assert found.received is not None
             told = _write(receiver, found.received, target, how)
         except OutageError as error:
             # What an earlier run left must not pass for this one's result.
-            for path in (target, *_sample_paths(target, how.samples)):
+            for path in written:
                 remove_stale(path)
             lost.append((found, error))
             continue

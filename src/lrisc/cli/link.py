@@ -41,13 +41,14 @@ from lrisc.cli.options import (
     region_of,
 )
 from lrisc.cli.output import effort_progress, is_quiet, terminal
-from lrisc.cli.several import SUMMARY, Job, are_many, fail_for, find_jobs, run_all
-from lrisc.errors import InputError, OutageError
+from lrisc.cli.several import SUMMARY, Job, are_many, check_places, fail_for, find_jobs, run_all
+from lrisc.errors import InputError, OutageError, check_steps
+from lrisc.files import check_outputs
 
 if TYPE_CHECKING:
     from lrisc.link.frame import Frame
     from lrisc.link.waveform.numerology import Numerology
-    from lrisc.system import EncodeOptions, Transmitter
+    from lrisc.system import EncodeOptions, Receiver, Transmitter
     from lrisc.transmission import RegionReport, TransmitOptions, TransmitResult
 
 _PICTURES = ("reconstruction.png", "overview.png")
@@ -111,7 +112,9 @@ def transmit(
     if are_many(images):
         _transmit_many(images, out, options, roi or [], as_json=as_json)
         return
-    result = _send(images[0], out, options, roi or [])
+    if out is not None:
+        check_outputs(_places(out), inputs=(images[0], *(roi or ())))
+    result = _send(images[0], out, options)
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
     elif result.reconstruction is not None and not is_quiet():
@@ -131,11 +134,14 @@ def _transmit_many(
     from lrisc.checkpoint import load_checkpoint
 
     jobs = find_jobs(images)
+    if out is not None:
+        places = (path for job in jobs for path in _places(out / job.name))
+        check_places(places, jobs, roi, out / SUMMARY)
     model = load_checkpoint(str(options.get("model")), options.get("device", "auto"))
 
     def work(job: Job) -> dict[str, Any]:
         folder = None if out is None else out / job.name
-        result = _send(job.source, folder, {**options, "model": model}, roi)
+        result = _send(job.source, folder, {**options, "model": model})
         if result.reconstruction is None:
             lost = {"error": result.report.outage_reason, "exit_code": OutageError.exit_code}
             return result.to_dict() | lost
@@ -149,16 +155,15 @@ def _transmit_many(
     fail_for(rows)
 
 
-def _send(
-    image: Path, out: Path | None, options: TransmitOptions, roi: list[str]
-) -> TransmitResult:
+def _places(folder: Path) -> list[Path]:
+    """What is written of one picture."""
+    return [folder / name for name in (*_PICTURES, _REPORT)]
+
+
+def _send(image: Path, out: Path | None, options: TransmitOptions) -> TransmitResult:
     """Send one picture, and write what arrived where a folder is given."""
     from lrisc import transmission
-    from lrisc.files import check_output
 
-    if out is not None:
-        for name in (*_PICTURES, _REPORT):
-            check_output(out / name, inputs=(image, *roi))
     console = terminal()
     _tell_scaling(image, options.get("max_side"))
     snr = options.get("snr_db", 10.0)
@@ -214,7 +219,6 @@ def encode(
     plugin: PluginOption = None,
 ) -> None:
     """Write the frames of photographs as IQ samples (SigMF): the frame and nothing else."""
-    from lrisc.files import check_output
     from lrisc.images import load_image
     from lrisc.link.recording import check_datatype, recording_paths
     from lrisc.link.waveform.modulator import check_clip
@@ -228,9 +232,8 @@ def encode(
     many = are_many(images)
     jobs = find_jobs(images) if many else [Job(images[0], output.name)]
     folder = output if many else output.parent
-    for job in jobs:
-        for path in recording_paths(folder / job.name):
-            check_output(path, inputs=(job.source, *(roi or ())))
+    places = (path for job in jobs for path in recording_paths(folder / job.name))
+    check_places(places, jobs, roi or (), output / SUMMARY if many else None)
     if margin is None:
         margin = 0.0 if ofdm is None else FADING_MARGIN_DB
     options: EncodeOptions = {
@@ -337,7 +340,6 @@ def channel(
     of an OFDM waveform, else to the mean power of all samples. A recording carries no channel
     state, so at one sample a symbol the default of rayleigh is one fade for all of it.
     """
-    from lrisc.files import check_output
     from lrisc.link.impairments import Impairments
     from lrisc.link.over_the_air import over_the_air
     from lrisc.link.recording import check_datatype, open_recording, recording_paths, write_samples
@@ -356,8 +358,7 @@ def channel(
         dc=dc,
         adc_bits=adc_bits,
     )
-    for path in recording_paths(output):
-        check_output(path, inputs=recording_paths(recording))
+    check_outputs(recording_paths(output), inputs=recording_paths(recording))
     source = open_recording(recording)
     samples, annotations = over_the_air(
         source,
@@ -419,21 +420,21 @@ def decode(
     SNR, gain, phase, timing and frequency come from the samples.
     """
     from lrisc.cli.decoding import Painting, paint
-    from lrisc.files import check_output
     from lrisc.link.recording import open_recording, recording_paths
-    from lrisc.system import Receiver, check_steps
 
     check_steps(steps)
     inputs = (recording,) if datatype is not None else recording_paths(recording)
-    for path in (output, plot):
-        if path is not None:
-            check_output(path, suffixes=(".png",), inputs=inputs)
-    if plot is not None and plot == output:
-        raise InputError(f"{plot} cannot be both picture and plot")
+    pictures = (output,) if plot is None else (output, plot)
+    check_outputs(pictures, suffixes=(".png",), inputs=inputs)
     opened = open_recording(recording, rate, datatype)
-    receiver = Receiver.from_pretrained(model, device, precision)
+
+    def load() -> Receiver:
+        from lrisc.system import Receiver
+
+        return Receiver.from_pretrained(model, device, precision)
+
     how = Painting(steps, seed, start_noise, samples)
-    paint(opened, output, receiver, how, every=every, plot=plot)
+    paint(opened, output, load, how, every=every, plot=plot, inputs=inputs)
 
 
 def _write_result(result: TransmitResult, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -44,5 +45,7 @@ def web_page(
         )
     with console.status("loading"):
         page = start(host, port, model, auth, allow_host or (), device)
+    begun = time.monotonic()
     console.print(f"{page.url}  (Ctrl-C stops)")
-    page.wait()
+    # Whoever finds the page gone must find out why.
+    console.print(f"stopped by {page.wait()} after {time.monotonic() - begun:.0f} s")

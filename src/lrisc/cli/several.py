@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrisc.errors import InputError, LriscError, OutageError
-from lrisc.files import check_output, slug, write_atomically
+from lrisc.files import check_outputs, slug, told, write_atomically
 from lrisc.images import SUFFIXES
 
 if TYPE_CHECKING:
@@ -65,6 +65,35 @@ def are_many(images: Sequence[Path]) -> bool:
     return len(images) > 1 or os.path.isdir(images[0])
 
 
+def check_places(
+    outputs: Iterable[Path], jobs: Sequence[Job], roi: Sequence[str], summary: Path | None
+) -> None:
+    """Refuse, before any job is done, what would cost the user a file.
+
+    Args:
+        outputs: of all jobs.
+        jobs: whose sources no job may write to, be it another's.
+        roi: which may name masks.
+        summary: is written anew only where it is one of :func:`run_all`.
+
+    Raises:
+        InputError: an output is an input, or the summary somebody else's.
+        UnwritableError: a folder cannot be made or written to.
+    """
+    places = (*outputs, summary) if summary is not None else outputs
+    check_outputs(places, inputs=(*(job.source for job in jobs), *roi))
+    if summary is not None and os.path.exists(summary) and not _is_ours(summary):
+        raise InputError(f"{summary} is no summary of this command: choose another output folder")
+
+
+def _is_ours(summary: Path) -> bool:
+    """Whether the columns are those of a picture that was sent, or of one that failed."""
+    with told(f"read {summary}"), summary.open("rb") as file:
+        head = file.readline(10_000)
+    first, *others = head.decode(errors="replace").rstrip("\n").split(",")
+    return first == "image" and (others == ["error"] or {"height", "width", "cbr"} <= {*others})
+
+
 def run_all(
     jobs: Sequence[Job],
     work: Callable[[Job], dict[str, Any]],
@@ -82,8 +111,6 @@ def run_all(
     Returns:
         The rows, with ``image`` before what ``work`` returned, and ``error`` where it failed.
     """
-    if summary is not None:
-        check_output(summary, inputs=[job.source for job in jobs])
     rows: list[dict[str, Any]] = []
     for number, job in enumerate(jobs, 1):
         row: dict[str, Any] = {"image": str(job.source)}

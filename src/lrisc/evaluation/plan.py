@@ -33,7 +33,7 @@ class Sweep:
         plugins: modules that register more schemes.
         lpips: backbone of LPIPS.
         keep: of the first so many pictures, reconstructions and rate maps are kept.
-        waveform: see :func:`lrisc.link.waveform.link.make_link`.
+        waveform: see :func:`lrisc.link.ofdm_link.make_link`.
         mobility: of channels with paths.
     """
 

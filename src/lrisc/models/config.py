@@ -66,6 +66,8 @@ class ModelConfig:
         snr_hidden: hidden width of an SM module.
         snr_gains: whether every symbol slot also has a gain that follows the SNR, see
             :class:`lrisc.models.snr.SlotGains`.
+        rate_layers: whether every rate has an FC layer of its own in f_e and f_d, as in the
+            paper, and not the first rows of a common one.
         unet_widths: channels of the U-Net, one per level.
         unet_attention: attention heads per level, 0 for none.
         unet_stem_kernel: kernel of the very first convolution of the U-Net.
@@ -106,6 +108,7 @@ class ModelConfig:
     rate_rule: RateRule
     snr_layers: int = 8
     snr_gains: bool = False
+    rate_layers: bool = False
     decode_steps: int = 1
     roi_steering: Steering | Literal[""] = "power"
 
@@ -115,8 +118,9 @@ class ModelConfig:
         Raises:
             InputError: with what does not fit.
         """
+        switches = ("snr_gains", "rate_layers")
         for name, value in asdict(self).items():
-            if name not in ("sigma_start", "roi_steering", "rate_rule", "snr_gains"):
+            if name not in ("sigma_start", "roi_steering", "rate_rule", *switches):
                 _check_numbers(name, cast(object, value))
         values = self.rate_values
         if len(values) < 2 or len(values) & (len(values) - 1):
@@ -126,8 +130,9 @@ class ModelConfig:
         if self.rate_rule not in get_args(RateRule):
             rules = ", ".join(get_args(RateRule))
             raise InputError(f"rate_rule {shown(self.rate_rule)} is none of {rules}")
-        if type(self.snr_gains) is not bool:
-            raise InputError(f"snr_gains must be true or false, not {shown(self.snr_gains)}")
+        for name in switches:
+            if type(value := getattr(self, name)) is not bool:
+                raise InputError(f"{name} must be true or false, not {shown(value)}")
         number = type(self.sigma_start) in (int, float)
         if not number or not 0 <= self.sigma_start <= _MOST_SIGMA:
             raise InputError(

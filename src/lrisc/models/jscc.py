@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -113,10 +116,33 @@ def symbol_mask(levels: Tensor, rate_values: tuple[int, ...]) -> Tensor:
     return slots < counts.unsqueeze(-1)
 
 
-class JsccEncoder(nn.Module):
-    """f_e: rate tokens, N_e transformer blocks, SNR-adaptive model, nested rate head (Fig. 2).
+class RateLayers(nn.Module):
+    """One FC layer per rate v_q, between embeddings and the 2 v_q real parts of their symbols.
 
-    One matrix serves every rate: an embedding that gets k_i symbols sends the first k_i outputs.
+    What a layer does not take of its input is ignored, and what it does not give is 0.
+    """
+
+    def __init__(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Take (inputs, outputs) for the levels from 1 on; level 0 has no symbols."""
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(*size) for size in sizes)
+        self.width = max(outputs for _, outputs in sizes)
+
+    def forward(self, x: Tensor, levels: Tensor) -> Tensor:
+        """(B, n, inputs) and levels (B, n) to (B, n, most outputs)."""
+        y = x.new_zeros(*x.shape[:-1], self.width)
+        for level, layer in enumerate(cast(Sequence[nn.Linear], self.layers), 1):
+            chosen = levels == level
+            made = layer(x[chosen][:, : layer.in_features])
+            y[chosen] = F.pad(made, (0, self.width - layer.out_features)).to(y.dtype)
+        return y
+
+
+class JsccEncoder(nn.Module):
+    """f_e: rate tokens, N_e transformer blocks, SNR-adaptive model, rate head (Fig. 2).
+
+    Unless the config says ``rate_layers``, one matrix serves every rate: an embedding that gets
+    k_i symbols sends the first k_i outputs.
     The latent's linear channels have a way past the transformer as well, in f_d too.
     """
 
@@ -127,7 +153,11 @@ class JsccEncoder(nn.Module):
         nn.init.normal_(self.rate_tokens.weight, std=0.02)
         self.blocks = _blocks(config)
         self.snr = SnrAdaptive(c, config.snr_layers, config.snr_hidden)
-        self.head = nn.Linear(c, 2 * config.max_symbols)
+        self.head = (
+            RateLayers([(c, 2 * v) for v in config.rate_values[1:]])
+            if config.rate_layers
+            else nn.Linear(c, 2 * config.max_symbols)
+        )
         n = config.linear_channels
         self.linear = nn.Linear(n, 2 * config.max_symbols, bias=False) if n else None
         if self.linear is not None:
@@ -153,7 +183,8 @@ class JsccEncoder(nn.Module):
         snr_db = snr_db[:, None].expand(x.shape[:2])
         if adapt:
             x = self.snr(x, snr_db)
-        symbols = self.head(x)
+        of_rate = isinstance(self.head, RateLayers)
+        symbols = self.head(x, levels.flatten(1)) if of_rate else self.head(x)
         if self.linear is not None:
             last = latent[:, -self.linear.in_features :]
             symbols = symbols + self.linear(last.flatten(2).transpose(1, 2))
@@ -168,7 +199,11 @@ class JsccDecoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c = config.latent_channels
-        self.stem = nn.Linear(2 * config.max_symbols, c)
+        self.stem = (
+            RateLayers([(2 * v, c) for v in config.rate_values[1:]])
+            if config.rate_layers
+            else nn.Linear(2 * config.max_symbols, c)
+        )
         self.rate_tokens = nn.Embedding(len(config.rate_values), c)
         nn.init.normal_(self.rate_tokens.weight, std=0.02)
         self.snr = SnrAdaptive(c, config.snr_layers, config.snr_hidden)
@@ -197,7 +232,9 @@ class JsccDecoder(nn.Module):
         symbols = symbols.flatten(2)
         if adapt and self.gains is not None:
             symbols = symbols * self.gains(snr_db, levels.flatten(1))
-        x = self.stem(symbols) + self.rate_tokens(levels).flatten(1, 2)
+        of_rate = isinstance(self.stem, RateLayers)
+        x = self.stem(symbols, levels.flatten(1)) if of_rate else self.stem(symbols)
+        x = x + self.rate_tokens(levels).flatten(1, 2)
         if adapt:
             x = self.snr(x, snr_db)
         x = self.head(self.blocks(x.reshape(*levels.shape, -1)))

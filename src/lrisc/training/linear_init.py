@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lrisc.models.config import LATENT_STRIDE
@@ -67,8 +67,10 @@ def start_way(model: Lrisc, squares: Squares) -> None:
     gains = deviations.rsqrt() / deviations.sqrt().mean()
     parts = torch.arange(_NETWORKS, sent.out_features)
     turn = (parts - _NETWORKS) % count
-    model.jscc_encoder.head.weight[_NETWORKS:] = 0
-    model.jscc_encoder.head.bias[_NETWORKS:] = 0
+    for layer in model.jscc_encoder.head.modules():
+        if isinstance(layer, nn.Linear):
+            layer.weight[_NETWORKS:] = 0
+            layer.bias[_NETWORKS:] = 0
     sent.weight.zero_()[parts, channels[turn]] = gains[turn]
     # A received real part has about the power 1/2.
     first = slice(0, count)

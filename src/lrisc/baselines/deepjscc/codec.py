@@ -27,7 +27,7 @@ from lrisc.errors import InputError
 from lrisc.link.channels import mmse, noise_variance
 from lrisc.link.frame import interleaver
 from lrisc.link.multipath import Mobility
-from lrisc.link.waveform.link import make_link
+from lrisc.link.ofdm_link import make_link
 from lrisc.link.waveform.numerology import SYMBOLS
 from lrisc.stored import CONFIG_FILE, read_folder, read_info, write_folder
 
@@ -140,7 +140,7 @@ class DeepJscc:
             snr_db: mean Es/N0 per complex symbol in dB.
             channel: a name of :data:`lrisc.link.channels.CHANNELS`.
             seed: of fades and noise.
-            waveform: see :func:`lrisc.link.waveform.link.make_link`.
+            waveform: see :func:`lrisc.link.ofdm_link.make_link`.
             mobility: of channels with paths.
 
         Returns:

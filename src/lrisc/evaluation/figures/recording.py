@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from lrisc.link.waveform.receiver import Reception
+    from lrisc.link.ofdm_receiver import Reception
     from lrisc.link.waveform.source import SampleSource
 
 _COLUMNS = 600

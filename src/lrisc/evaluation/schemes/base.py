@@ -27,7 +27,7 @@ from torch import Tensor
 from lrisc.errors import InputError
 from lrisc.link.budget import check_beta, symbol_budget
 from lrisc.link.multipath import Mobility
-from lrisc.link.waveform.link import Link, make_link
+from lrisc.link.ofdm_link import Link, make_link
 from lrisc.link.waveform.numerology import SYMBOLS
 from lrisc.models.config import Steering
 from lrisc.refinement.objective import ObjectiveName

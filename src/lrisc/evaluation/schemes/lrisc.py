@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrisc.errors import InputError
+from lrisc.errors import InputError, check_steps
 from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Options, Picture, Scheme
 from lrisc.images import load_image
 from lrisc.link.header import VERSION as FRAME_VERSION
@@ -28,7 +28,6 @@ class Generative(Scheme):
 
     def __init__(self, variant: str | None, options: Options) -> None:
         from lrisc.checkpoint import load_checkpoint
-        from lrisc.system import check_steps
 
         check_steps(options.steps)
         self.effort = 0

@@ -6,19 +6,20 @@ import torch
 from tests.link.waveform.signals import GUARD, OFDM, effective_snr_db, frame_symbols, recorded
 
 from lrisc.errors import InputError, OutageError
+from lrisc.link.finding import receive_all
 from lrisc.link.frame import parse_body
 from lrisc.link.impairments import Impairments
 from lrisc.link.multipath import Realisation
+from lrisc.link.ofdm_receiver import Reception
 from lrisc.link.waveform.modulator import data_columns, modulate
 from lrisc.link.waveform.numerology import PRESETS, Numerology
-from lrisc.link.waveform.receiver import Reception, receive_all
 from lrisc.link.waveform.source import ArraySource
 
 EVERY = tuple(PRESETS.values())
 
 
 def receptions(samples: np.ndarray) -> list[Reception]:
-    found = list(receive_all(ArraySource(samples), EVERY))
+    found = [item for _, item in receive_all(ArraySource(samples), EVERY)]
     assert all(isinstance(item, Reception) for item in found), found
     return [item for item in found if isinstance(item, Reception)]
 
@@ -135,7 +136,7 @@ def test_outages_and_cut_recordings() -> None:
     with pytest.raises(OutageError):
         parse_body(one.received, one.header)
 
-    ((detection, error),) = list(receive_all(ArraySource(samples[:8000]), EVERY))  # type: ignore[misc]
+    ((detection, error),) = receive_all(ArraySource(samples[:8000]), EVERY)
     assert isinstance(error, InputError)
     assert "cut short" in str(error)
     assert detection.start == GUARD
@@ -143,7 +144,7 @@ def test_outages_and_cut_recordings() -> None:
     broken = samples.copy()
     first = GUARD + OFDM.start_samples
     broken[first : first + 2 * OFDM.symbol_samples] = 0
-    ((_, error),) = list(receive_all(ArraySource(broken), EVERY))  # type: ignore[misc]
+    ((_, error),) = receive_all(ArraySource(broken), EVERY)
     assert isinstance(error, OutageError)
     assert "header" in str(error)
 

@@ -10,7 +10,6 @@ channel estimate, element by element: every symbol comes with its own effective 
 """
 
 import math
-from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +28,7 @@ from lrisc.link.frame import (
     parse_body,
     preamble,
 )
-from lrisc.link.waveform.detection import Detection, find_frames
+from lrisc.link.waveform.detection import Detection
 from lrisc.link.waveform.estimation import (
     ChannelEstimate,
     FloatArray,
@@ -98,27 +97,6 @@ class Diagnostics:
     response: ComplexArray
     noise: npt.NDArray[np.float32]
     data: IntArray
-
-
-def receive_all(
-    source: SampleSource, numerologies: Sequence[Numerology]
-) -> Generator[Reception | tuple[Detection, InputError | OutageError]]:
-    """All frames of a recording in order; one that is found but lost comes with its error."""
-    search = find_frames(source, numerologies)
-    resume: int | None = None
-    while True:
-        try:
-            detection = next(search) if resume is None else search.send(resume)
-        except StopIteration:
-            return
-        resume = None
-        try:
-            reception = receive(source, detection)
-        except (InputError, OutageError) as error:
-            yield detection, error
-        else:
-            resume = reception.end
-            yield reception
 
 
 def receive(source: SampleSource, detection: Detection) -> Reception:

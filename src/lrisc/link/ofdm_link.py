@@ -11,10 +11,10 @@ from lrisc.link import channels
 from lrisc.link.channels import Channel, HasSymbols, Received
 from lrisc.link.impairments import Impairments
 from lrisc.link.multipath import Mobility, draw
+from lrisc.link.ofdm_receiver import receive, receive_symbols
 from lrisc.link.waveform.detection import Detection, find_frames
 from lrisc.link.waveform.modulator import DEFAULT_CLIP_DB, modulate
 from lrisc.link.waveform.numerology import SYMBOLS, Numerology, numerology
-from lrisc.link.waveform.receiver import receive, receive_symbols
 from lrisc.link.waveform.source import ArraySource
 
 _GUARD = 1500
