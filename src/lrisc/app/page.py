@@ -186,7 +186,7 @@ def _send_tab(service: Service, sample: Path) -> None:
         photo, editor, snr, cbr, channel, region, boxes, strength, steps, effort,
         objective, size, seed, waveform,
     ]  # fmt: skip
-    shown = [status, preview, pair, figures, details]
+    shown = [status, pair, figures, preview, details]
     results = [*shown, region_map, rate_map, scale, constellation, plot, symbols, files]
     compared = [table, scheme, against, delivered]
 
@@ -240,10 +240,10 @@ def _send_tab(service: Service, sample: Path) -> None:
     )
     take_sample.click(lambda: str(service.workspace.copy(sample)), None, photo)
     effort.change(tried, effort, objective, **_QUIET)
-    send.click(None, js=_SHOW_STATUS)
     answered = send.click(
         answer, controls, [*results, *compared], show_progress_on=[status], **_MODEL
     )
+    send.click(None, js=_SHOW_STATUS)
     answered.then(None, js=_SHOW_STATUS)
     others.click(others_answer, controls, compared, show_progress_on=[table], **_MODEL)
     scheme.input(chosen, [scheme, delivered], against, **_QUIET)
@@ -447,11 +447,11 @@ def _attempt(work: Callable[[], Answer]) -> Answer:
 def _outputs(answer: Answer) -> tuple[Any, ...]:
     return (
         _status(answer.status, answer.failed),
-        _hidden(),
         _hidden()
         if answer.pair is None
         else gr.update(value=tuple(str(path) for path in answer.pair), visible=True),
         answer.figures,
+        _hidden(),
         gr.update(visible=bool(answer.files)),
         gr.update(value=answer.region, visible=answer.region is not None),
         answer.rates,
