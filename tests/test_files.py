@@ -54,3 +54,17 @@ def test_the_cache_is_in_the_home_folder_by_default(
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "lrisc"
+
+
+def test_what_lies_in_wait_under_a_temporary_name_is_not_written_to(tmp_path: Path) -> None:
+    """In a folder that others may write to, a link to a file of ours."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / f".a.txt.{os.getpid()}.tmp").symlink_to(victim)
+    write_atomically(tmp_path / "a.txt", b"new")
+    assert victim.read_text() == "mine"
+    assert not (tmp_path / "a.txt").is_symlink()
+    assert (tmp_path / "a.txt").read_bytes() == b"new"
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o666 & ~umask

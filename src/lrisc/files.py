@@ -50,6 +50,9 @@ def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Made anew: where others may write, too, a link to a file of ours could lie in wait.
+        temporary.unlink(missing_ok=True)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -144,7 +147,8 @@ def check_regular(path: str | Path, what: str, limit: int) -> None:
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
         raise InputError(f"{path} is {kind}, not a {what}")
     if found.st_size > limit:
-        raise InputError(f"{path} has more than {limit // 2**20} MB, which no {what} needs")
+        most = f"{limit // 2**20} MB" if limit >= 2**20 else f"{limit // 2**10} KB"
+        raise InputError(f"{path} has more than {most}, which no {what} needs")
 
 
 def remove_stale(path: Path) -> None:

@@ -75,6 +75,7 @@ def test_pictures_and_schemes_are_no_paths(
         {"snr_db": "nan"}, {"psnr_db": "nan"}, {"ms_ssim": "inf"}, {"cbr_target": "0"},
         {"cbr_target": "1e-400"}, {"cbr_target": "7"}, {"seconds": "-inf"}, {"lpips": "nan"},
         {"snr_db": "1" * 5000}, {"note": "x" * 140_000}, {"seconds": "x"},
+        {"seconds": "x" * 5000},
     ],
     ids=lambda cells: str(cells)[:30],
 )  # fmt: skip

@@ -8,7 +8,7 @@ without their ``__init__``; the modules of the blocks are Sionna's own, unchange
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
@@ -59,7 +59,7 @@ def _blocks() -> Blocks:
 
 
 @contextmanager
-def _packages_without_init() -> Iterator[None]:
+def _packages_without_init() -> Generator[None]:
     compiler: Any = torch.compiler
     disable = compiler.disable
     # A decorator of one method in sionna.phy.fec.crc. It imports the compiler (0.9 s) to keep that
