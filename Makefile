@@ -42,8 +42,8 @@ fuzz: $(INSTALLED)  ## hostile input, 100,000 pieces of it
 browser-test: $(INSTALLED)  ## the page, in headless Chromium
 	$(BIN)/python -m pytest -q tests/e2e
 
-docs: $(INSTALLED)  ## the site, into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+docs: $(INSTALLED)  ## run the notebooks; the site, into site/
+	NO_MKDOCS_2_WARNING=1 LRISC_RUN_NOTEBOOKS=true $(BIN)/mkdocs build --strict --quiet
 
 lint: $(INSTALLED)  ## style, types, direction of imports
 	$(BIN)/ruff check $(SOURCES)

@@ -1,6 +1,5 @@
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from tests.helpers import forget_hash
 
 from lrisc.checkpoint import embedded_names, load_checkpoint, save_checkpoint
 from lrisc.errors import InputError
-from lrisc.link.rate_map import RateMapPrior
 from lrisc.models.config import PRESETS
 from lrisc.models.lrisc import Lrisc
 
@@ -90,33 +88,3 @@ def test_weights_that_are_not_finite(folder: Path) -> None:
         model.unet.get_submodule("out").get_parameter("bias")[0] = 1e6
     with pytest.raises(InputError, match="not finite in float16"):
         save_checkpoint(folder, model)
-
-
-@pytest.mark.parametrize(
-    ("made", "word"),
-    [
-        (lambda table: None, "does not fit its config: rate_map_prior"),
-        # A sound table of a network with half as many levels.
-        (lambda table: torch.from_numpy(RateMapPrior.default(8).table), "does not fit its config"),
-        (lambda table: table.long(), "does not fit its config"),
-        (lambda table: table.float(), "does not fit its config"),
-        (lambda table: table[0], "is damaged: rate_map_prior: .* shape"),
-        (lambda table: table[0, 0], "does not fit its config"),
-        (lambda table: table[:-1].clone(), "is damaged: rate_map_prior: .* shape"),
-        (lambda table: table[:0].clone(), "is damaged: rate_map_prior: .* shape"),
-        (lambda table: table + 1, "is damaged: rate_map_prior: .* sum to"),
-        (lambda table: -table, "is damaged: rate_map_prior: .* sum to"),
-        (lambda table: torch.cat([table[:, :1] * 0, table[:, 1:]], 1), "is damaged: .* sum to"),
-    ],
-)
-def test_a_table_of_the_rate_map_that_is_none(
-    folder: Path, made: Callable[[torch.Tensor], torch.Tensor | None], word: str
-) -> None:
-    tensors = load_file(folder / "model.safetensors")
-    table = made(tensors.pop("rate_map_prior"))
-    if table is not None:
-        tensors["rate_map_prior"] = table.clone()
-    save_file(tensors, folder / "model.safetensors")
-    forget_hash(folder)
-    with pytest.raises(InputError, match=word):
-        load_checkpoint(folder)

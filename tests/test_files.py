@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,27 @@ def test_files_are_whole_or_untouched(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
 
 
+def test_a_file_is_on_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut can leave the name with nothing in it."""
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        done.append(f"{os.fstat(descriptor).st_size} bytes on disk")
+        fsync(descriptor)
+
+    def noted_replace(source: Path, target: Path) -> None:
+        done.append("named")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    write_atomically(tmp_path / "a.txt", b"12345")
+    assert done == ["5 bytes on disk", "named"]
+
+
 def test_unwritable_folders_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UnwritableError, match="cannot write") as caught:
@@ -32,3 +54,17 @@ def test_the_cache_is_in_the_home_folder_by_default(
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "lrisc"
+
+
+def test_what_lies_in_wait_under_a_temporary_name_is_not_written_to(tmp_path: Path) -> None:
+    """In a folder that others may write to, a link to a file of ours."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / f".a.txt.{os.getpid()}.tmp").symlink_to(victim)
+    write_atomically(tmp_path / "a.txt", b"new")
+    assert victim.read_text() == "mine"
+    assert not (tmp_path / "a.txt").is_symlink()
+    assert (tmp_path / "a.txt").read_bytes() == b"new"
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o666 & ~umask

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import resource
 import shutil
 import sys
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from lrisc import checkpoint
 from lrisc.checkpoint import load_checkpoint
 from lrisc.errors import InputError
+from lrisc.link.rate_map import RateMapPrior
 
 
 @pytest.fixture
@@ -106,17 +108,35 @@ def test_weights_that_are_not_finite_are_refused(folder: Path, value: float) -> 
 
 
 @pytest.mark.parametrize(
-    "prior",
+    ("made", "word"),
     [
-        torch.tensor(1), torch.zeros(3, dtype=torch.bfloat16), torch.zeros(0, 16).int(),
-        torch.full((489, 16), 4096.0), torch.full((489, 16), 1).int(),
-        torch.zeros(489, 16).to(torch.float8_e4m3fn), torch.full((489, 16), -(2**31)).int(),
+        (lambda table: None, "does not fit its config: rate_map_prior"),
+        # A sound table of a network with half as many levels.
+        (lambda table: torch.from_numpy(RateMapPrior.default(8).table), "does not fit its config"),
+        (lambda table: table.long(), "does not fit its config"),
+        (lambda table: table.float(), "does not fit its config"),
+        (lambda table: table.bfloat16(), "does not fit its config"),
+        (lambda table: table.to(torch.float8_e4m3fn), "does not fit its config"),
+        (lambda table: table[0, 0], "does not fit its config"),
+        (lambda table: table[0], "is damaged: rate_map_prior: .* shape"),
+        (lambda table: table[:-1], "is damaged: rate_map_prior: .* shape"),
+        (lambda table: table[:0], "is damaged: rate_map_prior: .* shape"),
+        (lambda table: table + 1, "is damaged: rate_map_prior: .* sum to"),
+        (lambda table: -table, "is damaged: rate_map_prior: .* sum to"),
+        (lambda table: table.roll(1, 1) * 0 - 2**31, "is damaged: rate_map_prior: .* sum to"),
+        (lambda table: torch.cat([table[:, :1] * 0, table[:, 1:]], 1), "is damaged: .* sum to"),
     ],
-    ids=lambda prior: f"{prior.dtype} {tuple(prior.shape)}",
-)  # fmt: skip
-def test_rate_map_tables_that_are_none(folder: Path, prior: torch.Tensor) -> None:
-    reweigh(folder, lambda tensors: tensors.update(rate_map_prior=prior))
-    refused(folder)
+)
+def test_rate_map_tables_that_are_none(
+    folder: Path, made: Callable[[torch.Tensor], torch.Tensor | None], word: str
+) -> None:
+    def exchange(tensors: dict[str, torch.Tensor]) -> None:
+        table = made(tensors.pop("rate_map_prior"))
+        if table is not None:
+            tensors["rate_map_prior"] = table.clone()
+
+    reweigh(folder, exchange)
+    assert re.search(word, refused(folder))
 
 
 def test_exchanged_weights_are_known_by_their_hash(folder: Path) -> None:

@@ -42,7 +42,7 @@ def test_ordinary_progressive_jpegs_are_read(portrait: Image.Image, tmp_path: Pa
     whole = progressive(portrait, 0)
     path.write_bytes(whole + b"\xff\xda" * 100)
     assert load_image(path).shape == (3, 256, 256)
-    segment = b"\xff\xe1" + (2 + 200).to_bytes(2, "big") + b"\xff\xda" * 100
+    segment = b"\xff\xe1" + (2 + 2000).to_bytes(2, "big") + b"\xff\xda" * 1000
     path.write_bytes(whole[:2] + segment + whole[2:])
     assert load_image(path).shape == (3, 256, 256)
 
@@ -117,3 +117,26 @@ def test_what_is_no_picture_is_one_line(source: Any) -> None:
     with pytest.raises(InputError) as told:
         load_image(source)
     assert "\n" not in str(told.value)
+
+
+def test_a_picture_that_does_not_fit_into_memory_is_told(
+    monkeypatch: pytest.MonkeyPatch, portrait: Image.Image, tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    portrait.save(tmp_path / "a.png")
+    monkeypatch.setattr("lrisc.images._pixels", full)
+    with pytest.raises(InputError, match=r"a\.png takes too much time or memory to decode"):
+        load_image(tmp_path / "a.png")
+
+
+def test_bytes_and_open_files_are_of_sensible_size(
+    monkeypatch: pytest.MonkeyPatch, portrait: Image.Image
+) -> None:
+    buffer = io.BytesIO()
+    portrait.save(buffer, "png")
+    monkeypatch.setattr("lrisc.images.MAX_FILE_BYTES", buffer.tell() - 1)
+    for source in (buffer.getvalue(), io.BytesIO(buffer.getvalue())):
+        with pytest.raises(InputError, match="file of at most"):
+            load_image(source)

@@ -50,6 +50,9 @@ def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Made anew: where others may write, too, a link to a file of ours could lie in wait.
+        temporary.unlink(missing_ok=True)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())

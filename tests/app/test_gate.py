@@ -54,7 +54,7 @@ def ask(
 ) -> tuple[int, dict[str, str], Page]:
     page = Page()
     gate = Gate(page, workspace, Visits(), host, names, password, max_upload_bytes=300_000)
-    parts = [body] if isinstance(body, bytes) else list(body)
+    parts = [body] if isinstance(body, bytes) else body
     sent = {**HERE, **(headers or {})}
     scope = {
         "type": "http", "method": method, "path": path, "query_string": b"",
@@ -135,6 +135,39 @@ def test_a_password_is_asked_for(workspace: Workspace) -> None:
     assert status(workspace, method="GET", path=path, password="ann:secret") == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("POST", "/gradio_api/queue/join", 200), ("POST", "/gradio_api/cancel", 200),
+        ("POST", "/gradio_api/process_recording", 404), ("POST", "/gradio_api/vibe-edit", 404),
+        ("POST", "/gradio_api/run/answer", 404), ("POST", "/login", 404), ("POST", "/", 404),
+        ("PUT", "/gradio_api/queue/join", 404), ("DELETE", "/gradio_api/upload", 404),
+    ],
+)  # fmt: skip
+def test_what_the_page_never_asks_for_is_not_there(
+    workspace: Workspace, method: str, path: str, expected: int
+) -> None:
+    """Gradio has more, such as video that any ffmpeg on the machine is started for."""
+    code, _, page = ask(workspace, method=method, path=path)
+    assert code == expected
+    assert page.body == (b"{}" if expected == 200 else b"")
+    headers = {"content-type": "multipart/form-data; boundary=x", "content-length": "2"}
+    assert status(workspace, method=method, path=path, headers=headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/gradio_api/startup-events", 200), ("/gradio_api/file=/a/startup-events", 401),
+        ("/startup-events", 401), ("/gradio_api/queue/startup-events", 401),
+    ],
+)  # fmt: skip
+def test_the_server_alone_asks_without_a_password(
+    workspace: Workspace, path: str, expected: int
+) -> None:
+    assert status(workspace, method="GET", path=path, password="ann:secret") == expected
+
+
 def test_every_answer_carries_the_headers(workspace: Workspace) -> None:
     for headers in ({}, {"host": "evil.example"}):
         told = ask(workspace, headers=headers)[1]
@@ -197,6 +230,23 @@ def test_a_full_workspace_takes_nothing_until_its_files_are_old(workspace: Works
     assert not left[0]
     assert left[-1]
     assert left == sorted(left)  # the oldest went
+
+
+def test_uploads_that_begin_together_are_no_way_around(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lrisc.app.gate.CHECKED_BYTES", 50_000)
+    headers = {"content-type": "multipart/form-data; boundary=x", "content-length": "200000"}
+
+    class Others(list[bytes]):
+        """Parts between which other uploads arrive."""
+
+        def pop(self, index: Any = -1) -> bytes:
+            (workspace.folder() / "other").write_bytes(bytes(500_000))
+            return super().pop(index)
+
+    options: dict[str, Any] = {"path": "/gradio_api/upload", "headers": headers}
+    assert status(workspace, body=Others([b"x" * 50_000] * 4), **options) == 507
 
 
 def test_many_empty_files_are_no_way_around(workspace: Workspace) -> None:

@@ -60,3 +60,35 @@ def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(reader, "WALL_SECONDS", 0.01)
     with pytest.raises(InputError, match=r"photo\.png takes too much time"):
         read_upload_picture(tmp_path / "photo.png")
+
+
+def test_it_writes_no_file(
+    portrait: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, left = tmp_path / "photo.png", tmp_path / "left"
+    portrait.save(path)
+    script = (
+        "from pathlib import Path; from lrisc.app import reader\n"
+        f"reader._READERS['rgb'] = lambda path: Path({str(left)!r}).write_text('x')\n"
+        "raise SystemExit(reader.main())"
+    )
+    real = subprocess.run
+
+    def run(command: list[str], **options: Any) -> Any:
+        done = real([command[0], "-c", script, *command[4:]], **options)
+        assert b"File too large" in done.stderr
+        return done
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(InputError, match="too much time or memory"):
+        read_upload_picture(path)
+    assert left.read_text() == ""
+
+
+def test_it_imports_nothing_from_where_the_server_was_started(
+    portrait: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit(9)")
+    portrait.save(tmp_path / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    assert read_upload_picture(tmp_path / "photo.png").size == portrait.size

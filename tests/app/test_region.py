@@ -43,6 +43,8 @@ def test_what_is_no_box_never_reaches_the_file_system(text: str) -> None:
 
 def test_boxes_are_few_and_their_text_is_short() -> None:
     assert len(parse_boxes("1,1,9,9 " * 32)) == 32
+    with pytest.raises(InputError, match="more than 1000 characters"):
+        parse_boxes("1,1,9,9" + " " * 1000)
     for text in ("1,1,9,9 " * 33, "1,1,9,9 " * 200_000, "1,1," + "9" * 5000 + ",5"):
         with pytest.raises(InputError):
             parse_boxes(text)

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,10 +23,11 @@ from lrisc.app import service as service_module
 from lrisc.app.recordings import zip_recording
 from lrisc.app.region import BOXES
 from lrisc.app.service import CHANNEL_CHOICES, SIZES, Request, Service, sentence
-from lrisc.app.workspace import Workspace
+from lrisc.app.workspace import FullError, Workspace
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError, OutageError
 from lrisc.evaluation.schemes import SCHEMES, Condition, Delivery, Picture, Scheme
+from lrisc.link.finding import FoundFrame
 from lrisc.link.frame import Header, build_frame
 
 
@@ -146,6 +148,7 @@ def test_bad_input_is_a_sentence_without_folders(service: Service, tmp_path: Pat
 def test_sentences(caplog: pytest.LogCaptureFixture) -> None:
     assert sentence(InputError("the mask\nhas holes")) == "The mask has holes."
     assert sentence(OutageError("outage: lost")) == "Outage: lost."
+    assert sentence(FullError("the server is full")) == "The server is full."
     assert "log" in sentence(ZeroDivisionError("division by zero"))
     assert "division by zero" in caplog.text
 
@@ -324,6 +327,31 @@ def test_work_ends_when_its_visitor_leaves_or_its_time_is_up(
         with pytest.raises(InputError, match="longer than 0 s"):
             service.send(request_)
     assert not service.send(request_).failed
+
+
+@pytest.mark.parametrize("why", ["left", "longer than"])
+def test_a_recording_of_endless_lost_frames_is_left_off(
+    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, why: str
+) -> None:
+    """Each takes its decoder's time, and no network runs: 32 MB held the page for a quarter of an
+    hour."""
+    looked = 0
+
+    def lost(*_: object) -> Iterator[FoundFrame]:
+        nonlocal looked
+        for looked in range(1000):
+            time.sleep(0.001)
+            if looked == 20 and why == "left":
+                service.visits.leave("gone")
+            yield FoundFrame("somewhere", None, OutageError("lost"))
+
+    monkeypatch.setattr(service_module, "find", lost)
+    if why != "left":
+        monkeypatch.setattr(service_module, "DEADLINE_SECONDS", 0.1)
+    packed = zip_recording(tmp_path, "x", torch.ones(400, dtype=torch.complex64))
+    with pytest.raises(InputError, match=why):
+        service.decode([packed], 1, 0, "gone")
+    assert looked < 500
 
 
 @pytest.mark.slow

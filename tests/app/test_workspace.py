@@ -4,7 +4,9 @@ import sys
 import time
 from pathlib import Path
 
-from lrisc.app.workspace import Workspace
+import pytest
+
+from lrisc.app.workspace import FullError, Workspace
 
 
 def test_old_files_go_and_young_ones_stay() -> None:
@@ -51,3 +53,26 @@ def test_what_a_killed_server_left_goes_and_a_living_one_s_stays() -> None:
     for workspace in (living, next_one, another):
         workspace.close()
         assert not workspace.root.exists()
+
+
+def test_answers_count_as_uploads_do() -> None:
+    """What the page itself writes, such as pictures to download, pushes out the oldest, too."""
+    workspace = Workspace(max_bytes=1_000_000)
+    try:
+        paths: list[Path] = []
+        for number in range(9):
+            paths.append(workspace.folder() / "answer.png")
+            paths[-1].write_bytes(bytes(200_000))
+            past = time.time() - 200 + number
+            os.utime(paths[-1], (past, past))
+        assert [path.exists() for path in paths[-4:]] == [True] * 4
+        assert not any(path.exists() for path in paths[:4])
+        # Young ones stay, and then there is no room.
+        for path in paths:
+            if path.exists():
+                os.utime(path)
+        (paths[-1]).write_bytes(bytes(900_000))
+        with pytest.raises(FullError, match="try again in some minutes"):
+            workspace.copy(paths[-1])
+    finally:
+        workspace.close()

@@ -199,3 +199,30 @@ def test_decode_never_paints_over_what_it_reads_or_plots(
     assert run(monkeypatch, "decode", "out-1.png", *others, *bare) == 2
     assert word in capsys.readouterr().err
     assert contents(folder) == before
+
+
+@pytest.mark.parametrize("many", [True, False])
+@pytest.mark.parametrize("theirs", ["mine", "[]", '{"image": 1}', "[" * 100_000, "\0"])
+def test_a_report_of_somebody_else_stays(
+    theirs: str, many: bool, folder: Path, tiny_folder: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    # Of several pictures each has a folder of its own name: this one.
+    photo = (folder / "photo.png").rename(folder / f"{folder.name}.png")
+    (folder / "report.json").write_text(theirs)
+    before = contents(folder)
+    pictures, out = ([photo, photo], folder.parent) if many else ([photo], folder)
+    assert run(monkeypatch, "transmit", *pictures, "--model", tiny_folder, "--out", out) == 2
+    assert "report.json is no report of this command" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_a_report_of_ours_is_written_anew(
+    folder: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("transmit", folder / "photo.png", "--model", tiny_folder, "--out", folder / "sent")
+    reports: list[bytes] = []
+    for seed in ("1", "1", "2"):
+        assert run(monkeypatch, *command, "--seed", seed) == 0
+        reports.append((folder / "sent" / "report.json").read_bytes())
+    assert b'"seed": 2' in reports[-1]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,7 @@ def test_pictures_and_schemes_are_no_paths(
         {"snr_db": "nan"}, {"psnr_db": "nan"}, {"ms_ssim": "inf"}, {"cbr_target": "0"},
         {"cbr_target": "1e-400"}, {"cbr_target": "7"}, {"seconds": "-inf"}, {"lpips": "nan"},
         {"snr_db": "1" * 5000}, {"note": "x" * 140_000}, {"seconds": "x"},
+        {"seconds": "x" * 5000},
     ],
     ids=lambda cells: str(cells)[:30],
 )  # fmt: skip
@@ -175,3 +177,21 @@ def test_a_damaged_kept_file_is_one_line(folder: ResultsFolder, what: str) -> No
     with pytest.raises(InputError):
         list(draw_all(folder.path, folder.path / "figures"))
     assert json.loads((folder.path / INFO_FILE).read_text())
+
+
+@pytest.mark.parametrize("name", [INFO_FILE, ROWS_FILE])
+@pytest.mark.parametrize("kind", ["fifo", "endless", "folder", "huge"])
+def test_files_of_results_are_regular(folder: ResultsFolder, name: str, kind: str) -> None:
+    path = folder.path / name
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 34)
+    with pytest.raises(InputError, match=r"not a file of results|no file of results needs"):
+        list(draw_all(folder.path, folder.path / "figures"))

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import signal
 import sys
 from concurrent.futures import Future
@@ -93,6 +94,18 @@ def test_processes_and_shards_give_the_same(
     assert len({row["psnr_db"] for row in rows}) == 6
     assert table(tmp_path / "two") == rows
     assert table(tmp_path / "shards") == rows
+
+
+def test_a_log_gets_a_line_for_every_row(
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert lrisc(monkeypatch, pictures, *grey("--snr", "10"), "-o", tmp_path / "out") == 0
+    lines = capsys.readouterr().err.splitlines()
+    told = [re.sub(r"\d:\d\d:\d\d", "TIME", line) for line in lines if " of 3" in line]
+    assert told == [f"{i} of 3: grey 10 dB p{i - 1}.png, TIME left" for i in (1, 2, 3)]
 
 
 def test_every_row_has_its_own_seed() -> None:

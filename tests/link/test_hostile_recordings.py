@@ -37,8 +37,9 @@ def test_metadata_that_nobody_writes_is_one_line(recording: Path, text: str) -> 
     assert "\n" not in str(told.value)
 
 
-def test_samples_come_from_regular_files_of_sensible_size(recording: Path) -> None:
-    data = recording.with_suffix(".sigmf-data")
+@pytest.mark.parametrize("suffix", [".sigmf-data", ".sigmf-meta"])
+def test_both_files_are_regular_and_of_sensible_size(recording: Path, suffix: str) -> None:
+    data = recording.with_suffix(suffix)
     data.unlink()
     with data.open("wb") as file:
         file.truncate(1 << 33)

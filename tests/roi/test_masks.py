@@ -1,5 +1,6 @@
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +22,13 @@ def test_boxes_add_up() -> None:
 
 
 def test_many_regions_are_never_in_memory_together() -> None:
-    kept: list[weakref.ref[torch.Tensor]] = []
+    kept: list[weakref.ref[np.ndarray]] = []
     most = 0
 
-    def found(picture: torch.Tensor) -> torch.Tensor:
+    # An array, as tensors of one memory are many objects.
+    def found(picture: torch.Tensor) -> Any:
         nonlocal most
-        mask = torch.zeros(50, 100)
+        mask = np.zeros((50, 100), np.float32)
         mask[len(kept) % 50] = 1
         kept.append(weakref.ref(mask))
         most = max(most, sum(one() is not None for one in kept))
@@ -88,6 +90,14 @@ def test_a_mask_of_nothing_is_no_region() -> None:
 def test_boxes_outside_are_told(box: str) -> None:
     with pytest.raises(InputError, match="does not lie in the picture"):
         region_mask(box, BLANK)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -0.1, 1.1])
+def test_a_mask_holds_shares(value: float) -> None:
+    mask = torch.zeros(50, 100)
+    mask[3, 4] = value
+    with pytest.raises(InputError, match=r"the mask must hold values in \[0, 1\]"):
+        region_mask(mask, BLANK)
 
 
 def test_mask_files(tmp_path: Path) -> None:

@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from lrisc.errors import InputError
 from lrisc.images import MAX_FILE_BYTES
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.sources import list_pictures, read_pictures
 from lrisc.training.data.squares import open_pictures
+from lrisc.training.loop import Slot
+from lrisc.training.reporting import Reporter
 from lrisc.training.schedule import run
 from lrisc.training.state import locked, read_progress
 
@@ -126,6 +129,96 @@ def test_ctrl_c_while_compiling_is_one_line(
     assert read_progress(tmp_path / "run" / "state.safetensors").step == 0
     # Without compiling, which is another arithmetic.
     assert run(config, short(steps=3, device="cpu", resume_anyway="true")) == "finished"
+
+
+@pytest.mark.parametrize("when", ["before", "within", "compilers die of it"])
+def test_ctrl_c_does_not_wait_for_the_compiler(
+    tiny_configs: Path, short: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, when: str,
+) -> None:  # fmt: skip
+    def ctrl_c() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)  # the signal is handled between two lines
+
+    def compile_it(*_: object) -> None:
+        assert when != "before"
+        try:
+            ctrl_c()
+        except KeyboardInterrupt:
+            if when == "within":
+                raise
+            raise RuntimeError("a compiler ended") from None
+        pytest.fail("it went on")
+
+    def asked(*_: object) -> bool:
+        if when == "before":
+            ctrl_c()
+        return True
+
+    monkeypatch.setattr("lrisc.training.tasks.lrisc.LriscTask.compile", asked)
+    monkeypatch.setattr("lrisc.training.loop.Trainer._backward", compile_it)
+    assert run(tiny_configs / "stage1.yaml", short(steps=3, compile="true")) == "interrupted"
+    assert read_progress(tmp_path / "run" / "state.safetensors").step == 0
+
+
+def test_once_it_is_compiled_a_signal_only_asks_to_stop() -> None:
+    slot = Slot(0)
+    with slot.signals():
+        with slot.at_once():
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        assert slot.interrupted
+
+
+@pytest.mark.parametrize(
+    "text", ["mine\n", "[]\n", '{"epoch": 1}\n', '{"step": "x"}\n', "[" * 100_000 + "\n", "\xff\n"]
+)
+def test_a_log_of_somebody_else_stays(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(text)
+    with pytest.raises(InputError, match="is no log of a training: choose another output"):
+        Reporter(tmp_path, "stage", 0)
+    assert path.read_text() == text
+
+
+def test_our_own_log_goes_on_where_the_state_is(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [f'{{"step": {step}, "group": "train", "loss": 1.0}}' for step in range(4)]
+    path.write_text("\n".join([*lines, '{"step": 4, "gr']))
+    Reporter(tmp_path, "stage", 2)
+    assert path.read_text().splitlines() == lines[:3]
+
+
+@pytest.mark.parametrize("plan", [True, False])
+def test_a_checkpoint_that_no_state_tells_of_stays(
+    tiny_configs: Path, short: Callable[..., list[str]], tmp_path: Path, plan: bool
+) -> None:
+    config = tiny_configs / ("all.yaml" if plan else "stage1.yaml")
+    kept = tmp_path / "run" / "final" / "model.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"mine")
+    arguments = [f"output={tmp_path / 'run'}"] if plan else short(steps=1)
+    with pytest.raises(InputError, match=r"final is there already, and no state"):
+        run(config, arguments)
+    assert kept.read_bytes() == b"mine"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["final"]
+
+
+@pytest.mark.parametrize(
+    "progress",
+    ["[" * 100_000, "[]", "x", "{}x", '{"config": "x"}', '{"step": "1"}', '{"step": null}',
+     '{"sums": []}', '{"best": "x"}', '{"wrong": 1}', '{"step": ' + "9" * 5000 + "}"],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+def test_a_state_that_nobody_wrote_is_one_line(tmp_path: Path, progress: str) -> None:
+    path = tmp_path / "state.safetensors"
+    meta = {"format": "lrisc-training-1", "progress": progress}
+    save_file({"x": torch.zeros(1)}, path, meta)
+    with pytest.raises(InputError, match="cannot read the training state") as told:
+        read_progress(path)
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 400
 
 
 def test_what_a_killed_training_left_half_written_goes(tmp_path: Path) -> None:

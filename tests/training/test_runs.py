@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from lrisc.files import UnwritableError
 from lrisc.link.draws import Draws
 from lrisc.metrics.lpips import Lpips
 from lrisc.metrics.lpips_weights import LpipsUnavailableError
+from lrisc.models.config import PRESETS
 from lrisc.training import conditions
 from lrisc.training import step as step_module
 from lrisc.training.config.schema import DataConfig
@@ -505,6 +507,17 @@ def test_missing_or_wrong_parent(
         run(config, short(parent=tmp_path / "none"))
     with pytest.raises(InputError, match="not of preset compact"):
         run(config, short(parent=tiny_folder, preset="compact"))
+
+
+def test_a_parent_with_gains_that_the_preset_lacks_is_refused(
+    tiny_configs: Path, short: Overrides, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = PRESETS["tiny"]
+    assert tiny.snr_gains
+    without = {"tiny": replace(tiny, snr_gains=False)}
+    monkeypatch.setattr("lrisc.training.step.PRESETS", without)
+    with pytest.raises(InputError, match="has snr_gains, preset tiny has none"):
+        run(tiny_configs / "stage2a.yaml", short(parent=tiny_folder))
 
 
 def test_batch_that_does_not_divide(

@@ -29,6 +29,14 @@ _Send = Callable[[_Message], Awaitable[None]]
 MAX_JSON_BYTES = 256 * 2**10
 """A request without files: a few numbers and names."""
 MAX_JSON_DEPTH = 32
+CHECKED_BYTES = 2**22
+"""After so many bytes of an upload it is looked again whether there is room for as many more."""
+_POSTS = frozenset(
+    f"/gradio_api/{name}"
+    for name in ("upload", "queue/join", "component_server", "cancel", "reset")
+)
+"""All that the page sends. Gradio takes more: video, for instance, which it gives to ffmpeg."""
+_STARTUP = "/gradio_api/startup-events"
 
 _HEADERS = (
     (
@@ -107,25 +115,45 @@ class Gate:
             raise _RefusedError(403, "requests of other sites are refused")
         path = str(scope["path"])
         # The server asks itself this one when it starts; it answers with true.
-        if self._password is not None and not path.endswith("/startup-events"):
+        if self._password is not None and path != _STARTUP:
             await self._authenticate(headers.get(b"authorization", b""))
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             return self._watched(scope, receive) if path.endswith("/queue/data") else receive
+        if scope["method"] != "POST" or path not in _POSTS:
+            raise _RefusedError(404, "the page has nothing of that name")
         length = _length(headers.get(b"content-length"))
         if headers.get(b"content-type", b"").lower().startswith(b"multipart/"):
             if length is not None and length > self._max_upload_bytes:
                 raise _RefusedError(413, "these files are too large")
-            try:
-                self._workspace.make_room(length or self._max_upload_bytes)
-            except FullError:
-                raise _RefusedError(507, "the server is full: try again in some minutes") from None
-            return _limited(receive, self._max_upload_bytes)
+            self._make_room(length or self._max_upload_bytes)
+            return self._roomy(_limited(receive, self._max_upload_bytes))
         if length is not None and length > MAX_JSON_BYTES:
             raise _RefusedError(413, "this request is too large")
         body = await _whole(_limited(receive, MAX_JSON_BYTES))
         if body:
             _check_json(body)
         return _replayed(body, receive)
+
+    def _make_room(self, size: int) -> None:
+        try:
+            self._workspace.make_room(size)
+        except FullError as error:
+            raise _RefusedError(507, str(error)) from None
+
+    def _roomy(self, receive: _Receive) -> _Receive:
+        """A body for which there is room all the time: many may have begun at once."""
+        unchecked = 0
+
+        async def checking() -> _Message:
+            nonlocal unchecked
+            message = await receive()
+            unchecked += len(message.get("body", b""))
+            if unchecked >= CHECKED_BYTES:
+                unchecked = 0
+                self._make_room(CHECKED_BYTES)
+            return message
+
+        return checking
 
     def _is_known(self, host: str) -> bool:
         """Whether a Host header names this server, and not a name made to point at it."""

@@ -26,7 +26,7 @@ from lrisc.app.reader import read_upload_picture
 from lrisc.app.recordings import read_upload, zip_recording
 from lrisc.app.region import PAINTED, chosen_region
 from lrisc.app.visits import Visit, Visits
-from lrisc.app.workspace import Workspace
+from lrisc.app.workspace import FullError, Workspace
 from lrisc.checkpoint import load_checkpoint
 from lrisc.errors import InputError, LriscError, OutageError
 from lrisc.evaluation.figures.recording import draw_reception
@@ -335,7 +335,7 @@ class Service:
 
     def _decode(self, files: list[Path], steps: int, seed: int) -> Answer:
         upload = read_upload(files, self.workspace.folder())
-        found = _first(find(upload.source, upload.sample_rate, upload.offset))
+        found = self._first(find(upload.source, upload.sample_rate, upload.offset))
         assert found.received is not None
         header = parse_header(found.received)
         _check_work(header.width, header.height, steps)
@@ -356,6 +356,18 @@ class Service:
             plot=plot,
             files=[path, *([plot] if plot else [])],
         )
+
+    def _first(self, frames: Iterable[FoundFrame]) -> FoundFrame:
+        """The first frame that can be painted; raises what became of the first one otherwise."""
+        lost: LriscError | None = None
+        for found in frames:
+            # A recording may hold thousands that are lost.
+            self._visit.check()
+            if found.lost is None:
+                return found
+            lost = lost or found.lost
+        assert lost is not None  # a recording without frames is an error of its own
+        raise lost
 
     def _write(self, result: transmission.TransmitResult) -> tuple[list[Path], Path | None]:
         """The files to download, and the plot of what the radio recorded, if there was one."""
@@ -404,20 +416,9 @@ def _check_work(width: int, height: int, steps: int, effort: int = 0) -> None:
         )
 
 
-def _first(frames: Iterable[FoundFrame]) -> FoundFrame:
-    """The first frame that can be painted; raises what became of the first one otherwise."""
-    lost: LriscError | None = None
-    for found in frames:
-        if found.lost is None:
-            return found
-        lost = lost or found.lost
-    assert lost is not None  # a recording without frames is an error of its own
-    raise lost
-
-
 def sentence(error: Exception) -> str:
     """What the page says of an error; the whole story of an unexpected one goes to the log."""
-    if isinstance(error, InputError | OutageError):
+    if isinstance(error, InputError | OutageError | FullError):
         text = " ".join(str(error).split())
         return f"{text[0].upper()}{text[1:]}."
     _log.error("a request failed", exc_info=error)

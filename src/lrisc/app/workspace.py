@@ -59,7 +59,12 @@ class Workspace:
         self._janitor.start()
 
     def folder(self) -> Path:
-        """A new, empty folder."""
+        """A new, empty folder.
+
+        Raises:
+            FullError: there is no room for what is here already.
+        """
+        self.make_room(0)
         return Path(tempfile.mkdtemp(dir=self.root, prefix="answer-"))
 
     def copy(self, path: Path) -> Path:
@@ -93,7 +98,7 @@ class Workspace:
             if freed:
                 self._remove_before(horizon + 1e-6)
             if freed < excess:
-                raise FullError("the workspace is full")
+                raise FullError("the server is full: try again in some minutes")
 
     def close(self) -> None:
         """Stop cleaning and remove the folder."""

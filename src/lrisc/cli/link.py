@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,7 +45,7 @@ from lrisc.cli.options import (
 from lrisc.cli.output import effort_progress, is_quiet, terminal
 from lrisc.cli.several import SUMMARY, Job, are_many, check_places, fail_for, find_jobs, run_all
 from lrisc.errors import InputError, OutageError, check_steps
-from lrisc.files import check_outputs
+from lrisc.files import check_outputs, check_regular
 
 if TYPE_CHECKING:
     from lrisc.link.frame import Frame
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 
 _PICTURES = ("reconstruction.png", "overview.png")
 _REPORT = "report.json"
+_MAX_REPORT_BYTES = 2**24
 
 
 def transmit(
@@ -114,6 +117,7 @@ def transmit(
         return
     if out is not None:
         check_outputs(_places(out), inputs=(images[0], *(roi or ())))
+        _check_reports([out])
     result = _send(images[0], out, options)
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
@@ -135,8 +139,10 @@ def _transmit_many(
 
     jobs = find_jobs(images)
     if out is not None:
-        places = (path for job in jobs for path in _places(out / job.name))
+        folders = [out / job.name for job in jobs]
+        places = (path for folder in folders for path in _places(folder))
         check_places(places, jobs, roi, out / SUMMARY)
+        _check_reports(folders)
     model = load_checkpoint(str(options.get("model")), options.get("device", "auto"))
 
     def work(job: Job) -> dict[str, Any]:
@@ -158,6 +164,22 @@ def _transmit_many(
 def _places(folder: Path) -> list[Path]:
     """What is written of one picture."""
     return [folder / name for name in (*_PICTURES, _REPORT)]
+
+
+def _check_reports(folders: Sequence[Path]) -> None:
+    """Refuse a folder whose report.json is somebody else's: the name is a common one."""
+    for path in (folder / _REPORT for folder in folders):
+        if os.path.exists(path) and not _is_report(path):
+            raise InputError(f"{path} is no report of this command: choose another output folder")
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        check_regular(path, "report", _MAX_REPORT_BYTES)
+        found = json.loads(path.read_bytes())
+    except (InputError, OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"height", "width", "cbr", "outage"} <= found.keys()
 
 
 def _send(image: Path, out: Path | None, options: TransmitOptions) -> TransmitResult:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,6 +126,8 @@ def _warn_without_lpips(sweep: Sweep, console: Console) -> None:
 def _progress(
     console: Console, stack: ExitStack, shard: tuple[int, int], total: int, done: int
 ) -> _Advance:
+    if not console.is_terminal:
+        return _log(console, shard, total, done)
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -144,9 +148,27 @@ def _progress(
         )
     )
     task = bar.add_task("", total=total, completed=done)
-    share = f" (process 1 of {shard[1]})" if shard[1] > 1 else ""
+    share = _share(shard)
 
     def advance(what: str) -> None:
         bar.update(task, advance=1, description=what + share)
 
     return advance
+
+
+def _log(console: Console, shard: tuple[int, int], total: int, done: int) -> _Advance:
+    """A line for every row: in a file a bar would show nothing before the end."""
+    start, before = time.monotonic(), done
+
+    def advance(what: str) -> None:
+        nonlocal done
+        done += 1
+        left = (time.monotonic() - start) / (done - before) * (total - done)
+        time_left = timedelta(seconds=round(left))
+        console.print(f"{done} of {total}{_share(shard)}: {what}, {time_left} left")
+
+    return advance
+
+
+def _share(shard: tuple[int, int]) -> str:
+    return f" (process 1 of {shard[1]})" if shard[1] > 1 else ""

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, Literal, get_args
 
 from lrisc._version import __version__
 from lrisc.errors import InputError, shown
-from lrisc.files import slug, told, write_atomically
+from lrisc.files import check_regular, slug, told, write_atomically
 
 FORMAT = 3
 ROWS_FILE = "results.csv"
@@ -35,6 +35,7 @@ Status = Literal["sent", "outage", "impossible"]
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _MEASURED = ("psnr_db", "ms_ssim", "cbr", "cbr_grid", "cbr_on_air")
 _MAX_SNR_DB = 1000.0
+_MAX_BYTES = 2**28  # of either file; a sweep of a million rows takes half as many
 Key = tuple[str, str, str, str, str]
 
 
@@ -157,13 +158,15 @@ class ResultsFolder:
         Raises:
             InputError: there is none, or it is another version's.
         """
-        try:
-            info = json.loads((self.path / INFO_FILE).read_text())
-        except FileNotFoundError as error:
+        path = self.path / INFO_FILE
+        if not os.path.exists(path):
             raise InputError(
                 f"{self.path} is no results folder: {INFO_FILE} is missing; "
                 "lrisc evaluate makes one in a new or empty folder"
-            ) from error
+            )
+        check_regular(path, "file of results", _MAX_BYTES)
+        try:
+            info = json.loads(path.read_text())
         except (OSError, ValueError, RecursionError) as error:
             reason = shown(str(error))
             raise InputError(f"cannot read {self.path / INFO_FILE}: {reason}") from error
@@ -185,10 +188,12 @@ class ResultsFolder:
         Raises:
             InputError: the file is not one of ours.
         """
-        try:
-            text = os.fsdecode((self.path / ROWS_FILE).read_bytes())
-        except FileNotFoundError:
+        path = self.path / ROWS_FILE
+        if not os.path.exists(path):
             return []
+        check_regular(path, "file of results", _MAX_BYTES)
+        try:
+            text = os.fsdecode(path.read_bytes())
         except OSError as error:
             raise InputError(f"cannot read {self.path / ROWS_FILE}: {error}") from error
         complete = text[: text.rfind("\n") + 1]

@@ -4,8 +4,7 @@
 
 All coding is Sionna's (CRC: 3GPP TS 38.212 section 5.1; LDPC, rate matching and interleaver:
 section 5.3.2 and 5.4.2; constellations: TS 38.211 section 5.1), on the CPU in single precision.
-Sionna takes seconds to import, so it is imported on the first block that is coded; the table
-and ``symbol_count`` need none of it.
+Its blocks are imported on the first block that is coded; the table and ``symbol_count`` need none.
 """
 
 import math
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from lrisc.errors import InputError, OutageError
+from lrisc.link.sionna_blocks import blocks
 
 if TYPE_CHECKING:
     from sionna.phy.fec.crc import CRCDecoder, CRCEncoder
@@ -206,25 +206,22 @@ class _Chain:
 # Building the graph of a code takes 0.05 to 0.35 s; a sender uses two or three lengths a picture.
 @lru_cache(maxsize=16)
 def _chain(segment_bits: int, mcs: Mcs) -> _Chain:
-    from sionna.phy.fec.crc import CRCDecoder, CRCEncoder
-    from sionna.phy.fec.ldpc import LDPC5GDecoder, LDPC5GEncoder
-    from sionna.phy.mapping import Demapper, Mapper
-
+    sionna = blocks()
     # Sionna picks a GPU by itself where there is one; these blocks are too short to gain by it.
     place: dict[str, Any] = {"device": "cpu", "precision": "single"}
     k = segment_bits + CRC_BITS
     m = mcs.bits_per_symbol
-    crc = CRCEncoder("CRC24A", k=segment_bits, **place)
+    crc = sionna.crc_encoder("CRC24A", k=segment_bits, **place)
     # num_bits_per_symbol switches on the bit interleaver of TS 38.212 section 5.4.2.2, which
     # puts the systematic bits on the well protected positions of a QAM symbol.
-    encoder = LDPC5GEncoder(k, _codeword_bits(k, mcs), num_bits_per_symbol=m, **place)
+    encoder = sionna.ldpc_encoder(k, _codeword_bits(k, mcs), num_bits_per_symbol=m, **place)
     return _Chain(
         crc,
-        CRCDecoder(crc, **place),
+        sionna.crc_decoder(crc, **place),
         encoder,
-        LDPC5GDecoder(encoder, num_iter=DECODER_ITERATIONS, **place),
-        Mapper("qam", m, **place),
-        Demapper("app", "qam", m, **place),
+        sionna.ldpc_decoder(encoder, num_iter=DECODER_ITERATIONS, **place),
+        sionna.mapper("qam", m, **place),
+        sionna.demapper("app", "qam", m, **place),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lrisc.errors import InputError
+from lrisc.link.sionna_blocks import IMPORTING
 from lrisc.link.waveform.modulator import data_columns
 from lrisc.link.waveform.numerology import PRESETS, IntArray, Numerology
 from lrisc.link.waveform.sequences import ComplexArray
@@ -162,8 +163,10 @@ def _jakes(doppler: float, times: npt.NDArray[np.float64], seed: int) -> npt.NDA
 
 def _sionna(model: str, mobility: Mobility, steps: int, rate: float, seed: int) -> Realisation:
     import torch
-    from sionna.phy import config
-    from sionna.phy.channel.tr38901 import CDL, TDL, PanelArray
+
+    with IMPORTING:
+        from sionna.phy import config
+        from sionna.phy.channel.tr38901 import CDL, TDL, PanelArray
 
     kind, profile = model.split("-")
     place: dict[str, Any] = {"device": "cpu", "precision": "single"}

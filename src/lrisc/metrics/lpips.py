@@ -165,11 +165,26 @@ class Lpips(nn.Module):
                 f"LPIPS ({self.backbone}) needs pictures of at least {self.min_side} pixels "
                 f"a side, not {image.shape[-2]}x{image.shape[-1]}."
             )
+        return self.to_features(image, self.unit_features(other), spatial=spatial)
+
+    def to_features(
+        self, image: Tensor, features: list[Tensor], *, spatial: bool = False
+    ) -> Tensor:
+        """The distance to a picture whose features are known already.
+
+        Args:
+            image: (B, 3, H, W) in [-1, 1].
+            features: of the other picture, from :meth:`unit_features`.
+            spatial: see :meth:`forward`.
+
+        Returns:
+            As :meth:`forward`, unchecked.
+        """
         total: Tensor | None = None
         for head, first, second in zip(
-            self.heads, self.features(image), self.features(other), strict=True
+            self.heads, self.unit_features(image), features, strict=True
         ):
-            difference = (_unit_length(first) - _unit_length(second)).square()
+            difference = (first - second).square()
             layer = (difference * head.view(1, -1, 1, 1)).sum(dim=1, keepdim=True)
             if spatial:
                 layer = functional.interpolate(
@@ -180,6 +195,10 @@ class Lpips(nn.Module):
             total = layer if total is None else total + layer
         assert total is not None
         return total
+
+    def unit_features(self, image: Tensor) -> list[Tensor]:
+        """The trunk's five feature maps, every position's of unit length; see :meth:`features`."""
+        return [_unit_length(feature) for feature in self.features(image)]
 
     def features(self, image: Tensor) -> list[Tensor]:
         """The trunk's five feature maps.

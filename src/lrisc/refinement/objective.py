@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -59,6 +60,21 @@ def objective(name: ObjectiveName, device: torch.device) -> Objective:
     return Perception(lpips)
 
 
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A source, and what an objective needs of it in every iteration.
+
+    Attributes:
+        source: (1, 3, H, W) in [-1, 1].
+        weight: of every pixel, (1, 1, H, W), mean 1 over the whole picture; ``None``: all 1.
+        features: of LPIPS; empty where it has no part.
+    """
+
+    source: Tensor
+    weight: Tensor | None
+    features: list[Tensor]
+
+
 class Objective(ABC):
     """A loss of a decoded picture against its source.
 
@@ -68,16 +84,17 @@ class Objective(ABC):
 
     name: ObjectiveName = "distortion"
 
+    def target(self, source: Tensor, weight: Tensor | None) -> Target:
+        """What is computed once of a source; arguments as for :class:`Target`."""
+        return Target(source, weight, [])
+
     @abstractmethod
-    def __call__(
-        self, decoded: Tensor, source: Tensor, weight: Tensor | None, draws: Draws | None
-    ) -> Tensor:
+    def __call__(self, decoded: Tensor, target: Target, draws: Draws | None) -> Tensor:
         """The loss, a mean over pixels.
 
         Args:
             decoded: (1, 3, H, W) in [-1, 1].
-            source: the same shape and range.
-            weight: of every pixel, (1, 1, H, W), mean 1 over the whole picture; ``None``: all 1.
+            target: from :meth:`target`.
             draws: random views of both pictures; ``None`` for the pictures as they are.
 
         Returns:
@@ -95,10 +112,9 @@ class Distortion(Objective):
     def __init__(self, structure: float = 0.0) -> None:
         self.structure = structure
 
-    def __call__(
-        self, decoded: Tensor, source: Tensor, weight: Tensor | None, draws: Draws | None
-    ) -> Tensor:
+    def __call__(self, decoded: Tensor, target: Target, draws: Draws | None) -> Tensor:
         """See :class:`Objective`."""
+        source, weight = target.source, target.weight
         error = (decoded - source).square()
         loss = MSE_WEIGHT * (error if weight is None else error * weight).mean()
         if self.structure:
@@ -126,29 +142,34 @@ class Perception(Distortion):
         super().__init__(STRUCTURE_WEIGHT)
         self.lpips = lpips
 
-    def __call__(
-        self, decoded: Tensor, source: Tensor, weight: Tensor | None, draws: Draws | None
-    ) -> Tensor:
+    def target(self, source: Tensor, weight: Tensor | None) -> Target:
         """See :class:`Objective`."""
-        loss = super().__call__(decoded, source, weight, draws)
-        loss = loss + LPIPS_WEIGHT * self._distance(decoded, source, weight)
+        return Target(source, weight, self.lpips.unit_features(source))
+
+    def __call__(self, decoded: Tensor, target: Target, draws: Draws | None) -> Tensor:
+        """See :class:`Objective`."""
+        loss = super().__call__(decoded, target, draws)
+        loss = loss + LPIPS_WEIGHT * self._distance(decoded, target.features, target.weight)
         if draws is not None:
-            pair = torch.cat([decoded, source])
-            if weight is not None:
-                pair = torch.cat([pair, weight.expand_as(pair)])
-            first, second, *rest = random_view(pair, draws, self.lpips.min_side).split(1)
+            # Apart from the decoded one, so that nothing goes back into the source.
+            source, weight = target.source, target.weight
+            still = source if weight is None else torch.cat([source, weight.expand_as(source)])
+            second, *rest = random_view(still, draws, self.lpips.min_side).split(1)
+            first = random_view(decoded, draws, self.lpips.min_side)
             seen = rest[0][:, :1] if rest else None
-            loss = loss + VIEW_WEIGHT * self._distance(first, second, seen)
+            loss = loss + VIEW_WEIGHT * self._distance(
+                first, self.lpips.unit_features(second), seen
+            )
         return loss
 
-    def _distance(self, first: Tensor, second: Tensor, weight: Tensor | None) -> Tensor:
+    def _distance(self, first: Tensor, second: list[Tensor], weight: Tensor | None) -> Tensor:
         if weight is None:
-            return self.lpips(first, second).float().mean()
-        return (self.lpips(first, second, spatial=True).float() * weight).mean()
+            return self.lpips.to_features(first, second).float().mean()
+        return (self.lpips.to_features(first, second, spatial=True).float() * weight).mean()
 
 
 def random_view(pictures: Tensor, draws: Draws, min_side: int) -> Tensor:
-    """The same random part of all pictures, mirrored and scaled the same way.
+    """The same random part of all pictures, mirrored and enlarged the same way.
 
     Args:
         pictures: (B, C, H, W).
@@ -163,11 +184,7 @@ def random_view(pictures: Tensor, draws: Draws, min_side: int) -> Tensor:
     scale = low * (high / low) ** numbers[0]
     height, width = pictures.shape[-2:]
     # A crop as much smaller as it is enlarged: no view costs more than the picture.
-    sides = [min(side, math.ceil(side / max(scale, 1))) for side in (height, width)]
-    sides = [
-        max(new, min(side, math.ceil(min_side / scale)))
-        for new, side in zip(sides, (height, width), strict=True)
-    ]
+    sides = [math.ceil(side / scale) for side in (height, width)]
     # Also where all of it is seen it begins at another pixel of AlexNet's grid.
     spare = [
         max(side - new, min(VIEW_SHIFT, side - math.ceil(min_side / scale)), 0)
@@ -181,7 +198,7 @@ def random_view(pictures: Tensor, draws: Draws, min_side: int) -> Tensor:
     size = [max(round(side * scale), min(min_side, side)) for side in view.shape[-2:]]
     if size == list(view.shape[-2:]):
         return view.contiguous()
-    return F.interpolate(view, size, mode="bilinear", align_corners=False, antialias=scale < 1)
+    return F.interpolate(view, size, mode="bilinear", align_corners=False)
 
 
 def structural_error(
@@ -247,17 +264,17 @@ def _halve(image: Tensor) -> Tensor:
     return F.avg_pool2d(image, kernel_size=2, padding=(height % 2, width % 2))
 
 
-MSE_WEIGHT = 4.0
+MSE_WEIGHT = 6.0
 """Of the squared error of pictures in [-1, 1]."""
-STRUCTURE_WEIGHT = 0.5
+STRUCTURE_WEIGHT = 1.2
 """Of 1 - MS-SSIM."""
 FINEST_SCALE = 1
 """Of MS-SSIM here: half resolution. The finest scale has 4 % of the weight, most of the cost."""
-LPIPS_WEIGHT = 0.15
+LPIPS_WEIGHT = 0.3
 """Of LPIPS (AlexNet) of the pictures as they are."""
-VIEW_WEIGHT = 0.3
+VIEW_WEIGHT = 0.4
 """Of LPIPS (AlexNet) of a random view. All four are measured in docs/manual/effort.md."""
-VIEW_SCALES = (0.6, 1.5)
-"""Range of a view's scale, log-uniform."""
+VIEW_SCALES = (1.0, 2.0)
+"""Range of a view's scale, log-uniform. Enlarged, AlexNet's first layer sees what it steps over."""
 VIEW_SHIFT = 16
 """Pixels that a view of the whole picture may begin after its edge."""

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -14,9 +15,9 @@ from torch import Tensor
 from lrisc.errors import InputError
 from lrisc.link.draws import Draws
 from lrisc.models.config import LATENT_STRIDE
-from lrisc.refinement.objective import Objective
+from lrisc.refinement.objective import Objective, Target
 from lrisc.refinement.payload import Arrival, PayloadLink
-from lrisc.refinement.tiles import Tile, tiles
+from lrisc.refinement.tiles import tiles
 
 logger = logging.getLogger(__name__)
 
@@ -175,11 +176,23 @@ class _Search:
         weight: Tensor | None,
     ) -> None:
         self.link, self.objective, self.seed = link, objective, seed
-        self.source = source.to(link.device)
-        self.weight = None if weight is None else weight.to(link.device)
         height, width = link.levels.shape
         self.tiles = tiles(height, width, link.model.config.jscc_window)
         self.bfloat16 = _bfloat16_pays(link.device)
+        self.source, self.weight = source, weight
+
+    @cached_property
+    def targets(self) -> list[Target]:
+        """Of every tile, computed when first needed: there Ctrl-C and full memory are caught."""
+        found: list[Target] = []
+        for tile in self.tiles:
+            top, bottom, left, right = (LATENT_STRIDE * edge for edge in tile.core)
+            at = (..., slice(top, bottom), slice(left, right))
+            part = self.source[at].to(self.link.device)
+            weight = None if self.weight is None else self.weight[at].to(self.link.device)
+            with torch.no_grad(), self._autocast():
+                found.append(self.objective.target(part, weight))
+        return found
 
     def project(self, payload: Tensor) -> Tensor:
         """To mean power 1 over the complex symbols."""
@@ -190,9 +203,9 @@ class _Search:
         variable = payload.detach().requires_grad_()
         arrival = self.link.receive(variable, self.seed, draw)
         symbols = arrival.symbols.detach().requires_grad_()
-        for number, tile in enumerate(self.tiles):
+        for number in range(len(self.tiles)):
             views = Draws(self.seed, draw, range(number + 1, number + 2), self.link.device)
-            self._loss(Arrival(symbols, arrival.snr_db), tile, self.seed, draw, views).backward()
+            self._loss(Arrival(symbols, arrival.snr_db), number, self.seed, draw, views).backward()
         assert symbols.grad is not None
         (gradient,) = torch.autograd.grad(arrival.symbols, variable, symbols.grad)
         return gradient
@@ -203,8 +216,8 @@ class _Search:
         total = 0.0
         for draw in range(ESTIMATE_DRAWS):
             arrival = self.link.receive(payload, self.seed ^ _ESTIMATE_SEED, draw)
-            for tile in self.tiles:
-                total += float(self._loss(arrival, tile, self.seed ^ _ESTIMATE_SEED, draw, None))
+            for number in range(len(self.tiles)):
+                total += float(self._loss(arrival, number, self.seed ^ _ESTIMATE_SEED, draw, None))
         return total / ESTIMATE_DRAWS
 
     def better(self, best: Tensor, loss: float, candidate: Tensor) -> tuple[Tensor, float]:
@@ -213,18 +226,19 @@ class _Search:
         return (candidate, other) if other < loss else (best, loss)
 
     def _loss(
-        self, arrival: Arrival, tile: Tile, seed: int, draw: int, views: Draws | None
+        self, arrival: Arrival, number: int, seed: int, draw: int, views: Draws | None
     ) -> Tensor:
         """A tile's part of the picture's loss."""
-        top, bottom, left, right = (LATENT_STRIDE * edge for edge in tile.core)
-        source = self.source[..., top:bottom, left:right]
-        weight = None if self.weight is None else self.weight[..., top:bottom, left:right]
-        with torch.autocast(self.link.device.type, torch.bfloat16, enabled=self.bfloat16):
-            decoded = self.link.paint(arrival, tile, seed, draw)
+        target = self.targets[number]
+        with self._autocast():
+            decoded = self.link.paint(arrival, self.tiles[number], seed, draw)
             # Padding is decoded and never seen.
-            decoded = decoded[..., : source.shape[-2], : source.shape[-1]]
-            loss = self.objective(decoded, source, weight, views)
-        return loss * (source.numel() / self.source.numel())
+            decoded = decoded[..., : target.source.shape[-2], : target.source.shape[-1]]
+            loss = self.objective(decoded, target, views)
+        return loss * (target.source.numel() / self.source.numel())
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.link.device.type, torch.bfloat16, enabled=self.bfloat16)
 
 
 class _Adam:

@@ -110,8 +110,6 @@ def _from_box(x: int, y: int, w: int, h: int, *, height: int, width: int) -> Ten
 
 
 def _from_file(path: Path, height: int, width: int) -> Tensor:
-    if os.path.isdir(path):  # pathlib's raises where a name is too long
-        raise InputError(f"the region {str(path)!r} is a folder, not a mask")
     # Transparent is outside.
     mask = read_picture(path, "mask", background=0, smallest=1).mean(0)
     return _from_tensor(mask, height, width, "the mask")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sys
 import threading
 from collections.abc import Generator
@@ -15,11 +16,13 @@ from typing import Any
 
 import torch
 
-from lrisc.files import UnwritableError, replace_atomically, told
+from lrisc.errors import InputError
+from lrisc.files import UnwritableError, check_regular, replace_atomically, told
 
 logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.jsonl"
+_MAX_LOG_BYTES = 2**30
 
 
 class Reporter:
@@ -31,13 +34,14 @@ class Reporter:
         step: steps already done; later lines of a killed run are dropped.
 
     Raises:
+        InputError: there is a file of the log's name that is none.
         UnwritableError: the folder is not writable or the disk full, here as in every method.
     """
 
     def __init__(self, folder: Path, name: str, step: int) -> None:
         self._path = folder / METRICS_FILE
         self._name = name
-        kept = [line for line in self._lines() if json.loads(line)["step"] <= step]
+        kept = [line for line, at in self._lines() if at <= step]
         text = "".join(line + "\n" for line in kept)
         replace_atomically(self._path, lambda path: _write(path, text))
         self._board_folder = folder / "tensorboard"
@@ -46,11 +50,21 @@ class Reporter:
         self._bar = _progress_bar()
         self._task: Any = None
 
-    def _lines(self) -> list[str]:
-        if not self._path.is_file():
+    def _lines(self) -> list[tuple[str, int]]:
+        """Lines of the log that is there, and their steps."""
+        if not os.path.lexists(self._path):
             return []
+        check_regular(self._path, "log of a training", _MAX_LOG_BYTES)
+        with told(f"read {self._path}"):
+            *lines, last = self._path.read_text(errors="replace").split("\n")
         # The last line of a killed run may be cut short.
-        return [line for line in self._path.read_text().splitlines() if line.endswith("}")]
+        lines += [last] if last.endswith("}") else []
+        try:
+            return [(line, int(json.loads(line)["step"])) for line in lines]
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise InputError(
+                f"{self._path} is no log of a training: choose another output"
+            ) from error
 
     def __enter__(self) -> Reporter:
         if self._bar is not None:

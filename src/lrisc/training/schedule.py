@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -104,6 +105,7 @@ def run(config_path: Path, overrides: list[str]) -> Outcome:
         LriscError: in one line, what is wrong and what to do.
     """
     schedule = read_schedule(config_path, overrides)
+    _check_checkpoints(schedule)
     slot = Slot(schedule.max_minutes)
     accelerator = make_accelerator(schedule.stages[0])
     with slot.signals(), deterministic(accelerator), ExitStack() as locks:
@@ -128,6 +130,23 @@ def run(config_path: Path, overrides: list[str]) -> Outcome:
     accelerator.wait_for_everyone()
     logger.info("finished: the checkpoint is in %s", schedule.output / "final")
     return "finished"
+
+
+def _check_checkpoints(schedule: Schedule) -> None:
+    """Refuse to train where that would write over checkpoints that no state says to be its own.
+
+    Raises:
+        InputError: it would.
+    """
+    folders = [Path(stage.output) for stage in schedule.stages]
+    known = {folder for folder in folders if (folder / STATE_FILE).exists()}
+    known |= {schedule.output} if known else set()
+    for folder in {*folders, schedule.output} - known:
+        if os.path.lexists(folder / "final"):
+            raise InputError(
+                f"{folder / 'final'} is there already, and no {STATE_FILE} of its training: "
+                "choose another output"
+            )
 
 
 def _is_done(config: StageConfig) -> bool:

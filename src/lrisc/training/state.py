@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 
-from lrisc.errors import InputError
+from lrisc.errors import InputError, shown
 from lrisc.files import remove_half_written, replace_atomically, told
 from lrisc.training.config.read import config_changes
 from lrisc.training.config.schema import StageConfig
@@ -147,9 +147,15 @@ def read_progress(path: Path) -> Progress:
             meta = cast(dict[str, str], file.metadata() or {})
         if meta.get("format") != _FORMAT:
             raise InputError(f"{path} is not a training state of this version")
-        return Progress(**json.loads(meta["progress"]))
+        progress = Progress(**json.loads(meta["progress"]))
+    # Brackets nested too deeply are a RecursionError, which is a RuntimeError.
     except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"cannot read the training state {path}: {error}") from error
+        raise InputError(f"cannot read the training state {path}: {shown(str(error))}") from error
+    kinds = {name: type(value) for name, value in vars(Progress(best=0.0)).items()}
+    for name, value in vars(progress).items():
+        if type(value) is not kinds[name] and not (name == "best" and value is None):
+            raise InputError(f"cannot read the training state {path}: {name} is {shown(value)}")
+    return progress
 
 
 def changes_since(
