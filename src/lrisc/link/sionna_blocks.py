@@ -10,7 +10,7 @@ when they import what plots and interpolates for others (60 MB). Afterwards
 import builtins
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.abc import MetaPathFinder
@@ -64,7 +64,7 @@ def _blocks() -> Blocks:
 
 
 @contextmanager
-def _packages_without_init() -> Iterator[None]:
+def _packages_without_init() -> Generator[None]:
     compiler: Any = torch.compiler
     disable = compiler.disable
     # A decorator of one method in sionna.phy.fec.crc. It imports the compiler (0.9 s) to keep that
