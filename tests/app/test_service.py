@@ -107,6 +107,7 @@ def test_channels_of_the_page_fade_as_they_can() -> None:
     assert {block for name, block in CHANNEL_CHOICES.values() if name == "rayleigh"} == {None, 0}
 
 
+@pytest.mark.slow
 def test_a_region_darkens_the_rest(service: Service, request_: Request) -> None:
     answer = service.send(replace(request_, region=BOXES, boxes="0,0,96,96"))
     assert answer.region is not None
@@ -115,6 +116,7 @@ def test_a_region_darkens_the_rest(service: Service, request_: Request) -> None:
     assert kept[100:, 100:].mean() < 0.6
 
 
+@pytest.mark.slow
 def test_an_outage_has_no_picture_but_says_why(service: Service, request_: Request) -> None:
     answer = service.send(replace(request_, snr_db=-12.0))
     assert answer.failed
@@ -384,6 +386,7 @@ def test_too_much_work_is_refused(service: Service, tmp_path: Path) -> None:
         service.send(Request(picture=path, size=as_it_is, effort=3))
 
 
+@pytest.mark.slow
 def test_the_share_of_the_work_that_is_done_is_told(service: Service, request_: Request) -> None:
     told: list[tuple[float, str]] = []
 
@@ -416,6 +419,7 @@ def test_of_a_comparison_every_scheme_is_told(
     assert [share for share, _ in told] == pytest.approx([0, 1 / 3, 2 / 3])
 
 
+@pytest.mark.slow
 def test_effort_and_its_objective_reach_the_transmitter(
     service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
