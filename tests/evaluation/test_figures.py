@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lrisc.errors import InputError
-from lrisc.evaluation.figures import curves, draw_all
+from lrisc.evaluation.figures import curves, draw_all, sheets
 from lrisc.evaluation.figures.means import means
 from lrisc.evaluation.figures.reference import load_curves
 from lrisc.evaluation.figures.sheets import _stems
-from lrisc.evaluation.figures.style import display_name, fraction, looks, save
+from lrisc.evaluation.figures.style import Choice, display_name, fraction, looks, save
 from lrisc.evaluation.results import ResultsFolder, Row
 
 SCHEMES = ("lrisc", "lrisc-roi", "bpg-ldpc", "bpg-ldpc:16qam-2/3", "mine")
@@ -211,3 +211,53 @@ def test_the_data_of_a_figure_keeps_names_that_are_no_text(tmp_path: Path) -> No
     name = "caf\udce9.png"
     data = save(Figure((2, 1)), tmp_path, "sheet", ["picture", "psnr"], [[name, 20.5]])[2]
     assert data.read_bytes() == b"picture,psnr\ncaf\xe9.png,20.5\n"
+
+
+@pytest.mark.slow
+def test_schemes_are_chosen_and_a_crop_is_zoomed(tmp_path: Path) -> None:
+    folder = results(tmp_path / "r")
+    choice = Choice(("bpg-ldpc", "lrisc"), crop=(8, 16, 32, 24), width=3.5)
+    written = list(draw_all(folder.path, tmp_path / "f", choice=choice))
+    grid, zoom = (tmp_path / "f" / f"{kind}_a_awgn_cbr-1-48.csv" for kind in ("grid", "zoom"))
+    assert {grid, zoom} <= set(written)
+    for data in (grid, zoom):
+        with data.open() as file:
+            schemes = list(dict.fromkeys(line["scheme"] for line in csv.DictReader(file)))
+        assert schemes == ["bpg-ldpc", "lrisc"]
+    for picture in (path for path in written if path.suffix == ".png"):
+        with Image.open(picture) as shown:
+            assert shown.width == pytest.approx(3.5 * 160, abs=1), picture.name
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (Choice(("lrisc", "jpeg")), "no rows of jpeg, only of lrisc"),
+        (Choice(("lrisc",), crop=(90, 0, 32, 24)), "no picture that was kept holds the box"),
+    ],
+)
+def test_what_is_not_there_cannot_be_chosen(tmp_path: Path, choice: Choice, message: str) -> None:
+    folder = results(tmp_path / "r", schemes=("lrisc",))
+    with pytest.raises(InputError, match=message):
+        list(draw_all(folder.path, tmp_path / "f", choice=choice))
+
+
+@pytest.mark.parametrize("wrong", [{"crop": (0, 0, 0, 5)}, {"crop": (-1, 0, 5, 5)}, {"width": 0.5}])
+def test_what_no_figure_can_have_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"--crop is|--width is"):
+        Choice(**wrong)
+
+
+def test_a_sheet_has_one_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = results(tmp_path / "r", schemes=("lrisc", "bpg-ldpc"))
+    titles: list[str] = []
+
+    def kept(figure: Any, _folder: Path, name: str, *_: object) -> list[Path]:
+        if name.startswith("grid"):
+            titles.extend(axes.get_title() for axes in figure.axes if axes.get_visible())
+        return []
+
+    monkeypatch.setattr(sheets, "save", kept)
+    list(sheets.draw_grids(folder, folder.rows(), tmp_path / "f", Choice()))
+    assert titles.count("source") == 1
+    assert len(titles) == 1 + 2 * 3

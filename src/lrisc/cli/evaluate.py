@@ -138,11 +138,34 @@ def plot(
     reference: Annotated[
         bool, typer.Option("--reference", help="Add published curves as thin lines.")
     ] = False,
+    schemes: Annotated[
+        str | None, typer.Option("--schemes", help="Only these, in this order: lrisc,bpg-ldpc.")
+    ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option("--crop", help="x,y,width,height: a box to mark, and to draw zoomed, too."),
+    ] = None,
+    width: Annotated[
+        float | None,
+        typer.Option("--width", help="Inches; 3.5 is a column, 7.16 a page of two."),
+    ] = None,
 ) -> None:
     """Draw the figures of a results folder, as PNG and PDF, with their data as CSV."""
     from lrisc.evaluation.figures import draw_all
+    from lrisc.evaluation.figures.style import Choice
 
+    choice = Choice(tuple(split(schemes, "--schemes")) if schemes else (), _box(crop), width)
     console = terminal()
     with console.status("drawing"):
-        for path in draw_all(results, output or results / "figures", reference):
+        for path in draw_all(results, output or results / "figures", reference, choice):
             console.print(str(path))
+
+
+def _box(text: str | None) -> tuple[int, int, int, int] | None:
+    if text is None:
+        return None
+    found = [number(part, "--crop") for part in text.split(",")]
+    if len(found) != 4 or not all(value.is_integer() for value in found):
+        raise InputError(f"--crop is x,y,width,height in whole pixels, not {text}")
+    left, top, width, height = (int(value) for value in found)
+    return left, top, width, height

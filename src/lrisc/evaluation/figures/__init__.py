@@ -7,11 +7,16 @@ from itertools import chain
 from pathlib import Path
 
 from lrisc.errors import InputError
+from lrisc.evaluation.figures.style import Choice
 from lrisc.evaluation.results import ResultsFolder
 from lrisc.link.waveform.numerology import SYMBOLS
 
+_EVERYTHING = Choice()
 
-def draw_all(results: Path, output: Path, reference: bool = False) -> Iterator[Path]:
+
+def draw_all(
+    results: Path, output: Path, reference: bool = False, choice: Choice = _EVERYTHING
+) -> Iterator[Path]:
     """Draw every figure that the rows are enough for.
 
     ::
@@ -26,35 +31,43 @@ def draw_all(results: Path, output: Path, reference: bool = False) -> Iterator[P
         output: where the figures go.
         reference: add published curves as thin lines, and the figure of what LPIPS gains over
             DeepJSCC with the number that the paper prints.
+        choice: schemes and their order, a zoomed crop, a width.
 
     Yields:
         Every file, once it is written.
 
     Raises:
-        InputError: no results folder of this version, or nothing in it to draw.
+        InputError: no results folder of this version, or nothing in it to draw; a scheme or a crop
+            that is not in it.
     """
     from lrisc.evaluation.figures.curves import draw_versus_cbr, draw_versus_snr
     from lrisc.evaluation.figures.means import means
     from lrisc.evaluation.figures.reduction import draw_reduction
     from lrisc.evaluation.figures.reference import load_curves
-    from lrisc.evaluation.figures.sheets import draw_grids, draw_rate_maps, draw_regions
+    from lrisc.evaluation.figures.sheets import draw_grids, draw_rate_maps, draw_regions, draw_zooms
 
     folder = ResultsFolder(results)
     info = folder.info()
     rows = folder.rows()
     if not rows:
         raise InputError(f"{results} holds no finished rows yet; run lrisc evaluate again")
+    if choice.schemes:
+        there = dict.fromkeys(row.scheme for row in rows)
+        if unknown := [scheme for scheme in choice.schemes if scheme not in there]:
+            raise InputError(f"{results} has no rows of {unknown[0]}, only of {', '.join(there)}")
+        rows = [row for scheme in choice.schemes for row in rows if row.scheme == scheme]
     points = means(rows, len(info["images"]))
     published = load_curves() if reference else []
     waveform = info["settings"].get("waveform", SYMBOLS)
     drawn = 0
     for path in chain(
-        draw_versus_snr(points, published, output, waveform),
-        draw_versus_cbr(points, published, output, waveform),
+        draw_versus_snr(points, published, output, waveform, choice.width),
+        draw_versus_cbr(points, published, output, waveform, choice.width),
         draw_reduction(points, output) if reference else (),
-        draw_grids(folder, rows, output),
-        draw_rate_maps(folder, rows, output),
-        draw_regions(folder, rows, output),
+        draw_grids(folder, rows, output, choice),
+        draw_zooms(folder, rows, output, choice) if choice.crop else (),
+        draw_rate_maps(folder, rows, output, choice.width),
+        draw_regions(folder, rows, output, choice.width),
     ):
         drawn += 1
         yield path

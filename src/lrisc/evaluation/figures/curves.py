@@ -27,11 +27,17 @@ from lrisc.link.multipath import TAPPED
 from lrisc.link.waveform.numerology import SYMBOLS
 
 _MOST_TICKS = 8
+# Inches: narrower panels stand below each other.
+_LEAST_PANEL = 2.6
 _COLUMNS = (*(field.name for field in fields(Point)), "source")
 
 
 def draw_versus_snr(
-    points: Sequence[Point], published: Sequence[Curve], output: Path, waveform: str = SYMBOLS
+    points: Sequence[Point],
+    published: Sequence[Curve],
+    output: Path,
+    waveform: str = SYMBOLS,
+    width: float | None = None,
 ) -> Iterator[Path]:
     """PSNR and LPIPS over the SNR: a figure per channel and CBR that has two SNRs or more.
 
@@ -43,11 +49,17 @@ def draw_versus_snr(
             rate = "fixed beta" if cbr == 1 else f"CBR {fraction(cbr)}"
             title = f"{_channel_name(channel, waveform)}, {rate}"
             name = f"quality-vs-snr_{channel}_cbr-{file_part(cbr)}"
-            yield from _draw(chosen, published, looks_of(points), "snr_db", title, output, name)
+            yield from _draw(
+                chosen, published, looks_of(points), "snr_db", title, output, name, width
+            )
 
 
 def draw_versus_cbr(
-    points: Sequence[Point], published: Sequence[Curve], output: Path, waveform: str = SYMBOLS
+    points: Sequence[Point],
+    published: Sequence[Curve],
+    output: Path,
+    waveform: str = SYMBOLS,
+    width: float | None = None,
 ) -> Iterator[Path]:
     """PSNR and LPIPS over the CBR really sent: a figure per channel and SNR with two or more."""
     for channel, snr_db in dict.fromkeys((p.channel, p.snr_db) for p in points):
@@ -56,7 +68,7 @@ def draw_versus_cbr(
         if len({p.scheme if p.cbr_target == 1 else p.cbr_target for p in chosen}) > 1:
             title = f"{_channel_name(channel, waveform)}, SNR {snr_db:g} dB"
             name = f"quality-vs-cbr_{channel}_snr-{snr_db:g}"
-            yield from _draw(chosen, published, looks_of(points), "cbr", title, output, name)
+            yield from _draw(chosen, published, looks_of(points), "cbr", title, output, name, width)
 
 
 def looks_of(points: Sequence[Point]) -> dict[str, Look]:
@@ -72,13 +84,18 @@ def _draw(
     title: str,
     output: Path,
     name: str,
+    width: float | None,
 ) -> list[Path]:
     metrics = ["psnr_db"] + ["lpips"] * any(p.lpips is not None for p in points)
     metrics += ["outage"] * any(p.outages for p in points)
     table: list[tuple[Any, ...]] = [(*astuple(p), "measured") for p in points]
     with styled():
-        figure = new_figure(3.9 * len(metrics) + 0.3, 4.2)
-        axes = figure.subplots(1, len(metrics), squeeze=False)[0]
+        stacked = width is not None and width < _LEAST_PANEL * len(metrics)
+        columns, lines = (1, len(metrics)) if stacked else (len(metrics), 1)
+        panel_width = 3.9 if width is None else (width - 0.3) / columns
+        height = 3.3 if width is None else min(3.3, 0.75 * panel_width)
+        figure = new_figure(panel_width * columns + 0.3, height * lines + 0.9)
+        axes = figure.subplots(lines, columns, squeeze=False).flatten()
         fixed = points[0].cbr_target if axis == "snr_db" else points[0].snr_db
         fitting = [
             curve
@@ -102,12 +119,17 @@ def _draw(
                 [], [], color="0.4", marker="o", markerfacecolor="white", linestyle="none"
             )[0]
         figure.legend(
-            shown.values(), shown.keys(), loc="outside lower center", ncols=3, fontsize=7.5
+            shown.values(),
+            shown.keys(),
+            loc="outside lower center",
+            ncols=3 if figure.get_figwidth() > 2 * _LEAST_PANEL else 2,
+            fontsize=7.5,
         )
         count = max(p.pictures for p in points)
         over = f"mean of {count} picture{'s' * (count > 1)}"
         bars = ", bars: 95 % bootstrap over pictures" if count > 1 else ""
-        figure.suptitle(f"{title}, {over}{bars}", fontsize=9)
+        narrow = len(title + over + bars) > 14 * figure.get_figwidth()
+        figure.suptitle(title + (",\n" if narrow else ", ") + over + bars, fontsize=9)
         return save(figure, output, name, _COLUMNS, table)
 
 

@@ -13,7 +13,14 @@ import torch
 from PIL import Image
 
 from lrisc.errors import InputError
-from lrisc.evaluation.figures.style import display_name, file_part, fraction, new_figure, save
+from lrisc.evaluation.figures.style import (
+    Choice,
+    display_name,
+    file_part,
+    fraction,
+    new_figure,
+    save,
+)
 from lrisc.evaluation.results import REGION_COLUMNS, ResultsFolder, Row
 from lrisc.files import check_regular
 from lrisc.images import read_rgb
@@ -27,36 +34,77 @@ _MAX_MAP_BYTES = 2**20
 _PANEL = 2.4
 
 
-def draw_grids(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> Iterator[Path]:
-    """Reconstructions over the SNR, a row per scheme: a figure per picture, channel and CBR."""
+def draw_grids(
+    folder: ResultsFolder, rows: Sequence[Row], output: Path, choice: Choice
+) -> Iterator[Path]:
+    """The source, and reconstructions over the SNR, a row per scheme.
+
+    A figure per picture, channel and CBR.
+    """
+    yield from _draw_grids(folder, rows, output, choice, zoomed=False)
+
+
+def draw_zooms(
+    folder: ResultsFolder, rows: Sequence[Row], output: Path, choice: Choice
+) -> Iterator[Path]:
+    """The same of the crop alone, for the pictures that have it.
+
+    Raises:
+        InputError: none has.
+    """
+    drawn = False
+    for path in _draw_grids(folder, rows, output, choice, zoomed=True):
+        drawn = True
+        yield path
+    if not drawn:
+        raise InputError("no picture that was kept holds the box of --crop")
+
+
+def _draw_grids(
+    folder: ResultsFolder, rows: Sequence[Row], output: Path, choice: Choice, zoomed: bool
+) -> Iterator[Path]:
     stems = _stems(rows)
     for (image, channel, cbr), group in _kept(folder, rows, ".png").items():
+        source = _picture(folder.source_path(image))
+        crop = _inside(choice.crop, source)
+        if zoomed and crop is None:
+            continue
+        box = crop if zoomed else None
         snrs = _snrs(group)
         schemes = list(dict.fromkeys(row.scheme for row in group))
-        figure, axes = _panels(folder, image, len(schemes), 1 + len(snrs))
+        size = source.size if box is None else box[2:]
+        figure, axes = _panels(size, len(schemes), 1 + len(snrs), choice.width)
+        _show(axes[0][0], source, "source", box)
+        if crop is not None and not zoomed:
+            _mark(axes[0][0], crop)
         used: list[Row] = []
         for line, scheme in zip(axes, schemes, strict=True):
-            _show(line[0], _picture(folder.source_path(image)), "source")
-            line[0].set_ylabel(display_name(scheme), fontsize=8)
+            if scheme != schemes[0]:
+                line[0].set_visible(False)
+            line[1].set_ylabel(display_name(scheme), fontsize=8)
             for panel, snr_db in zip(line[1:], snrs, strict=True):
                 row = next((r for r in group if (r.scheme, r.snr_db) == (scheme, snr_db)), None)
                 if row is None:
-                    panel.set_visible(False)
+                    _say(panel, size, f"{snr_db:g} dB: impossible")
                     continue
                 used.append(row)
-                _show(panel, _picture(folder.picture_path(row.key, ".png")), _caption(row))
+                _show(panel, _picture(folder.picture_path(row.key, ".png")), _caption(row), box)
         figure.suptitle(_title(image, channel, cbr), fontsize=9)
-        name = f"grid_{stems[image]}_{channel}_cbr-{file_part(cbr)}"
+        kind = "zoom" if zoomed else "grid"
+        name = f"{kind}_{stems[image]}_{channel}_cbr-{file_part(cbr)}"
         yield from save(figure, output, name, _COLUMNS, map(_cells, used))
 
 
-def draw_rate_maps(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> Iterator[Path]:
+def draw_rate_maps(
+    folder: ResultsFolder, rows: Sequence[Row], output: Path, width: float | None = None
+) -> Iterator[Path]:
     """Symbols per patch over the source: a figure per picture, channel and CBR."""
     stems = _stems(rows)
     for (image, channel, cbr), group in _kept(folder, rows, ".rate.npy").items():
         snrs = _snrs(group)
         schemes = list(dict.fromkeys(row.scheme for row in group))
-        figure, axes = _panels(folder, image, len(schemes), len(snrs))
+        size = _picture(folder.source_path(image)).size
+        figure, axes = _panels(size, len(schemes), len(snrs), width)
         used = [row for row in group if row.snr_db in snrs]
         maps = {row.key: _rate_map(folder, row) for row in used}
         top = max(int(m.max()) for m in maps.values())
@@ -70,7 +118,7 @@ def draw_rate_maps(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> 
                     continue
                 mean = maps[row.key].mean()
                 shown = _overlay(panel, folder, image, maps[row.key], top)
-                panel.set_title(f"{snr_db:g} dB, mean {mean:.1f}", fontsize=7.5)
+                _head(panel, f"{snr_db:g} dB, mean {mean:.1f}")
         figure.colorbar(
             shown, ax=axes, orientation="horizontal", shrink=0.6, aspect=50,
         ).set_label("complex symbols per 16×16 patch", fontsize=7.5)  # fmt: skip
@@ -81,7 +129,9 @@ def draw_rate_maps(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> 
         yield from save(figure, output, name, (*_COLUMNS, "mean_symbols", "most_symbols"), table)
 
 
-def draw_regions(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> Iterator[Path]:
+def draw_regions(
+    folder: ResultsFolder, rows: Sequence[Row], output: Path, width: float | None = None
+) -> Iterator[Path]:
     """Source, region, rate map, reconstructions with and without: one figure per condition.
 
     Both reconstructions are measured inside and outside of the same region, from what was kept.
@@ -94,7 +144,8 @@ def draw_regions(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> It
                 continue
             other = row.scheme.replace("lrisc-roi", "lrisc", 1)
             plain = next((r for r in group if (r.scheme, r.snr_db) == (other, row.snr_db)), None)
-            figure, axes = _panels(folder, image, 1, 4 if plain is None else 5)
+            size = _picture(folder.source_path(image)).size
+            figure, axes = _panels(size, 1, 4 if plain is None else 5, width)
             panels = list(axes[0])
             region = _picture(folder.picture_path(row.key, ".roi.png"))
             if region.size != _picture(folder.source_path(image)).size:
@@ -104,7 +155,7 @@ def draw_regions(folder: ResultsFolder, rows: Sequence[Row], output: Path) -> It
             _show(panels[1], region, "(b) region of interest")
             rate_map = _rate_map(folder, row)
             _overlay(panels[2], folder, image, rate_map, int(rate_map.max()))
-            panels[2].set_title("(c) rate map", fontsize=7.5)
+            _head(panels[2], "(c) rate map")
             table: list[tuple[Any, ...]] = []
             shown = [(row, "(d) with region")] + ([(plain, "(e) without")] if plain else [])
             for panel, (one, name) in zip(panels[3:], shown, strict=True):
@@ -169,20 +220,57 @@ def _snrs(rows: Sequence[Row]) -> list[float]:
     return preferred if len(preferred) > 1 else there[:4]
 
 
-def _panels(folder: ResultsFolder, image: str, lines: int, columns: int) -> tuple[Any, Any]:
-    width, height = _picture(folder.source_path(image)).size
-    size = (_PANEL * max(columns, 2), (_PANEL * height / width + 0.3) * lines + 0.7)
+def _panels(
+    picture: tuple[int, int], lines: int, columns: int, width: float | None
+) -> tuple[Any, Any]:
+    """Empty panels for pictures of this (width, height), in a figure so many inches wide."""
+    panel = _PANEL if width is None else width / columns
+    size = (panel * max(columns, 2), (panel * picture[1] / picture[0] + 0.3) * lines + 0.7)
     figure = new_figure(*size, layout="compressed")
     axes = figure.subplots(lines, columns, squeeze=False)
-    for panel in axes.flat:
-        panel.set_xticks([])
-        panel.set_yticks([])
+    for one in axes.flat:
+        one.set_xticks([])
+        one.set_yticks([])
     return figure, axes
 
 
-def _show(panel: Any, picture: Image.Image, title: str) -> None:
+def _show(
+    panel: Any, picture: Image.Image, title: str, box: tuple[int, int, int, int] | None = None
+) -> None:
+    if box is not None:
+        left, top, width, height = box
+        picture = picture.crop((left, top, left + width, top + height))
     panel.imshow(np.asarray(picture))
-    panel.set_title(title, fontsize=7.5)
+    _head(panel, title)
+
+
+def _head(panel: Any, title: str) -> None:
+    """A title that is as wide as its panel at the most."""
+    columns = panel.get_subplotspec().get_gridspec().ncols
+    points = 72 * panel.figure.get_figwidth() / columns
+    longest = max(map(len, title.split("\n")))
+    panel.set_title(title, fontsize=max(4.0, min(7.5, points / (0.52 * longest))))
+
+
+def _say(panel: Any, size: tuple[int, int], title: str) -> None:
+    """An empty panel that says why it is."""
+    panel.imshow(np.full((size[1], size[0], 3), 255, np.uint8))
+    _head(panel, title)
+
+
+def _mark(panel: Any, box: tuple[int, int, int, int]) -> None:
+    from matplotlib.patches import Rectangle
+
+    panel.add_patch(Rectangle(box[:2], *box[2:], fill=False, color="#e69f00", linewidth=1.2))
+
+
+def _inside(
+    box: tuple[int, int, int, int] | None, picture: Image.Image
+) -> tuple[int, int, int, int] | None:
+    """The box, if the picture holds all of it."""
+    if box is None or box[0] + box[2] > picture.width or box[1] + box[3] > picture.height:
+        return None
+    return box
 
 
 def _overlay(panel: Any, folder: ResultsFolder, image: str, rate_map: Any, top: int) -> Any:

@@ -12,6 +12,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 
+from lrisc.errors import InputError
 from lrisc.evaluation.results import text_cell
 from lrisc.files import replace_atomically, slug, write_atomically
 
@@ -120,6 +121,31 @@ def fraction(cbr: float) -> str:
 def file_part(cbr: float) -> str:
     """The same for a file's name."""
     return fraction(cbr).replace("/", "-")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What whoever asks for figures chooses.
+
+    Attributes:
+        schemes: only these, in this order; empty: all, as the rows have them.
+        crop: box (left, top, width, height) in pixels; it is marked in the sheets of
+            reconstructions, and sheets of it alone are drawn, too.
+        width: of a figure in inches, such as the 3.5 of a column; ``None``: as it needs.
+    """
+
+    schemes: tuple[str, ...] = ()
+    crop: tuple[int, int, int, int] | None = None
+    width: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no figure can have."""
+        if self.crop is not None:
+            left, top, width, height = self.crop
+            if left < 0 or top < 0 or width < 1 or height < 1:
+                raise InputError("--crop is left, top, width and height of a box in pixels")
+        if self.width is not None and not 2 <= self.width <= 40:
+            raise InputError(f"--width is 2 to 40 inches, not {self.width:g}")
 
 
 def new_figure(width: float, height: float, layout: Layout = "constrained") -> Any:
