@@ -48,7 +48,8 @@ def region_mask(roi: RoiLike | None, picture: Tensor, device: torch.device = CPU
     if isinstance(roi, Tensor):
         mask = _from_tensor(roi, height, width, "the mask")
     else:
-        parts = [roi] if isinstance(roi, str | Path) or callable(roi) else roi
+        one = isinstance(roi, str | Path) or not isinstance(roi, Sequence)
+        parts = [roi] if one else roi
         mask = None
         # One at a time: as many masks as there are parts would not fit into memory.
         for part in parts:
@@ -77,6 +78,11 @@ def _one(roi: str | Path | Detector, picture: Tensor, device: torch.device) -> T
             return _from_box(*(int(v) for v in box.groups()), height=height, width=width)
         if _NUMBERS.fullmatch(roi) and not os.path.exists(roi):
             raise InputError(f"a box is x,y,w,h in whole pixels, not {roi}")
+    elif not isinstance(roi, Path):
+        raise InputError(
+            "a region is the text of a box (\"x,y,w,h\"), a path, a tensor or a function, not "
+            f"{type(roi).__name__}"
+        )
     return _from_file(Path(roi), height, width)
 
 
