@@ -80,7 +80,7 @@ def _one(roi: str | Path | Detector, picture: Tensor, device: torch.device) -> T
             raise InputError(f"a box is x,y,w,h in whole pixels, not {roi}")
     elif not isinstance(roi, Path):
         raise InputError(
-            "a region is the text of a box (\"x,y,w,h\"), a path, a tensor or a function, not "
+            'a region is the text of a box ("x,y,w,h"), a path, a tensor or a function, not '
             f"{type(roi).__name__}"
         )
     return _from_file(Path(roi), height, width)
