@@ -17,6 +17,7 @@ from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError
 from lrisc.onnx_networks import DESCRIPTION, NETWORKS, export_networks
 
+pytestmark = pytest.mark.slow
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 

@@ -147,7 +147,8 @@ def check_regular(path: str | Path, what: str, limit: int) -> None:
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
         raise InputError(f"{path} is {kind}, not a {what}")
     if found.st_size > limit:
-        raise InputError(f"{path} has more than {limit // 2**20} MB, which no {what} needs")
+        most = f"{limit // 2**20} MB" if limit >= 2**20 else f"{limit // 2**10} KB"
+        raise InputError(f"{path} has more than {most}, which no {what} needs")
 
 
 def remove_stale(path: Path) -> None:

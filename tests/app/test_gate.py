@@ -168,6 +168,24 @@ def test_the_server_alone_asks_without_a_password(
     assert status(workspace, method="GET", path=path, password="ann:secret") == expected
 
 
+@pytest.mark.parametrize("kind", ["websocket", "other"])
+def test_only_http_is_spoken(workspace: Workspace, kind: str) -> None:
+    answers: list[Any] = []
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    async def never(*_: Any) -> Any:
+        raise AssertionError
+
+    gate = Gate(never, workspace, Visits(), "127.0.0.1", (), None, 1)
+    scope = {
+        "type": kind, "path": "/", "method": "GET", "headers": [(b"host", b"localhost")],
+    }  # fmt: skip
+    asyncio.run(gate(scope, never, send))
+    assert answers == [{"type": "websocket.close", "code": 1008}]
+
+
 def test_every_answer_carries_the_headers(workspace: Workspace) -> None:
     for headers in ({}, {"host": "evil.example"}):
         told = ask(workspace, headers=headers)[1]

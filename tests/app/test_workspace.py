@@ -55,6 +55,17 @@ def test_what_a_killed_server_left_goes_and_a_living_one_s_stays() -> None:
         assert not workspace.root.exists()
 
 
+def test_nothing_is_removed_through_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "elsewhere" / "mine.png"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    (kept.parent / ".lock").write_text("")
+    (tmp_path / "lrisc-app-x").symlink_to(kept.parent)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    Workspace().close()
+    assert kept.read_text() == "mine"
+
+
 def test_answers_count_as_uploads_do() -> None:
     """What the page itself writes, such as pictures to download, pushes out the oldest, too."""
     workspace = Workspace(max_bytes=1_000_000)

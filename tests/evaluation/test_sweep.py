@@ -209,6 +209,7 @@ def test_folders_that_are_no_use(
         find_pictures(empty, None, 0)
 
 
+@pytest.mark.slow
 def test_names_need_not_be_text_and_a_fifo_is_no_picture(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

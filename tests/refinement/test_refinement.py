@@ -50,6 +50,7 @@ def test_the_unchanged_receiver_paints_a_better_picture(
     assert squared_error(tiny, tried, channel) < 0.97 * squared_error(tiny, plain, channel)
 
 
+@pytest.mark.slow
 def test_nothing_but_the_payload_changes(tiny: LoadedCheckpoint) -> None:
     plain, tried = encode(tiny), encode(tiny, 3)
     assert tried.symbols.shape == plain.symbols.shape
@@ -113,6 +114,7 @@ def test_it_improves_on_a_gpu(tiny_folder: Path, objective: ObjectiveName) -> No
     assert found.payload.device.type == "cpu"
 
 
+@pytest.mark.slow
 def test_it_repeats_by_seed(tiny: LoadedCheckpoint) -> None:
     first, again, other = (encode(tiny, 2, seed=seed).symbols for seed in (4, 4, 5))
     assert torch.equal(first, again)

@@ -61,8 +61,10 @@ def check(folder: Path, cache: Path, damage: Callable[[Path, Path], None]) -> No
     data = DataConfig(cache=str(cache), square=64, crop=64)
     expected = np.array(open_pictures((str(folder),), data, 4).squares)
     (path,), (facts,) = cache.glob("*.npy"), cache.glob("*.json")
+    written = path.read_bytes()
     damage(path, facts)
     assert np.array_equal(open_pictures((str(folder),), data, 4).squares, expected)
+    assert path.read_bytes() == written
     assert json.loads(facts.read_text()) == {"squares": 4, "skipped": 0}
 
 

@@ -1,5 +1,7 @@
 """Configs and command lines made to hang or crash a program."""
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -11,6 +13,23 @@ from lrisc.training.schedule import read_schedule
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(12)
 )
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"), [("long", "more than 256 KB"), ("fifo", "no regular file")]
+)
+def test_a_config_is_a_regular_file_of_sensible_size(kind: str, word: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    if kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.write_text("name: x\n" * 40_000)
+    signal.alarm(60)  # whoever opens it waits for ever
+    with pytest.raises(InputError, match=word):
+        read_schedule(path, [])
+    signal.alarm(0)
+
+
 # Six levels: told whole it is megabytes, but in a second, so that a test fails instead of hanging.
 BOMB = "[&a [x, x, x, x, x, x, x, x, x], " + ", ".join(
     f"&{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 9)}]" for n in range(6)
@@ -75,6 +94,7 @@ def _nested(key: str, value: str) -> str:
     "override",
     [
         "steps=" + "9" * 5000, "steps=" + "[" * 5000, "x" * 5000, "steps=[1,2]",
+        "link.channels={" + "x" * 5000 + ": 1}",
         "loss.mse=1e999999999", "preset=[a,b]", "preset=", "preset={a: 1}",
     ],
     ids=lambda text: text[:20],

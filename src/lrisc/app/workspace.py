@@ -146,9 +146,9 @@ class Workspace:
 def _remove_abandoned() -> None:
     """Remove the folders of servers that were killed; a living one holds the lock in its own."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        # In a folder that everybody may write to, only what is ours, and never through a link.
+        # In a folder that everybody may write to, only what is ours; rmtree follows no link.
         with contextlib.suppress(OSError):
-            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+            if folder.stat().st_uid != os.geteuid():
                 continue
             descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
             try:
