@@ -160,6 +160,22 @@ def test_ctrl_c_returns_the_best_so_far(
     assert "6 of 900" in caplog.text
 
 
+def test_an_iteration_cut_short_does_not_count(
+    tiny: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, payload, source = setup(tiny)
+    gradient = search._Search.gradient
+
+    def cut(self: search._Search, symbols: torch.Tensor, draw: int) -> torch.Tensor:
+        if draw == 2:
+            raise KeyboardInterrupt
+        return gradient(self, symbols, draw)
+
+    monkeypatch.setattr(search._Search, "gradient", cut)
+    found = refine(link, payload, source, Distortion(), 9)
+    assert (found.iterations, found.interrupted) == (2, True)
+
+
 def test_the_norm_of_frozen_weights_has_autograds_gradient() -> None:
     norm = ChannelNorm(7)
     torch.nn.init.normal_(norm.weight)

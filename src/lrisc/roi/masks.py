@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -48,8 +49,8 @@ def region_mask(roi: RoiLike | None, picture: Tensor, device: torch.device = CPU
     if isinstance(roi, Tensor):
         mask = _from_tensor(roi, height, width, "the mask")
     else:
-        one = isinstance(roi, str | Path) or not isinstance(roi, Sequence)
-        parts = [roi] if one else roi
+        several = isinstance(roi, Sequence) and not isinstance(roi, str)
+        parts: Sequence[Any] = roi if several else [roi]
         mask = None
         # One at a time: as many masks as there are parts would not fit into memory.
         for part in parts:
@@ -64,10 +65,10 @@ def region_mask(roi: RoiLike | None, picture: Tensor, device: torch.device = CPU
     return mask
 
 
-def _one(roi: str | Path | Detector, picture: Tensor, device: torch.device) -> Tensor | None:
+def _one(roi: Any, picture: Tensor, device: torch.device) -> Tensor | None:
     height, width = picture.shape[-2:]
     if callable(roi):
-        return _from_detector(roi, picture)
+        return _from_detector(cast(Detector, roi), picture)
     if isinstance(roi, str):
         if roi == "none":
             return None
