@@ -149,6 +149,7 @@ def test_models_lists_the_embedded_ones(
     assert "compact" in capsys.readouterr().out
 
 
+@pytest.mark.process
 def test_the_installed_program_runs() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "lrisc", "--version"], capture_output=True, text=True, check=True
@@ -158,6 +159,7 @@ def test_the_installed_program_runs() -> None:
     assert done.stdout.strip() == __version__
 
 
+@pytest.mark.slow
 def test_stale_pictures_never_pass_for_new_ones(
     photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

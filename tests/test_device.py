@@ -145,6 +145,7 @@ def test_both_devices_paint_the_same_picture(
     assert difference < most
 
 
+@pytest.mark.slow
 def test_bf16_on_a_cpu_loses_nothing_that_is_seen(portrait: Image.Image) -> None:
     source = portrait.crop(FACE)
     sent = lrisc.Transmitter.from_pretrained("compact", "cpu").encode(source, snr_db=10, cbr=1 / 48)

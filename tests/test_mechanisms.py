@@ -62,6 +62,7 @@ def test_bits_of_a_whole_picture_are_those_of_its_tiles(
     assert float(whole.sum()) == pytest.approx(tiles, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_flat_picture_gets_a_flat_map(compact: LoadedCheckpoint) -> None:
     frame = lrisc.Transmitter(compact).encode(torch.full((3, 512, 768), 0.5), snr_db=10, cbr=1 / 48)
     levels = np.searchsorted(compact.model.config.rate_values, frame.rate_map)
@@ -119,6 +120,7 @@ def test_every_lie_costs(compact: LoadedCheckpoint, crops: list[Image.Image]) ->
     assert all(costs[name] >= least for name, least in COSTS.items()), costs
 
 
+@pytest.mark.slow
 def test_a_region_that_is_not_told_costs(compact: LoadedCheckpoint, portrait: Image.Image) -> None:
     source = portrait.crop((96, 32, 352, 288))
     frame = lrisc.Transmitter(compact).encode(source, snr_db=10, cbr=1 / 48, roi="64,64,96,96")

@@ -18,6 +18,7 @@ from lrisc.errors import InputError
 from lrisc.files import UnwritableError
 from lrisc.onnx_networks import DESCRIPTION, NETWORKS, export_networks
 
+pytestmark = pytest.mark.slow
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 

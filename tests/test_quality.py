@@ -12,7 +12,8 @@ from PIL import Image
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.images import load_image
-from lrisc.link.iq import estimate_channel, read_recording, write_recording
+from lrisc.link.iq import estimate_first_frame, write_recording
+from lrisc.link.recording import open_recording
 from lrisc.metrics.distortion import psnr
 
 GOLDEN = Path(__file__).parent / "golden_quality.json"
@@ -77,7 +78,7 @@ def test_noise_added_by_another_program_gives_the_same_quality(
             noise = rng.normal(size=(samples.size, 2)) @ [1, 1j] * np.sqrt(n0 / 2)
             gain = 0.03 * np.exp(1j * rng.uniform(0, 2 * np.pi))
             (gain * (samples + noise)).astype("<c8").tofile(data)
-            received = estimate_channel(read_recording(tmp_path / "f.sigmf-meta"))
+            received = estimate_first_frame(open_recording(tmp_path / "f.sigmf-meta").source)
             mine = decibels(picture, lrisc.Receiver(compact).decode(received))
             result = lrisc.transmit(picture, snr_db=snr_db, cbr=1 / 48, model=compact)
             assert result.reconstruction is not None

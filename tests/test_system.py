@@ -99,6 +99,7 @@ def test_results_repeat_by_seed(tiny: LoadedCheckpoint) -> None:
     assert not np.array_equal(run(3), run(4))
 
 
+@pytest.mark.slow
 def test_region_of_interest_moves_symbols(tiny: LoadedCheckpoint) -> None:
     image = picture(256, 256)
     plain = lrisc.transmit(image, snr_db=10, cbr=1 / 24, model=tiny)
@@ -283,6 +284,7 @@ def test_side_information_lost_is_an_outage(
         receiver.decode(lrisc.channel("awgn", 3)(frame))
 
 
+@pytest.mark.slow
 def test_received_frames_that_are_no_use(
     transmitter: lrisc.Transmitter, receiver: lrisc.Receiver, tmp_path: Path
 ) -> None:

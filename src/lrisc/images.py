@@ -141,14 +141,19 @@ def picture_size(path: Path) -> tuple[int, int]:
         return (height, width) if turned else (width, height)
 
 
-def read_rgb(path: Path) -> Image.Image:
+def read_rgb(path: Path, max_side: int | None = None) -> Image.Image:
     """A picture file as :func:`to_pil` would show it, 8-bit RGB, without torch.
+
+    Args:
+        path: of the file.
+        max_side: as for :func:`load_image`.
 
     Raises:
         InputError: as for :func:`load_image`.
     """
     with _opened(path, str(path), "picture") as image:
-        pixels = _pixels(image, str(path))
+        _draft(image, max_side)
+        pixels = _pixels(image, str(path), max_side=max_side)
     if pixels.ndim == 3:
         return Image.fromarray(pixels)
     return Image.fromarray((pixels * 255).round().astype(np.uint8)).convert("RGB")

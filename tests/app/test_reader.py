@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lrisc.app import reader
-from lrisc.app.reader import read_upload_picture
+from lrisc.app.reader import read_upload_paint, read_upload_picture
 from lrisc.errors import InputError
 from lrisc.images import load_image, to_pil
 
@@ -25,15 +25,17 @@ def test_it_reads_what_load_image_reads(portrait: Image.Image, tmp_path: Path) -
     }.items():  # fmt: skip
         picture.save(tmp_path / name)
         expected = to_pil(load_image(tmp_path / name))
-        assert np.array_equal(read_upload_picture(tmp_path / name), expected)
-    alpha = read_upload_picture(tmp_path / "c.png", "alpha")
+        picture, size = read_upload_picture(tmp_path / name)
+        assert np.array_equal(picture, expected)
+        assert size == (200, 100)
+    alpha = read_upload_paint(tmp_path / "c.png")
     assert np.array_equal(alpha, clear.getchannel("A"))
 
 
 def test_errors_are_sentences_without_the_server_s_folders(tmp_path: Path) -> None:
     path = tmp_path / "broken.png"
     path.write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"^broken\.png is not a picture") as told:
+    with pytest.raises(InputError, match=r"^the file broken\.png is not a picture") as told:
         read_upload_picture(path)
     assert str(tmp_path) not in str(told.value)
 

@@ -33,7 +33,7 @@ def test_what_is_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         read_upload([], tmp_path)
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(InputError, match=r"broken\.zip is not a zip file"):
+    with pytest.raises(InputError, match=r"^the file broken\.zip is not a zip file"):
         read_upload([broken], tmp_path)
     meta = write_recording(tmp_path / "a", SYMBOLS)
     with pytest.raises(InputError, match=r"\.sigmf-data file is missing"):

@@ -51,6 +51,7 @@ def test_a_password_and_a_warning(tiny_folder: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("lrisc-app-*"))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("password", ["", "ann", "ann:", ":secret"])
 def test_what_is_no_password_is_told(password: str, tiny_folder: Path) -> None:
     done = subprocess.run(

@@ -60,6 +60,10 @@ def test_an_answer_holds_everything_and_says_the_same_twice(
     assert answer.region is None
     assert answer.rates is not None
     assert answer.rates.size == (192, 192)
+    largest = int(
+        transmission.transmit(request_.picture, cbr="1/24", model=service.checkpoint).rate_map.max()
+    )
+    assert f">{largest} symbols per patch" in answer.scale
     assert service.send(request_).figures == answer.figures
 
 
@@ -103,6 +107,7 @@ def test_channels_of_the_page_fade_as_they_can() -> None:
     assert {block for name, block in CHANNEL_CHOICES.values() if name == "rayleigh"} == {None, 0}
 
 
+@pytest.mark.slow
 def test_a_region_darkens_the_rest(service: Service, request_: Request) -> None:
     answer = service.send(replace(request_, region=BOXES, boxes="0,0,96,96"))
     assert answer.region is not None
@@ -111,6 +116,7 @@ def test_a_region_darkens_the_rest(service: Service, request_: Request) -> None:
     assert kept[100:, 100:].mean() < 0.6
 
 
+@pytest.mark.slow
 def test_an_outage_has_no_picture_but_says_why(service: Service, request_: Request) -> None:
     answer = service.send(replace(request_, snr_db=-12.0))
     assert answer.failed
@@ -134,10 +140,24 @@ def test_large_pictures_are_scaled_and_strips_stay_possible(
     assert image.size == (1600, 800)
 
 
+def test_a_camera_s_picture_is_scaled_and_its_own_size_told(
+    service: Service, tmp_path: Path
+) -> None:
+    path = tmp_path / "camera.jpg"
+    Image.new("RGB", (6000, 4000), (90, 120, 40)).save(path)
+    shown, size = service.preview(path)
+    assert max(shown.size) == 800
+    assert size == (6000, 4000)
+    image, original = service.source(Request(picture=path))
+    assert (image.size, original) == ((768, 512), (6000, 4000))
+    image, _ = service.source(Request(picture=path, size=list(SIZES)[-1]))
+    assert image.size == (4096, 2731)
+
+
 def test_bad_input_is_a_sentence_without_folders(service: Service, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"^broken\.jpg is not"):
+    with pytest.raises(InputError, match=r"^the file broken\.jpg is not"):
         service.preview(broken)
     with pytest.raises(InputError, match="no picture yet"):
         service.send(Request(picture=None))
@@ -146,6 +166,7 @@ def test_bad_input_is_a_sentence_without_folders(service: Service, tmp_path: Pat
 def test_sentences(caplog: pytest.LogCaptureFixture) -> None:
     assert sentence(InputError("the mask\nhas holes")) == "The mask has holes."
     assert sentence(OutageError("outage: lost")) == "Outage: lost."
+    assert sentence(InputError("the file a.png is broken")) == "The file a.png is broken."
     assert sentence(FullError("the server is full")) == "The server is full."
     assert "log" in sentence(ZeroDivisionError("division by zero"))
     assert "division by zero" in caplog.text
@@ -287,6 +308,8 @@ def test_the_others_get_the_same_picture_and_budget(
     compare.available.cache_clear()
     assert [name for _, name in comparison.pictures] == ["LRISC", "Grey"]
     assert [Image.open(path).size for path, _ in comparison.pictures] == [(192, 192)] * 2
+    assert comparison.source is not None
+    assert np.array_equal(Image.open(comparison.source), Image.open(request_.picture or ""))
     assert "all the same" in comparison.table
     assert "outage: nothing came through" in comparison.table
     assert comparison.table.count("1/24.0") == 3
@@ -365,6 +388,40 @@ def test_too_much_work_is_refused(service: Service, tmp_path: Path) -> None:
         service.send(Request(picture=path, size=as_it_is, effort=3))
 
 
+@pytest.mark.slow
+def test_the_share_of_the_work_that_is_done_is_told(service: Service, request_: Request) -> None:
+    told: list[tuple[float, str]] = []
+
+    def tell(share: float, what: str) -> None:
+        told.append((share, what))
+
+    answer = service.send(replace(request_, steps=3, effort=2), tell=tell)
+    assert not answer.failed
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] < 0.2
+    assert 0.6 < shares[-1] <= 1
+    texts = [what for _, what in told]
+    for wanted in ("effort 1 of 2", "effort 2 of 2", "diffusion step 1 of 3", "step 3 of 3"):
+        assert any(wanted in text for text in texts), wanted
+    told.clear()
+    service.decode([answer.files[-1]], steps=2, seed=0, tell=tell)
+    assert told[-1][1] == "diffusion step 2 of 2"
+
+
+def test_of_a_comparison_every_scheme_is_told(
+    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "OTHERS", {"test-grey": "Grey", "test-lost": "Lost"})
+    compare.available.cache_clear()
+    told: list[tuple[float, str]] = []
+    service.compare(request_, tell=lambda share, what: told.append((share, what)))
+    compare.available.cache_clear()
+    assert [what for _, what in told] == ["LRISC", "Grey", "Lost"]
+    assert [share for share, _ in told] == pytest.approx([0, 1 / 3, 2 / 3])
+
+
+@pytest.mark.slow
 def test_effort_and_its_objective_reach_the_transmitter(
     service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:

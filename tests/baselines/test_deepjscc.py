@@ -209,6 +209,7 @@ def test_codecs_and_checkpoints_are_listed_apart() -> None:
         checkpoint.load_checkpoint(checkpoint.EMBEDDED / "deepjscc-1-48")
 
 
+@pytest.mark.slow
 def test_every_step_of_snr_and_cbr_helps_the_embedded_codecs(portrait: Image.Image) -> None:
     face = load_image(portrait.crop((96, 32, 416, 288)))
 

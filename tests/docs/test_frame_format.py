@@ -45,6 +45,7 @@ def decode_block(example: ModuleType, symbols: torch.Tensor, n: int, mcs: int) -
     return message.reshape(-1)[:n].numpy().astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snr_db", [0.0, 12.0])
 def test_a_receiver_from_the_page_alone(
     tiny: LoadedCheckpoint, tiny_folder: Path, example: ModuleType, snr_db: float

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lrisc import __version__
+
 pytest.importorskip("mkdocs", reason="mkdocs is not installed")
 pytest.importorskip("mkdocstrings", reason="mkdocstrings is not installed")
 ROOT = Path(__file__).parents[2]
@@ -24,6 +26,7 @@ def test_strict_build_without_outside_resources(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
+    assert f"LRISC {__version__}" in (tmp_path / "index.html").read_text()
     resource = r"<(?:script|img|link)[^>]*(?:src|href)=\"?(https?:[^\s\">]+)"
     for page in tmp_path.rglob("*.html"):
         # Links to other sites are fine; fonts, scripts, styles and pictures from there are not.

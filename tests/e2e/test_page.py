@@ -61,13 +61,92 @@ def test_more_snr_arrives_better(page: Page, photo: Path) -> None:
         assert clean["LPIPS"] < noisy["LPIPS"]
     assert clean["CBR"] == pytest.approx(48, rel=0.02)
     assert picture(page, "rate-map").size == (256, 256)
+    expect(page.locator("#rate-scale")).to_contain_text("symbols per patch of 16×16 pixels")
     expect(page.locator("#symbols table")).to_contain_text("payload")
+
+
+def inside(page: Page, where: str) -> bool:
+    """Whether all of it lies on the screen."""
+    box = page.locator(f"#{where}").bounding_box()
+    size = page.viewport_size
+    assert box is not None
+    assert size is not None
+    return box["y"] >= 0 and box["y"] + box["height"] <= size["height"]
+
+
+def test_controls_answer_and_figures_share_one_screen(page: Page) -> None:
+    page.get_by_role("button", name="Take the sample portrait").click()
+    expect(page.locator("#preview img")).to_be_visible()
+    send(page, "Sent 512×600")
+    expect(page.locator("#pair img").first).to_be_visible()
+    assert page.evaluate("window.scrollY") == 0
+    for part in ("snr", "cbr", "send", "status", "pair", "figures"):
+        assert inside(page, part), part
+    expect(page.locator("#preview")).to_have_count(0)
+
+
+def test_with_everything_open_send_stays_in_sight(page: Page, photo: Path) -> None:
+    choose_photo(page, photo)
+    for part in ("region-part", "more-part"):
+        page.locator(f"#{part} > button").click()
+    expect(page.locator("#seed")).to_be_visible()
+    assert inside(page, "send")
+
+
+def test_a_control_is_shown_where_it_is_used(page: Page) -> None:
+    page.locator("#region-part > button").click()
+    expect(page.locator("#editor")).to_be_visible()
+    expect(page.locator("#boxes")).to_have_count(0)
+    page.locator("#region").get_by_label("Boxes").check()
+    expect(page.locator("#boxes")).to_be_visible()
+    expect(page.locator("#editor")).to_have_count(0)
+    page.locator("#more-part > button").click()
+    expect(page.locator("#effort")).to_be_visible()
+    expect(page.locator("#objective")).to_have_count(0)
+    set_number(page, "effort", "3")
+    expect(page.locator("#objective")).to_be_visible()
+
+
+@pytest.mark.parametrize("cbr", ["2 %", "0,02", "1/50"])
+def test_a_rate_may_be_typed_as_people_write_it(page: Page, photo: Path, cbr: str) -> None:
+    choose_photo(page, photo)
+    box = page.locator("#cbr input")
+    box.fill(cbr)
+    box.press("Enter")
+    assert send(page, "at 10 dB")["CBR"] == pytest.approx(50, rel=0.02)
+
+
+def test_the_share_of_the_work_is_shown(page: Page, photo: Path) -> None:
+    choose_photo(page, photo)
+    page.locator("#more-part > button").click()
+    set_number(page, "effort", "12")
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.locator("#status")).to_contain_text(re.compile(r"effort \d+ of 12.*%"))
+    expect(page.locator("#status")).to_contain_text("effort 12 for perception")
+
+
+def test_every_scheme_lies_against_the_source(page: Page, photo: Path) -> None:
+    choose_photo(page, photo)
+    send(page, "at 10 dB")
+    page.locator("#compare").click()
+    expect(page.locator("#scheme")).to_be_visible()
+    seen: list[np.ndarray] = []
+    for scheme in ("LRISC", "DeepJSCC"):
+        before = page.locator("#against img").nth(1).get_attribute("src")
+        page.locator("#scheme").get_by_label(scheme).check()
+        if scheme != "LRISC":
+            expect(page.locator("#against img").nth(1)).not_to_have_attribute("src", before or "")
+        source = page.locator("#against img").nth(1).get_attribute("src")
+        assert source is not None
+        seen.append(np.asarray(Image.open(io.BytesIO(page.request.get(source).body()))))
+        assert np.array_equal(picture(page, "against"), Image.open(photo))
+    assert not np.array_equal(*seen)
 
 
 def test_effort_improves_what_its_objective_says(page: Page, photo: Path) -> None:
     choose_photo(page, photo)
     plain = send(page, "at 10 dB;")
-    page.get_by_role("button", name="More").click()
+    page.locator("#more-part > button").click()
     set_number(page, "effort", "4")
     page.locator("#objective").get_by_label("distortion").check()
     tried = send(page, "effort 4 for distortion")
@@ -83,6 +162,7 @@ def test_a_painted_region_is_the_region(page: Page, photo: Path) -> None:
 
 
 def paint_the_middle(page: Page) -> None:
+    page.locator("#region-part > button").click()
     canvas = page.locator("#editor canvas").first
     canvas.wait_for()
     page.wait_for_timeout(2000)  # the canvas draws its picture after it exists
@@ -145,9 +225,9 @@ def test_broken_files_and_bad_values_are_told_in_a_sentence(page: Page, tmp_path
     broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing more")
     upload(page, "photo", broken)
     status = page.locator("#status [role=alert]")
-    expect(status).to_have_text("Broken.png is not a picture that can be read.")
+    expect(status).to_have_text("The file broken.png is not a picture that can be read.")
     page.get_by_role("button", name="Send", exact=True).click()
-    expect(status).to_have_text("Broken.png is not a picture that can be read.")
+    expect(status).to_have_text("The file broken.png is not a picture that can be read.")
     page.get_by_role("tab", name="Decode a recording").click()
     nothing = tmp_path / "nothing.zip"
     nothing.write_bytes(b"PK")
@@ -155,7 +235,7 @@ def test_broken_files_and_bad_values_are_told_in_a_sentence(page: Page, tmp_path
     page.locator("#recording").get_by_text("nothing.zip").wait_for()
     page.get_by_role("button", name="Decode", exact=True).click()
     expect(page.locator("#decode-status [role=alert]")).to_have_text(
-        "Nothing.zip is not a zip file that can be read."
+        "The file nothing.zip is not a zip file that can be read."
     )
     expect(page.get_by_text("Traceback")).to_have_count(0)
 

@@ -28,6 +28,7 @@ def test_moments() -> None:
     assert float(((counts - expected) ** 2 / expected).sum()) < 120
 
 
+@pytest.mark.slow
 def test_every_position_is_uniform_over_samples_and_steps() -> None:
     over_samples = Draws(0, 0, range(1 << 15)).uniform("u", (6,))
     steps = [Draws(3, step, range(2)).uniform("u", (6,)) for step in range(1 << 10)]

@@ -69,6 +69,7 @@ def test_no_bits_take_no_symbols() -> None:
     assert fec.decode(none, none, 1.0, 0, fec.MCS_TABLE[3]).size == 0
 
 
+@pytest.mark.slow
 def test_long_messages_are_segmented() -> None:
     mcs, bits = fec.MCS_TABLE[5], random_bits(20_001)
     symbols = fec.encode(bits, mcs)

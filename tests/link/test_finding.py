@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from lrisc.link.recording import write_samples
 
 
+@pytest.mark.process
 def test_a_search_imports_neither_networks_nor_codes(tmp_path: Path) -> None:
     """A recording without a frame is searched in the memory that NumPy takes."""
     noise = np.random.default_rng(0).standard_normal(1 << 19).astype(np.float32)

@@ -4,11 +4,17 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from lrisc.errors import InputError
-from lrisc.link.iq import read_recording, write_recording
+from lrisc.link.iq import MAX_SYMBOLS, write_recording
+from lrisc.link.recording import open_recording
+
+
+def read(path: Path) -> np.ndarray:
+    return open_recording(path).all_samples(MAX_SYMBOLS)
 
 
 @pytest.fixture
@@ -27,7 +33,7 @@ def recording(tmp_path: Path) -> Path:
 def test_metadata_that_nobody_writes_is_one_line(recording: Path, text: str) -> None:
     recording.write_text(text, errors="surrogatepass")
     with pytest.raises(InputError) as told:
-        read_recording(recording)
+        read(recording)
     assert "\n" not in str(told.value)
 
 
@@ -38,17 +44,17 @@ def test_both_files_are_regular_and_of_sensible_size(recording: Path, suffix: st
     with data.open("wb") as file:
         file.truncate(1 << 33)
     with pytest.raises(InputError, match="more than"):
-        read_recording(recording)
+        read(recording)
     data.unlink()
     os.mkfifo(data)
     signal.alarm(60)  # whoever opens it waits for ever
     with pytest.raises(InputError, match="no regular file"):
-        read_recording(recording)
+        read(recording)
     signal.alarm(0)
     data.unlink()
     data.symlink_to("/dev/zero")
     with pytest.raises(InputError, match="no regular file"):
-        read_recording(recording)
+        read(recording)
 
 
 @pytest.mark.parametrize("rate", ["0", "-1", "1e13", "1e400", "NaN"])
@@ -57,4 +63,4 @@ def test_a_sample_rate_is_one(recording: Path, rate: str) -> None:
     assert '"core:sample_rate": 1.0' in text
     recording.write_text(text.replace('"core:sample_rate": 1.0', f'"core:sample_rate": {rate}'))
     with pytest.raises(InputError, match=r"sample rate must be|is not SigMF"):
-        read_recording(recording)
+        read(recording)

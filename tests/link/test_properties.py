@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,6 +31,7 @@ def bits(low: int, high: int) -> st.SearchStrategy[Any]:
     return arrays.arrays(np.uint8, st.integers(low, high), elements=st.integers(0, 1))
 
 
+@pytest.mark.slow
 @given(maps)
 def test_a_rate_map_comes_back_at_its_cost(rate_map: npt.NDArray[np.int64]) -> None:
     coded = PRIOR.encode(rate_map)
@@ -65,6 +67,7 @@ def test_symbol_counts_are_exact_and_grow(n: int, mcs: fec.Mcs) -> None:
     assert fec.symbol_count(0, mcs) == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(bits(1, 400), schemes)
 def test_coded_blocks_have_that_length_and_come_back(
@@ -76,6 +79,7 @@ def test_coded_blocks_have_that_length_and_come_back(
     assert np.array_equal(back, block)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     st.integers(1, 4096), st.integers(1, 4096), bits(1, 128), st.integers(1, 256),

@@ -16,14 +16,15 @@ def run(code: str) -> str:
 
 def test_nothing_of_the_rest_is_imported_and_nothing_stays_changed() -> None:
     found = run(
-        "import sys, torch; before = torch.compiler.disable\n"
+        "import sys, torch; before, finders = torch.compiler.disable, len(sys.meta_path)\n"
         "from lrisc.link.sionna_blocks import blocks\n"
         "modules = [type.__module__ for type in blocks()]\n"
         "assert modules[2] == 'sionna.phy.fec.ldpc.encoding', modules\n"
         "assert torch.compiler.disable is before\n"
-        "print([name for name in ('torch._dynamo', 'sionna') if name in sys.modules])"
+        "unused = ('torch._dynamo', 'sionna', 'matplotlib.pyplot', 'scipy.interpolate')\n"
+        "print([name for name in unused if name in sys.modules], len(sys.meta_path) - finders)"
     )
-    assert found == "[]"
+    assert found == "[] 0"
 
 
 def test_sionna_is_whole_afterwards_and_codes_the_same() -> None:

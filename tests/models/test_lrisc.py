@@ -57,6 +57,7 @@ def test_the_paper_preset_has_the_published_size_and_cost(paper: Lrisc) -> None:
     assert cost == pytest.approx(984, rel=0.005)
 
 
+@pytest.mark.slow
 def test_compact_stays_within_its_limits() -> None:
     with torch.device("meta"):
         model = Lrisc(PRESETS["compact"])

@@ -50,6 +50,7 @@ def test_the_unchanged_receiver_paints_a_better_picture(
     assert squared_error(tiny, tried, channel) < 0.97 * squared_error(tiny, plain, channel)
 
 
+@pytest.mark.slow
 def test_nothing_but_the_payload_changes(tiny: LoadedCheckpoint) -> None:
     plain, tried = encode(tiny), encode(tiny, 3)
     assert tried.symbols.shape == plain.symbols.shape
@@ -113,6 +114,7 @@ def test_it_improves_on_a_gpu(tiny_folder: Path, objective: ObjectiveName) -> No
     assert found.payload.device.type == "cpu"
 
 
+@pytest.mark.slow
 def test_it_repeats_by_seed(tiny: LoadedCheckpoint) -> None:
     first, again, other = (encode(tiny, 2, seed=seed).symbols for seed in (4, 4, 5))
     assert torch.equal(first, again)
@@ -156,6 +158,22 @@ def test_ctrl_c_returns_the_best_so_far(
     assert found.loss < found.loss_before
     assert seen[-1].seconds_left > 10 * seen[-1].seconds
     assert "6 of 900" in caplog.text
+
+
+def test_an_iteration_cut_short_does_not_count(
+    tiny: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, payload, source = setup(tiny)
+    gradient = search._Search.gradient
+
+    def cut(self: search._Search, symbols: torch.Tensor, draw: int) -> torch.Tensor:
+        if draw == 2:
+            raise KeyboardInterrupt
+        return gradient(self, symbols, draw)
+
+    monkeypatch.setattr(search._Search, "gradient", cut)
+    found = refine(link, payload, source, Distortion(), 9)
+    assert (found.iterations, found.interrupted) == (2, True)
 
 
 def test_the_norm_of_frozen_weights_has_autograds_gradient() -> None:

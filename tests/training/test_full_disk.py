@@ -45,6 +45,7 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_nothing(
     disk: Path, tiny_configs: Path, short: Overrides, tmp_path: Path
 ) -> None:

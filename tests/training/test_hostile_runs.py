@@ -247,6 +247,7 @@ def test_what_a_killed_training_left_half_written_goes(tmp_path: Path) -> None:
     assert left == {".lock", ".mine.tmp", "a.tmp"}
 
 
+@pytest.mark.slow
 def test_the_step_that_compiles_changes_nothing(
     tiny_configs: Path, short: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from lrisc.app.meter import Tell
 from lrisc.errors import InputError, OutageError
 from lrisc.images import load_image, to_pil
 
@@ -60,15 +61,22 @@ def available() -> tuple[str, ...]:
     return tuple(found)
 
 
-def deliver(source: Image.Image, condition: Condition, device: torch.device) -> list[Delivered]:
+def deliver(
+    source: Image.Image, condition: Condition, device: torch.device, tell: Tell
+) -> list[Delivered]:
     """Send a picture with every other scheme.
 
     Args:
         source: 8-bit RGB, as it is sent.
         condition: channel, SNR, CBR and seed.
         device: where networks run.
+        tell: is told which scheme begins, and the share of all that is done, ours included.
     """
-    return [_deliver(name, source, condition, device) for name in available()]
+    names, delivered = available(), list[Delivered]()
+    for number, name in enumerate(names, start=1):
+        tell(number / (len(names) + 1), OTHERS[name])
+        delivered.append(_deliver(name, source, condition, device))
+    return delivered
 
 
 def table(own: Report, others: list[Delivered]) -> str:

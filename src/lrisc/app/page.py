@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import html
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,9 @@ import gradio as gr
 
 from lrisc.app import compare
 from lrisc.app.editor import bound
-from lrisc.app.reader import read_upload_picture
-from lrisc.app.region import MAX_BOXES_TEXT, PAINTED, REGIONS
+from lrisc.app.meter import Tell
+from lrisc.app.reader import read_upload_paint
+from lrisc.app.region import BOXES, MAX_BOXES_TEXT, PAINTED, REGIONS
 from lrisc.app.service import CHANNEL_CHOICES, SIZES, Answer, Request, Service, sentence
 from lrisc.link.waveform.numerology import WAVEFORMS
 from lrisc.refinement.objective import OBJECTIVES, ObjectiveName
@@ -27,6 +29,14 @@ _INTRO = (
 _BUTTONS: Any = ["download", "fullscreen"]
 # Everything that runs the networks waits in one line.
 _MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
+# What only shows or hides something does not wait.
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+_PROGRESS = gr.Progress()
+# On a phone the answer lies below the controls.
+_SHOW_STATUS = """() => document.getElementById("status").scrollIntoView(
+    {behavior: "smooth", block: window.innerWidth < 700 ? "start" : "nearest"})"""
+PICTURE_HEIGHT = 540
+"""Pixels, so that pictures and figures fit a screen 900 high."""
 
 
 def build_page(service: Service, sample: Path) -> gr.Blocks:
@@ -38,7 +48,7 @@ def build_page(service: Service, sample: Path) -> gr.Blocks:
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.Markdown(_INTRO)
-        with gr.Tab("Send a photograph"):
+        with gr.Tab("Photograph"):
             _send_tab(service, sample)
         with gr.Tab("Decode a recording"):
             _decode_tab(service)
@@ -53,37 +63,21 @@ def _send_tab(service: Service, sample: Path) -> None:
             photo = gr.File(
                 label="Photograph: drop a file here, or choose one",
                 type="filepath",
-                height=120,
+                height=150,
                 elem_id="photo",
             )
             take_sample = gr.Button("Take the sample portrait", size="sm", elem_id="take-sample")
-            editor = gr.ImageEditor(
-                label="Paint the region that matters",
-                type="pil",
-                sources=(),
-                transforms=(),
-                layers=False,
-                brush=gr.Brush(
-                    colors=["rgba(255, 64, 0, 0.55)"], color_mode="fixed", default_size=40
-                ),
-                buttons=[],
-                height=380,
-                format="png",
-                elem_id="editor",
-            )
-            bound(editor, service.workspace)
-            with gr.Group():
-                snr = gr.Slider(
-                    -6, 24, 10, step=0.5, label="SNR, dB", info="Es/N0 per symbol", elem_id="snr"
-                )
+            with gr.Group(), gr.Row(elem_classes="lrisc-pair"):
+                snr = gr.Slider(-6, 24, 10, step=0.5, label="SNR, dB", info="Es/N0", elem_id="snr")
                 cbr = gr.Dropdown(
                     ["1/96", "0.017", "1/48", "1/24", "1/12"],
                     value="1/48",
                     allow_custom_value=True,
                     label="CBR",
-                    info="ceiling on all symbols per 3·H·W: a fraction or a number",
+                    info="1/48, 0.02 or 2 %",
                     elem_id="cbr",
                 )
+            with gr.Group(), gr.Row(elem_classes="lrisc-pair"):
                 channel = gr.Dropdown(
                     list(CHANNEL_CHOICES),
                     value=next(iter(CHANNEL_CHOICES)),
@@ -94,34 +88,11 @@ def _send_tab(service: Service, sample: Path) -> None:
                     list(WAVEFORMS),
                     value=WAVEFORMS[0],
                     label="Waveform",
-                    info="symbols: one sample each, the receiver knows the channel; OFDM: it has "
-                    "samples alone, and estimates everything",
                     elem_id="waveform",
                 )
-            with gr.Group():
-                region = gr.Radio(
-                    list(REGIONS),
-                    value=PAINTED,
-                    label="Region of interest",
-                    info="without paint there is no region",
-                    elem_id="region",
-                )
-                boxes = gr.Textbox(
-                    label="Boxes",
-                    placeholder="x,y,w,h in pixels; several with spaces between",
-                    max_length=MAX_BOXES_TEXT,
-                    elem_id="boxes",
-                )
-                strength = gr.Slider(
-                    0.1,
-                    1,
-                    DEFAULT_GAMMA,
-                    step=0.05,
-                    label="ROI strength (gamma)",
-                    info="smaller favours the region more; 1: not at all",
-                    elem_id="strength",
-                )
-            with gr.Accordion("More", open=False):
+            with gr.Accordion("Region of interest", open=False, elem_id="region-part"):
+                region, editor, boxes, strength = _region_controls(service)
+            with gr.Accordion("More", open=False, elem_id="more-part"):
                 steps = gr.Slider(1, 8, 1, step=1, label="Diffusion steps", elem_id="steps")
                 effort = gr.Slider(
                     0,
@@ -137,6 +108,7 @@ def _send_tab(service: Service, sample: Path) -> None:
                     value=OBJECTIVES[0],
                     label="What effort improves",
                     info="perception: how it looks; distortion: squared error",
+                    visible=False,
                     elem_id="objective",
                 )
                 size = gr.Dropdown(
@@ -148,97 +120,212 @@ def _send_tab(service: Service, sample: Path) -> None:
             send = gr.Button("Send", variant="primary", elem_id="send")
         with gr.Column(scale=3, min_width=320):
             status = gr.HTML(_status("Nothing is sent yet."), elem_id="status")
-            pair = gr.ImageSlider(
-                label="Source (left) and reconstruction (right)",
-                type="filepath",
-                format="png",
+            preview = gr.Image(
+                label="Photograph",
                 interactive=False,
-                max_height=560,
-                elem_id="pair",
-            )
-            figures = gr.HTML(elem_id="figures")
-            with gr.Row():
-                region_map = gr.Image(
-                    label="Region of interest",
-                    interactive=False,
-                    format="jpeg",
-                    buttons=_BUTTONS,
-                    visible=False,
-                    elem_id="roi-map",
-                )
-                rate_map = gr.Image(
-                    label="Rate map, yellow: most symbols",
-                    interactive=False,
-                    format="jpeg",
-                    buttons=_BUTTONS,
-                    elem_id="rate-map",
-                )
-            with gr.Row():
-                with gr.Column(min_width=300):
-                    constellation = gr.Image(
-                        label="Received constellation",
-                        interactive=False,
-                        format="png",
-                        buttons=_BUTTONS,
-                        elem_id="constellation",
-                    )
-                with gr.Column(min_width=300):
-                    symbols = gr.HTML(label="Symbols by kind", elem_id="symbols")
-            plot = _plot("plot")
-            files = gr.File(
-                label="Download: pictures, report, IQ samples sent and received",
-                file_count="multiple",
-                interactive=False,
-                elem_id="files",
-            )
-            others = gr.Button(
-                f"What would {' and '.join(rivals)} have delivered?",
-                visible=bool(rivals),
-                elem_id="compare",
-            )
-            table = gr.HTML(elem_id="comparison")
-            delivered = gr.Gallery(
-                label="The same picture, CBR and SNR, without region",
-                columns=3,
-                object_fit="contain",
-                format="png",
-                buttons=_BUTTONS,
-                interactive=False,
+                format="jpeg",
+                buttons=[],
+                height=PICTURE_HEIGHT,
                 visible=False,
-                elem_id="delivered",
+                elem_id="preview",
             )
+            pair = _slider("Source (left) and reconstruction (right)", "pair")
+            figures = gr.HTML(elem_id="figures")
+            with gr.Column(visible=False) as details:
+                with gr.Row():
+                    region_map = gr.Image(
+                        label="Region of interest",
+                        interactive=False,
+                        format="jpeg",
+                        buttons=_BUTTONS,
+                        visible=False,
+                        elem_id="roi-map",
+                    )
+                    with gr.Column(min_width=300):
+                        rate_map = gr.Image(
+                            label="Rate map",
+                            interactive=False,
+                            format="jpeg",
+                            buttons=_BUTTONS,
+                            elem_id="rate-map",
+                        )
+                        scale = gr.HTML(elem_id="rate-scale")
+                    with gr.Column(min_width=300):
+                        constellation = gr.Image(
+                            label="Received constellation",
+                            interactive=False,
+                            format="png",
+                            buttons=_BUTTONS,
+                            elem_id="constellation",
+                        )
+                symbols = gr.HTML(label="Symbols by kind", elem_id="symbols")
+                plot = _plot("plot")
+                files = gr.File(
+                    label="Download: pictures, report, IQ samples sent and received",
+                    file_count="multiple",
+                    interactive=False,
+                    elem_id="files",
+                )
+                others = gr.Button(
+                    f"What would {' and '.join(rivals)} have delivered?",
+                    visible=bool(rivals),
+                    elem_id="compare",
+                )
+                table = gr.HTML(elem_id="comparison")
+                scheme = gr.Radio(
+                    [],
+                    label="Source (left) against",
+                    info="the same picture, CBR and SNR, without region",
+                    visible=False,
+                    elem_id="scheme",
+                )
+                against = _slider("Source (left) and what arrived (right)", "against")
+                delivered = gr.State({})
 
     controls: list[Any] = [
         photo, editor, snr, cbr, channel, region, boxes, strength, steps, effort,
         objective, size, seed, waveform,
     ]  # fmt: skip
-    results = [status, pair, figures, region_map, rate_map, constellation, plot, symbols, files]
+    shown = [status, pair, figures, preview, details]
+    results = [*shown, region_map, rate_map, scale, constellation, plot, symbols, files]
+    compared = [table, scheme, against, delivered]
 
-    def show(path: str | None) -> tuple[Any, str]:
-        if path is None:
-            return None, _status("Nothing is sent yet.")
+    def show(path: str | None) -> tuple[Any, ...]:
+        told, image = _status("Nothing is sent yet."), None
+        if path is not None:
+            try:
+                image, (width, height) = service.preview(Path(path))
+                told = _status(f"Ready to send: {width}×{height} pixels.")
+            except Exception as error:
+                told = _status(sentence(error), failed=True)
+        painting = (
+            None if image is None else {"background": image, "layers": [], "composite": image}
+        )
+        looked_at = gr.update(value=image, visible=image is not None)
+        return painting, told, looked_at, _hidden(), "", _hidden()
+
+    def answer(
+        visitor: gr.Request, progress: gr.Progress = _PROGRESS, *values: Any
+    ) -> tuple[Any, ...]:
+        tell = _teller(progress)
+        done = _attempt(lambda: service.send(_request(*values), visitor.session_hash, tell))
+        return (*_outputs(done), *_no_comparison())
+
+    def others_answer(
+        visitor: gr.Request, progress: gr.Progress = _PROGRESS, *values: Any
+    ) -> tuple[Any, ...]:
         try:
-            image, (width, height) = service.preview(Path(path))
+            done = service.compare(_request(*values), visitor.session_hash, _teller(progress))
         except Exception as error:
-            return None, _status(sentence(error), failed=True)
-        empty = {"background": image, "layers": [], "composite": image}
-        return empty, _status(f"Ready to send: {width}×{height} pixels.")
+            return (_status(sentence(error), failed=True), *_no_comparison()[1:])
+        pairs = {name: (str(done.source), str(path)) for path, name in done.pictures}
+        if not pairs:
+            return (done.table, *_no_comparison()[1:])
+        first = next(iter(pairs))
+        choice = gr.update(choices=list(pairs), value=first, visible=True)
+        return done.table, choice, gr.update(value=pairs[first], visible=True), pairs
 
-    def answer(visitor: gr.Request, *values: Any) -> tuple[Any, ...]:
-        return _outputs(_attempt(lambda: service.send(_request(*values), visitor.session_hash)))
+    def tried(iterations: float) -> Any:
+        return gr.update(visible=iterations > 0)
 
-    def others_answer(visitor: gr.Request, *values: Any) -> tuple[Any, ...]:
-        try:
-            done = service.compare(_request(*values), visitor.session_hash)
-        except Exception as error:
-            return _status(sentence(error), failed=True), gr.update(visible=False)
-        pictures = [(str(path), name) for path, name in done.pictures]
-        return done.table, gr.update(value=pictures, visible=bool(pictures))
+    def chosen(name: str, pairs: dict[str, tuple[str, str]]) -> tuple[str, str] | None:
+        return pairs.get(name)
 
-    photo.change(show, photo, [editor, status], concurrency_limit=2, show_progress="hidden")
+    photo.change(
+        show,
+        photo,
+        [editor, status, preview, pair, figures, details],
+        concurrency_limit=2,
+        show_progress="hidden",
+    )
     take_sample.click(lambda: str(service.workspace.copy(sample)), None, photo)
-    send.click(answer, controls, results, **_MODEL)
-    others.click(others_answer, controls, [table, delivered], **_MODEL)
+    effort.change(tried, effort, objective, **_QUIET)
+    answered = send.click(
+        answer, controls, [*results, *compared], show_progress_on=[status], **_MODEL
+    )
+    send.click(None, js=_SHOW_STATUS)
+    answered.then(None, js=_SHOW_STATUS)
+    others.click(others_answer, controls, compared, show_progress_on=[table], **_MODEL)
+    scheme.input(chosen, [scheme, delivered], against, **_QUIET)
+
+
+def _region_controls(service: Service) -> tuple[gr.Radio, gr.ImageEditor, gr.Textbox, gr.Slider]:
+    """How a region is chosen; only what the choice needs is seen."""
+    region = gr.Radio(
+        list(REGIONS),
+        value=PAINTED,
+        label="How it is chosen",
+        info="without paint there is no region",
+        elem_id="region",
+    )
+    editor = gr.ImageEditor(
+        label="Paint what matters",
+        type="pil",
+        sources=(),
+        transforms=(),
+        layers=False,
+        brush=gr.Brush(colors=["rgba(255, 64, 0, 0.55)"], color_mode="fixed", default_size=40),
+        buttons=[],
+        height=340,
+        format="png",
+        elem_id="editor",
+    )
+    bound(editor, service.workspace)
+    boxes = gr.Textbox(
+        label="Boxes",
+        placeholder="x,y,w,h in pixels; several with spaces between",
+        max_length=MAX_BOXES_TEXT,
+        visible=False,
+        elem_id="boxes",
+    )
+    strength = gr.Slider(
+        0.1,
+        1,
+        DEFAULT_GAMMA,
+        step=0.05,
+        label="ROI strength (gamma)",
+        info="smaller favours the region more; 1: not at all",
+        elem_id="strength",
+    )
+
+    def needed(choice: str) -> tuple[Any, Any]:
+        return gr.update(visible=choice == PAINTED), gr.update(visible=choice == BOXES)
+
+    region.change(needed, region, [editor, boxes], **_QUIET)
+    return region, editor, boxes, strength
+
+
+def _slider(label: str, name: str) -> gr.ImageSlider:
+    """Two pictures, one over the other; hidden until there are two."""
+    return gr.ImageSlider(
+        label=label,
+        type="filepath",
+        format="png",
+        interactive=False,
+        max_height=PICTURE_HEIGHT,
+        visible=False,
+        elem_id=name,
+    )
+
+
+def _hidden() -> Any:
+    return gr.update(visible=False)
+
+
+def _no_comparison() -> tuple[Any, ...]:
+    """Table, choice of schemes, slider and pairs before anything is compared."""
+    return "", gr.update(choices=[], value=None, visible=False), _hidden(), {}
+
+
+def _teller(progress: gr.Progress) -> Tell:
+    """Shows progress from whatever thread computes."""
+    # Gradio knows by a variable of the thread that asked whose progress it is.
+    context = contextvars.copy_context()
+
+    def tell(share: float, what: str) -> None:
+        context.run(progress, share, what)
+
+    return tell
 
 
 def _plot(name: str) -> gr.Image:
@@ -288,9 +375,15 @@ def _decode_tab(service: Service) -> None:
             plot = _plot("decode-plot")
             files = gr.File(label="Download", file_count="multiple", interactive=False)
 
-    def answer(visitor: gr.Request, paths: list[str] | None, steps: float) -> tuple[Any, ...]:
+    def answer(
+        visitor: gr.Request,
+        paths: list[str] | None,
+        steps: float,
+        progress: gr.Progress = _PROGRESS,
+    ) -> tuple[Any, ...]:
         files = [Path(path) for path in paths or []]
-        done = _attempt(lambda: service.decode(files, int(steps), 0, visitor.session_hash))
+        tell = _teller(progress)
+        done = _attempt(lambda: service.decode(files, int(steps), 0, visitor.session_hash, tell))
         return (
             _status(done.status, done.failed),
             done.picture,
@@ -299,7 +392,13 @@ def _decode_tab(service: Service) -> None:
             [str(path) for path in done.files] or None,
         )
 
-    button.click(answer, [upload, steps], [status, picture, constellation, plot, files], **_MODEL)
+    button.click(
+        answer,
+        [upload, steps],
+        [status, picture, constellation, plot, files],
+        show_progress_on=[status],
+        **_MODEL,
+    )
 
 
 def _request(
@@ -329,7 +428,7 @@ def _request(
         objective=objective,
         roi_strength=float(strength),
         region=region,
-        layers=[read_upload_picture(path, "alpha") for path in layers] if region == PAINTED else [],
+        layers=[read_upload_paint(path) for path in layers] if region == PAINTED else [],
         boxes=boxes,
         seed=int(seed or 0),
         size=size,
@@ -348,10 +447,15 @@ def _attempt(work: Callable[[], Answer]) -> Answer:
 def _outputs(answer: Answer) -> tuple[Any, ...]:
     return (
         _status(answer.status, answer.failed),
-        None if answer.pair is None else tuple(str(path) for path in answer.pair),
+        _hidden()
+        if answer.pair is None
+        else gr.update(value=tuple(str(path) for path in answer.pair), visible=True),
         answer.figures,
+        _hidden(),
+        gr.update(visible=bool(answer.files)),
         gr.update(value=answer.region, visible=answer.region is not None),
         answer.rates,
+        answer.scale,
         answer.constellation,
         _shown(answer.plot),
         answer.symbols,

@@ -50,6 +50,24 @@ def rate_overlay(source: Image.Image, rate_map: npt.NDArray[np.int64]) -> Image.
     return Image.blend(source.convert("L").convert("RGB"), patches, 0.6)
 
 
+def rate_scale(rate_map: npt.NDArray[np.int64]) -> str:
+    """What the colours of :func:`rate_overlay` mean, as HTML.
+
+    Args:
+        rate_map: complex symbols per patch, (h, w).
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    stops = ",".join(to_hex(colormaps["viridis"](share)) for share in np.linspace(0, 1, 9))
+    patch = f"symbols per patch of {LATENT_STRIDE}×{LATENT_STRIDE} pixels"
+    return (
+        '<p class="lrisc-scale"><span>0</span>'
+        f'<i style="background:linear-gradient(to right,{stops})" aria-hidden="true"></i>'
+        f"<span>{int(rate_map.max())} {patch}</span></p>"
+    )
+
+
 def constellation(symbols: Tensor) -> Image.Image:
     """Received symbols in the complex plane, pilots and header apart from the body.
 

@@ -105,8 +105,10 @@ def _unzip(path: Path) -> dict[str, bytes]:
             }
             if sum(member.file_size for member in members.values()) > MAX_UPLOAD_BYTES:
                 limit = MAX_UPLOAD_BYTES // 2**20
-                raise InputError(f"{path.name} holds more than {limit} MB, which no frame fills")
+                raise InputError(
+                    f"the file {path.name} holds more than {limit} MB, which no frame fills"
+                )
             return {suffix: packed.read(member) for suffix, member in members.items()}
     # Encrypted members are a RuntimeError, unknown compression is not implemented.
     except (zipfile.BadZipFile, OSError, RuntimeError, EOFError, NotImplementedError) as error:
-        raise InputError(f"{path.name} is not a zip file that can be read") from error
+        raise InputError(f"the file {path.name} is not a zip file that can be read") from error

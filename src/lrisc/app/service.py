@@ -22,6 +22,7 @@ from torch import nn
 
 from lrisc import system, transmission
 from lrisc.app import compare, pictures
+from lrisc.app.meter import Meter, Tell
 from lrisc.app.reader import read_upload_picture
 from lrisc.app.recordings import read_upload, zip_recording
 from lrisc.app.region import PAINTED, chosen_region
@@ -105,6 +106,7 @@ class Answer:
         figures: PSNR and the like, HTML.
         region: the region of interest over the picture.
         rates: the rate map over the picture.
+        scale: what its colours mean, HTML.
         constellation: received symbols.
         plot: a recording's spectrogram, constellations, channel and SNR per carrier, a file.
         symbols: their number by kind, HTML.
@@ -118,6 +120,7 @@ class Answer:
     figures: str = ""
     region: Image.Image | None = None
     rates: Image.Image | None = None
+    scale: str = ""
     constellation: Image.Image | None = None
     plot: Path | None = None
     symbols: str = ""
@@ -130,10 +133,12 @@ class Comparison:
 
     Attributes:
         table: their figures, HTML.
-        pictures: file and caption of each that is no outage.
+        source: the picture that all of them sent, a file.
+        pictures: file and name of each that is no outage.
     """
 
     table: str
+    source: Path
     pictures: list[tuple[Path, str]]
 
 
@@ -156,14 +161,23 @@ class Service:
         # allocator for itself, and the page's server has dozens of threads.
         self._worker = ThreadPoolExecutor(1, "networks")
         self.visits = Visits()
-        self._visit = Visit(DEADLINE_SECONDS)
+        self._visit, self._meter = Visit(DEADLINE_SECONDS), Meter()
         # Between two networks, and between two steps of one, is where work can end early.
         for module in self.checkpoint.model.children():
             for part in (module, *module.children()):
                 part.register_forward_pre_hook(self._check_visit)
+        network = self.checkpoint.model
+        network.jscc_decoder.register_forward_pre_hook(self._tell_decode)
+        network.unet.register_forward_pre_hook(self._tell_step)
 
     def _check_visit(self, module: nn.Module, inputs: object) -> None:
         self._visit.check()
+
+    def _tell_decode(self, module: nn.Module, inputs: object) -> None:
+        self._meter.decode()
+
+    def _tell_step(self, module: nn.Module, inputs: object) -> None:
+        self._meter.step()
 
     def warm_up(self) -> None:
         """Send a small grey picture, so that the first visitor does not wait for imports."""
@@ -183,24 +197,28 @@ class Service:
         Raises:
             InputError: it is no picture that can be sent.
         """
-        image = read_upload_picture(picture)
-        size = image.size
+        image, size = read_upload_picture(picture)
         image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
         return image, size
 
-    def send(self, request: Request, session: str | None = None) -> Answer:
+    def send(
+        self, request: Request, session: str | None = None, tell: Tell | None = None
+    ) -> Answer:
         """Send a picture and describe what arrives.
 
         Args:
             request: what to send, and how.
             session: of the visitor; when it leaves, the work ends. The same in all that follow.
+            tell: is told how much is done, from another thread. The same in all that follow.
 
         Raises:
             InputError: anything the user can mend, in a sentence.
         """
-        return self._in_turn(lambda: self._send(request), session)
+        return self._in_turn(lambda: self._send(request, tell), session)
 
-    def compare(self, request: Request, session: str | None = None) -> Comparison:
+    def compare(
+        self, request: Request, session: str | None = None, tell: Tell | None = None
+    ) -> Comparison:
         """Send the same picture with this and the other schemes.
 
         Regions of interest are left out: the others have none.
@@ -208,10 +226,15 @@ class Service:
         Raises:
             InputError: anything the user can mend, in a sentence.
         """
-        return self._in_turn(lambda: self._compare(request), session)
+        return self._in_turn(lambda: self._compare(request, tell), session)
 
     def decode(
-        self, files: list[Path], steps: int, seed: int, session: str | None = None
+        self,
+        files: list[Path],
+        steps: int,
+        seed: int,
+        session: str | None = None,
+        tell: Tell | None = None,
     ) -> Answer:
         """Paint the picture of an uploaded recording.
 
@@ -219,18 +242,17 @@ class Service:
             InputError: not a recording of a frame for this checkpoint.
             OutageError: the frame is lost.
         """
-        return self._in_turn(lambda: self._decode(files, steps, seed), session)
+        return self._in_turn(lambda: self._decode(files, steps, seed, tell), session)
 
     def source(self, request: Request) -> tuple[Image.Image, tuple[int, int]]:
         """The picture as it is sent, and the size it was uploaded with."""
         if request.picture is None:
             raise InputError("there is no picture yet: choose a photograph or take the sample")
-        image = read_upload_picture(request.picture)
-        original = image.size
-        if (longest := SIZES.get(request.size, 0)) and longest < max(original):
+        image, original = read_upload_picture(request.picture)
+        if (longest := SIZES.get(request.size, 0)) and longest < max(image.size):
             # A narrow strip is scaled less: neither side may fall below what can be sent.
-            scale = max(longest / max(original), MIN_SIDE / min(original))
-            wide, high = (round(side * scale) for side in original)
+            scale = max(longest / max(image.size), MIN_SIDE / min(image.size))
+            wide, high = (round(side * scale) for side in image.size)
             image = image.resize((wide, high), Image.Resampling.LANCZOS)
         return image, original
 
@@ -239,7 +261,7 @@ class Service:
         with self.visits.open(session, DEADLINE_SECONDS) as visit:
 
             def begin() -> T:
-                self._visit = visit
+                self._visit, self._meter = visit, Meter()
                 visit.check()
                 visit.begin()
                 return work()
@@ -253,9 +275,11 @@ class Service:
             except CancelledError:
                 raise InputError(_STOPPING) from None
 
-    def _send(self, request: Request) -> Answer:
+    def _send(self, request: Request, tell: Tell | None) -> Answer:
         image, original = self.source(request)
         _check_work(*image.size, request.steps, request.effort)
+        self._meter = Meter(tell, request.steps, request.effort)
+        self._meter.encode()
         channel, block_length = CHANNEL_CHOICES[request.channel]
         result = transmission.transmit(
             image,
@@ -272,6 +296,7 @@ class Service:
             objective=request.objective,
             model=self.checkpoint,
             seed=request.seed,
+            progress=self._meter.iterate,
             compare_region=False,
             waveform=request.waveform,
         )
@@ -293,6 +318,7 @@ class Service:
             figures=_figures(result),
             region=pictures.region_overlay(result.source, result.roi_mask),
             rates=pictures.rate_overlay(result.source, result.rate_map),
+            scale=pictures.rate_scale(result.rate_map),
             constellation=None
             if result.received is None
             else pictures.constellation(result.received.equalised()),
@@ -301,7 +327,7 @@ class Service:
             files=files,
         )
 
-    def _compare(self, request: Request) -> Comparison:
+    def _compare(self, request: Request, tell: Tell | None) -> Comparison:
         image, _ = self.source(request)
         _check_work(*image.size, request.steps)
         channel, block_length = CHANNEL_CHOICES[request.channel]
@@ -311,6 +337,8 @@ class Service:
                 f"the comparison fades every {DEFAULT_BLOCK_LENGTH} symbols or not at all: "
                 "choose another channel"
             )
+        tell = tell or (lambda share, what: None)
+        tell(0, "LRISC")
         condition = Condition(channel, request.snr_db, cbr, request.seed, request.waveform)
         result = transmission.transmit(
             image,
@@ -322,23 +350,26 @@ class Service:
             seed=request.seed,
             waveform=request.waveform,
         )
-        others = compare.deliver(image, condition, self.checkpoint.device)
+        others = compare.deliver(image, condition, self.checkpoint.device, tell)
         shown = [("LRISC", result.reconstruction)]
         shown += [(compare.OTHERS[other.name], other.picture) for other in others]
         folder = self.workspace.folder()
+        _save(result.source, folder / "source.png")
         pictures: list[tuple[Path, str]] = []
         for number, (name, picture) in enumerate(shown):
             if picture is not None:
                 pictures.append((folder / f"{number}.png", name))
                 _save(picture, pictures[-1][0])
-        return Comparison(compare.table(result.report, others), pictures)
+        table = compare.table(result.report, others)
+        return Comparison(table, folder / "source.png", pictures)
 
-    def _decode(self, files: list[Path], steps: int, seed: int) -> Answer:
+    def _decode(self, files: list[Path], steps: int, seed: int, tell: Tell | None) -> Answer:
         upload = read_upload(files, self.workspace.folder())
         found = self._first(find(upload.source, upload.sample_rate, upload.offset))
         assert found.received is not None
         header = parse_header(found.received)
         _check_work(header.width, header.height, steps)
+        self._meter = Meter(tell, steps)
         picture = system.Receiver(self.checkpoint).decode(found.received, steps=steps, seed=seed)
         plot = None
         if found.reception is not None:

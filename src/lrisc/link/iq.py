@@ -18,7 +18,7 @@ from lrisc.link.frame import (
     pilots,
     preamble,
 )
-from lrisc.link.recording import DEFAULT_DATATYPE, open_recording, write_samples
+from lrisc.link.recording import DEFAULT_DATATYPE, write_samples
 from lrisc.link.waveform.source import SampleSource
 
 MAX_SYMBOLS = 1 << 24
@@ -52,22 +52,6 @@ def write_recording(path: str | Path, symbols: Tensor, datatype: str = DEFAULT_D
     )
 
 
-def read_recording(path: str | Path) -> Tensor:
-    """Read all samples of a short recording.
-
-    Args:
-        path: either file of the pair, or their common NAME.
-
-    Returns:
-        complex64 (n,), n > 0, all finite.
-
-    Raises:
-        InputError: a file is missing, unreadable, of another kind, empty, cut within a sample, or
-            longer than any frame.
-    """
-    return torch.from_numpy(open_recording(path).all_samples(MAX_SYMBOLS))
-
-
 def estimate_first_frame(source: SampleSource) -> Received:
     """``estimate_channel`` for a recording of any length that begins with a frame.
 
@@ -94,7 +78,7 @@ def estimate_channel(symbols: Tensor) -> Received:
     do at high SNR, and helps with N0 at low SNR.
 
     Args:
-        symbols: complex64 (n,) from ``read_recording``.
+        symbols: complex64 (n,), a recording or its beginning.
 
     Returns:
         The symbols, brought to mean power 1, with one gain throughout and the noise variance.

@@ -2,16 +2,21 @@
 
 ``import sionna.phy.fec`` runs every ``__init__`` on the way, and those import all of Sionna:
 channels, MIMO, OFDM, and with them torch's compiler. Here the packages on the way are entered
-without their ``__init__``; the modules of the blocks are Sionna's own, unchanged. Afterwards
+without their ``__init__``; the modules of the blocks are Sionna's own, unchanged, but get nothing
+when they import what plots and interpolates for others (60 MB). Afterwards
 ``sys.modules`` is as it was: whoever imports Sionna later gets all of it, and a copy of its own.
 """
 
+import builtins
 import importlib.util
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from threading import Lock
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -65,6 +70,8 @@ def _packages_without_init() -> Generator[None]:
     # A decorator of one method in sionna.phy.fec.crc. It imports the compiler (0.9 s) to keep that
     # method from being compiled, and nobody compiles these copies.
     compiler.disable = _as_it_is
+    finder = _Finder()
+    sys.meta_path.insert(0, finder)
     try:
         phy = _enter("sionna.phy")
         from sionna.phy.config import Precision, config, dtypes
@@ -81,6 +88,7 @@ def _packages_without_init() -> Generator[None]:
         yield
     finally:
         compiler.disable = disable
+        sys.meta_path.remove(finder)
         for name in [name for name in sys.modules if name.partition(".")[0] == "sionna"]:
             del sys.modules[name]
 
@@ -97,3 +105,39 @@ def _enter(package: str) -> dict[str, Any]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[package] = module
     return vars(module)
+
+
+class _Nothing:
+    """Stands for a module, and for whatever is taken from it."""
+
+    def __getattr__(self, name: str) -> "_Nothing":
+        return self
+
+
+_UNUSED = ("matplotlib.pyplot", "scipy.interpolate")
+
+
+def _import(name: str, *given: Any) -> Any:
+    return _Nothing() if name in _UNUSED else builtins.__import__(name, *given)
+
+
+class _Loader(SourceFileLoader):
+    """Runs a module whose own imports go through ``_import``; everybody else's do not."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module)["__builtins__"] = {**vars(builtins), "__import__": _import}
+        super().exec_module(module)
+
+
+class _Finder(MetaPathFinder):
+    """Finds Sionna's modules for that loader, and no others."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not fullname.startswith("sionna.phy."):
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.origin is not None and not spec.submodule_search_locations:
+            spec.loader = _Loader(fullname, spec.origin)
+        return spec

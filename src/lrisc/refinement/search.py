@@ -126,12 +126,13 @@ def refine(
     try:
         before = loss = search.estimate(current)
         adam = _Adam(current)
-        for done in range(1, iterations + 1):
-            gradient = search.gradient(current, done - 1)
+        for step in range(iterations):
+            gradient = search.gradient(current, step)
             # Bound to its name only when whole: Ctrl-C may come at any time.
             current = search.project(
-                current - adam.step(gradient, STEP_SIZE * _cosine(done - 1, iterations))
+                current - adam.step(gradient, STEP_SIZE * _cosine(step, iterations))
             )
+            done = step + 1
             if progress is not None:
                 spent = time.perf_counter() - start
                 progress(Progress(done, iterations, spent, spent / done * (iterations - done)))

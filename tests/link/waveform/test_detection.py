@@ -21,6 +21,7 @@ def found(samples: Samples) -> list[Detection]:
     return list(find_frames(ArraySource(samples), EVERY))
 
 
+@pytest.mark.slow
 def test_at_minus_3_db_a_sample_with_any_offset() -> None:
     # 100 trials; scripts/measure_waveform.py does thousands.
     rng = np.random.default_rng(0)
