@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from lrisc.errors import InputError
+from lrisc.files import UnwritableError
 from lrisc.images import MAX_FILE_BYTES
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.sources import list_pictures, read_pictures
@@ -203,6 +204,17 @@ def test_a_checkpoint_that_no_state_tells_of_stays(
         run(config, arguments)
     assert kept.read_bytes() == b"mine"
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["final"]
+
+
+def test_a_plan_without_a_temporary_folder_ends_in_one_line(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lrisc.training import schedule
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(UnwritableError, match="temporary folder: No such file"):
+        schedule._finish(tiny_folder, tmp_path / "final")
+    assert not (tmp_path / "final").exists()
 
 
 @pytest.mark.parametrize(
