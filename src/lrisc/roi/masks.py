@@ -49,8 +49,9 @@ def region_mask(roi: RoiLike | None, picture: Tensor, device: torch.device = CPU
     if isinstance(roi, Tensor):
         mask = _from_tensor(roi, height, width, "the mask")
     else:
-        several = isinstance(roi, Sequence) and not isinstance(roi, str)
-        parts: Sequence[Any] = roi if several else [roi]
+        parts: Sequence[Any] = [roi]
+        if isinstance(roi, Sequence) and not isinstance(roi, str):
+            parts = roi
         mask = None
         # One at a time: as many masks as there are parts would not fit into memory.
         for part in parts:
