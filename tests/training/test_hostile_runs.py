@@ -141,8 +141,10 @@ def test_ctrl_c_does_not_wait_for_the_compiler(
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.1)  # the signal is handled between two lines
 
+    begun: list[bool] = []
+
     def compile_it(*_: object) -> None:
-        assert when != "before"
+        begun.append(True)
         try:
             ctrl_c()
         except KeyboardInterrupt:
@@ -159,6 +161,7 @@ def test_ctrl_c_does_not_wait_for_the_compiler(
     monkeypatch.setattr("lrisc.training.tasks.lrisc.LriscTask.compile", asked)
     monkeypatch.setattr("lrisc.training.loop.Trainer._backward", compile_it)
     assert run(tiny_configs / "stage1.yaml", short(steps=3, compile="true")) == "interrupted"
+    assert begun == ([] if when == "before" else [True])
     assert read_progress(tmp_path / "run" / "state.safetensors").step == 0
 
 
