@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,9 @@ def test_a_full_disk_is_told_in_one_line(
     assert files(disk / "run") == {}
 
 
+@pytest.mark.parametrize("call", ["write", "flush"])
 def test_the_thread_of_tensorboard_does_not_tell_it_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = pytest.importorskip("tensorboard.summary.writer.record_writer").RecordWriter
     printed: list[Any] = []
@@ -104,7 +106,7 @@ def test_the_thread_of_tensorboard_does_not_tell_it_again(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writer, "flush", full)
+    monkeypatch.setattr(writer, call, full)
     with (
         pytest.raises(UnwritableError, match="tensorboard: No space left"),
         board_errors_once(),
@@ -118,3 +120,27 @@ def test_the_thread_of_tensorboard_does_not_tell_it_again(
         thread.start()
         thread.join()
     assert [told.exc_type for told in printed] == [OSError]
+
+
+def test_an_error_of_tensorboard_that_comes_late_is_not_printed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    printed: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+
+    class Board(threading.Thread):
+        exception: OSError | None = None
+
+        def run(self) -> None:
+            self.exception = OSError(28, "No space left on device")
+            failed.set()
+            time.sleep(0.2)
+            raise self.exception
+
+    Board.__module__ = "tensorboard.writer"
+    failed, board = threading.Event(), Board()
+    with board_errors_once():
+        board.start()
+        failed.wait()
+    board.join()
+    assert printed == []
