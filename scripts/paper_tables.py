@@ -6,11 +6,12 @@ A table of means with 95 % bootstrap intervals over the pictures for every chann
 every SNR at which there are two rates or more, Bjøntegaard's differences against a scheme: symbols
 at equal PSNR and at equal LPIPS (BD-rate), PSNR and LPIPS at equal CBR. Points that some pictures
 have not reached are left out of the latter, and marked by a star in the former. LaTeX needs
-booktabs.
+booktabs. --schemes says which schemes, and in which order.
 """
 
 import argparse
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lrisc.evaluation.figures.means import Point, means
 from lrisc.evaluation.figures.style import display_name, fraction
 from lrisc.evaluation.results import ResultsFolder
 from lrisc.evaluation.statistics import bjontegaard
+from lrisc.link.multipath import TAPPED
 
 Table = tuple[str, list[str], list[list[str]]]
 """Caption, heads, rows."""
@@ -48,7 +50,13 @@ def mean_tables(points: list[Point]) -> Iterator[Table]:
             [display_name(scheme), *(cell(found.get((scheme, snr))) for snr in snrs)]
             for scheme in dict.fromkeys(p.scheme for p in chosen)
         ]
-        caption = f"PSNR (dB) / LPIPS, {channel}, CBR {fraction(cbr)}"
+        star = (
+            "; *: of the pictures that it can send alone" if any(p.missing for p in chosen) else ""
+        )
+        caption = (
+            f"PSNR (dB) / LPIPS, {_channel(channel)}, CBR {fraction(cbr)}; "
+            f"±: half of the 95 % bootstrap interval over the pictures{star}"
+        )
         yield caption, ["scheme", *(f"{snr:g} dB" for snr in snrs)], rows
 
 
@@ -75,7 +83,10 @@ def difference_tables(points: list[Point], against: str) -> Iterator[Table]:
                 rows.append(row)
         if rows:
             heads = ["scheme", "BD-rate by PSNR (%)", "BD-PSNR (dB)", "BD-rate by LPIPS (%)"]
-            caption = f"Against {display_name(against)}, {channel}, {snr_db:g} dB"
+            caption = (
+                f"Against {display_name(against)}, {_channel(channel)}, {snr_db:g} dB; "
+                "–: the curves have no range in common"
+            )
             yield caption, [*heads, "BD-LPIPS"], rows
 
 
@@ -97,23 +108,32 @@ def latex(table: Table) -> str:
     )
 
 
+def _channel(name: str) -> str:
+    return name.upper() if name == "awgn" or name in TAPPED else name.capitalize()
+
+
 def _escape(text: str) -> str:
     for plain, code in (
         ("\\", "\\textbackslash{}"), ("_", "\\_"), ("%", "\\%"), ("&", "\\&"), ("#", "\\#"),
         ("±", "$\\pm$"), ("–", "--"),
     ):  # fmt: skip
         text = text.replace(plain, code)
-    return text
+    return re.sub(r"^-(?=\d)", "$-$", text)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--against", default="bpg-ldpc", help="scheme of the differences")
+    parser.add_argument("--schemes", help="only these, in this order: lrisc,bpg-ldpc")
     parser.add_argument("-o", "--output", type=Path, help="LaTeX file")
     arguments = parser.parse_args()
     folder = ResultsFolder(arguments.folder)
-    points = means(folder.rows(), len(folder.info()["images"]))
+    rows = folder.rows()
+    if arguments.schemes:
+        wanted = arguments.schemes.split(",")
+        rows = [row for scheme in wanted for row in rows if row.scheme == scheme]
+    points = means(rows, len(folder.info()["images"]))
     tables = [*mean_tables(points), *difference_tables(points, arguments.against)]
     print("\n".join(map(markdown, tables)))
     if arguments.output is not None:

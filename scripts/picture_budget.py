@@ -17,7 +17,7 @@ from lrisc.metrics.quality import quality
 
 PORTRAIT = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 """In the public domain; it comes with matplotlib."""
-CROPS = ((220, 40, 380, 200), (150, 430, 310, 590))
+CROPS = ((170, 90, 340, 260), (60, 420, 230, 590))
 """Left, top, right, bottom, in pixels of the portrait: the face and the name plate."""
 
 

@@ -179,3 +179,18 @@ def test_what_an_id_delivers_is_remembered(
         with pytest.raises(InputError):
             checkpoint.load_checkpoint(name)
     assert len(asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [("F8_E8M0", 2), ("F4", 1), ("F6_E2M3", 2), ("U64", 16), ("C64", 16), ("X", 2), (None, 2)],
+)
+def test_types_that_this_torch_may_not_have(folder: Path, kind: str | None, size: int) -> None:
+    tensor = {"dtype": kind, "shape": [2], "data_offsets": [0, size]}
+    head = json.dumps({"x": tensor}).encode()
+    data = len(head).to_bytes(8, "little") + head + bytes(size)
+    (folder / "model.safetensors").write_bytes(data)
+    info = json.loads((folder / "config.json").read_text())
+    info.pop("weights_sha256", None)
+    (folder / "config.json").write_text(json.dumps(info))
+    refused(folder)

@@ -15,6 +15,7 @@ import lrisc
 from lrisc import cli
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError
+from lrisc.files import UnwritableError
 from lrisc.onnx_networks import DESCRIPTION, NETWORKS, export_networks
 
 pytestmark = pytest.mark.slow
@@ -142,6 +143,15 @@ def test_the_command(
     for name in (*(f"{n}.onnx" for n in NETWORKS), DESCRIPTION):
         assert name in told
         assert (out / name).exists()
+
+
+def test_without_a_temporary_folder_it_is_one_line(
+    tiny: LoadedCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(UnwritableError, match="temporary folder: No such file") as told:
+        export_networks(tiny, tmp_path / "out")
+    assert "\n" not in str(told.value)
 
 
 def test_without_onnx_the_extra_is_named(

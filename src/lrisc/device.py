@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from lrisc.errors import InputError
@@ -23,6 +25,13 @@ def find_device(name: str) -> torch.device:
         raise InputError("there is no GPU that torch can use here: take --device cpu or auto")
     found = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
     return torch.device(found)
+
+
+def cores() -> int:
+    """How many cores this process may use; where the system does not say (macOS), all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def check_precision(precision: str) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def told(what: str) -> Generator[None]:
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise UnwritableError(f"cannot {what}: {reason}") from error
+
+
+@contextlib.contextmanager
+def scratch() -> Generator[Path]:
+    """A temporary folder, empty, that goes with all that is in it.
+
+    Raises:
+        UnwritableError: there is none to be had, or the block cannot write to it.
+    """
+    with told("write to a temporary folder"), tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import warnings
 from copy import deepcopy
 from importlib.resources import files
@@ -30,7 +29,7 @@ from torch.nn import functional as F
 
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError
-from lrisc.files import check_output, write_atomically
+from lrisc.files import check_output, scratch, write_atomically
 from lrisc.link.rate_control import shape_bits
 from lrisc.models.config import LATENT_STRIDE
 from lrisc.models.diffusion import alpha
@@ -140,10 +139,10 @@ def _write(
     before = quiet.level
     quiet.setLevel(logging.ERROR)
     try:
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
+        with scratch() as folder, warnings.catch_warnings(), torch.no_grad():
             # Of the tracer, on what is wanted here: sizes that become part of the graph.
             warnings.simplefilter("ignore")
-            made = Path(folder) / path.name
+            made = folder / path.name
             torch.onnx.export(
                 network.eval(),
                 tuple(example for example, _ in inputs.values()),

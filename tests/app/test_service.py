@@ -382,6 +382,8 @@ def test_too_much_work_is_refused(service: Service, tmp_path: Path) -> None:
     as_it_is = list(SIZES)[-1]
     with pytest.raises(InputError, match="at most 1 steps at this size"):
         service.send(Request(picture=path, size=as_it_is, steps=2))
+    with pytest.raises(InputError, match="at most 1 steps at this size"):
+        service.compare(Request(picture=path, size=as_it_is, steps=2))
     with pytest.raises(InputError, match=r"effort 3 is too much .*: at most 0 at"):
         service.send(Request(picture=path, size=as_it_is, effort=3))
 

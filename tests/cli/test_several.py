@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -224,3 +225,37 @@ def test_a_summary_of_ours_is_written_anew(
         (out / "summary.csv").write_text(lines)
     assert run(monkeypatch, *command) == 0
     assert len(rows_of(out / "summary.csv")) == (2 if lines is None else 3)
+
+
+def test_names_in_the_summary_are_no_formulas(
+    tmp_path: Path, portrait: Image.Image, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    portrait.crop((100, 40, 228, 136)).save("=cmd|'A0.png")
+    Path("+1.png").write_text("no picture")
+    command = ("encode", "=cmd|'A0.png", "+1.png", "-o", "iq", "--cbr", "1/8")
+    assert run(monkeypatch, *command, "--model", tiny_folder) == 2
+    cells = [cell for row in rows_of(Path("iq/summary.csv")) for cell in row.values()]
+    assert "'=cmd|'A0.png" in cells
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "@"))]
+    # It is still known as ours.
+    assert run(monkeypatch, *command, "--model", tiny_folder) == 2
+    assert "'+1.png" in (tmp_path / "iq" / "summary.csv").read_text()
+
+
+def test_names_need_not_be_text(
+    tmp_path: Path, portrait: Image.Image, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    strange = tmp_path / os.fsdecode(b"b\xff.png")
+    try:
+        portrait.crop((100, 40, 228, 136)).save(strange)
+    except OSError:
+        pytest.skip("this file system takes text only")
+    out = tmp_path / "out"
+    command = ("transmit", strange, strange.with_name("none.png"), "--out", out, "--cbr", "1/8")
+    assert run(monkeypatch, *command, "--model", tiny_folder) == 2
+    captured = capsys.readouterr()
+    assert "there is no picture" in captured.err
+    assert "mean of 1" in captured.out
+    assert os.fsencode(strange) in (out / "summary.csv").read_bytes()

@@ -108,6 +108,16 @@ def test_a_log_gets_a_line_for_every_row(
     assert told == [f"{i} of 3: grey 10 dB p{i - 1}.png, TIME left" for i in (1, 2, 3)]
 
 
+def test_a_system_that_does_not_tell_its_cores(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As macOS; there was an AttributeError."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    what = ["--schemes", "grey", "--plugin", PLUGIN, "--snr", "10", "-o", tmp_path / "out"]
+    assert lrisc(monkeypatch, pictures, *what) == 0
+
+
 def test_every_row_has_its_own_seed() -> None:
     keys = Sweep(("a", "b"), (0.0, 10.0), (1 / 48, 1 / 24)).keys("p.png")
     seeds = {key: seed_of(0, key) for key in keys}

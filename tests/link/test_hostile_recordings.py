@@ -55,3 +55,12 @@ def test_both_files_are_regular_and_of_sensible_size(recording: Path, suffix: st
     data.symlink_to("/dev/zero")
     with pytest.raises(InputError, match="no regular file"):
         read(recording)
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "1e13", "1e400", "NaN"])
+def test_a_sample_rate_is_one(recording: Path, rate: str) -> None:
+    text = recording.read_text()
+    assert '"core:sample_rate": 1.0' in text
+    recording.write_text(text.replace('"core:sample_rate": 1.0', f'"core:sample_rate": {rate}'))
+    with pytest.raises(InputError, match=r"sample rate must be|is not SigMF"):
+        read(recording)

@@ -54,6 +54,10 @@ def test_configs_of_older_checkpoints_load() -> None:
         ({"sigma_start": float("nan")}, "sigma_start"),
         ({"decode_steps": 0}, "decode_steps"),
         ({"roi_steering": "sideways"}, "roi_steering"),
+        ({"jscc_blocks": 65}, r"jscc_blocks must be whole numbers in \[0, 64\]"),
+        ({"snr_layers": 65}, r"snr_layers must be whole numbers in \[0, 64\]"),
+        ({"snr_hidden": 4097}, r"snr_hidden must be whole numbers in \[0, 4096\]"),
+        ({"unet_widths": [8] * 65, "unet_attention": [0] * 65}, "unet_widths must be whole"),
     ],
 )
 def test_how_a_checkpoint_is_used_is_checked(change: dict[str, object], word: str) -> None:

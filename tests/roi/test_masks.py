@@ -146,3 +146,9 @@ def test_sixteen_bits_and_transparency_mean_what_they_look_like(tmp_path: Path) 
 def test_a_number_of_many_digits_is_no_box(digits: int) -> None:
     with pytest.raises(InputError, match=r"box is|no mask|cannot read"):
         region_mask(f"1,1,{'9' * digits},5", torch.rand(3, 64, 64))
+
+
+@pytest.mark.parametrize("roi", [(0, 0, 50, 40), 5, np.zeros((80, 100))])
+def test_what_is_no_region_is_told(roi: Any) -> None:
+    with pytest.raises(InputError, match="a region is the text of a box"):
+        region_mask(roi, torch.zeros(3, 80, 100))

@@ -94,7 +94,7 @@ def _nested(key: str, value: str) -> str:
     "override",
     [
         "steps=" + "9" * 5000, "steps=" + "[" * 5000, "x" * 5000, "steps=[1,2]",
-        "link.channels={" + "x" * 5000 + ": 1}",
+        "link.channels={" + ", ".join(letter * 900 + ": 0.5" for letter in "xy") + "}",
         "loss.mse=1e999999999", "preset=[a,b]", "preset=", "preset={a: 1}",
     ],
     ids=lambda text: text[:20],

@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from lrisc.errors import InputError
+from lrisc.files import UnwritableError
 from lrisc.images import MAX_FILE_BYTES
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.sources import list_pictures, read_pictures
@@ -140,8 +141,10 @@ def test_ctrl_c_does_not_wait_for_the_compiler(
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.1)  # the signal is handled between two lines
 
+    begun: list[bool] = []
+
     def compile_it(*_: object) -> None:
-        assert when != "before"
+        begun.append(True)
         try:
             ctrl_c()
         except KeyboardInterrupt:
@@ -158,6 +161,7 @@ def test_ctrl_c_does_not_wait_for_the_compiler(
     monkeypatch.setattr("lrisc.training.tasks.lrisc.LriscTask.compile", asked)
     monkeypatch.setattr("lrisc.training.loop.Trainer._backward", compile_it)
     assert run(tiny_configs / "stage1.yaml", short(steps=3, compile="true")) == "interrupted"
+    assert begun == ([] if when == "before" else [True])
     assert read_progress(tmp_path / "run" / "state.safetensors").step == 0
 
 
@@ -203,6 +207,17 @@ def test_a_checkpoint_that_no_state_tells_of_stays(
         run(config, arguments)
     assert kept.read_bytes() == b"mine"
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["final"]
+
+
+def test_a_plan_without_a_temporary_folder_ends_in_one_line(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lrisc.training import schedule
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(UnwritableError, match="temporary folder: No such file"):
+        schedule._finish(tiny_folder, tmp_path / "final")
+    assert not (tmp_path / "final").exists()
 
 
 @pytest.mark.parametrize(

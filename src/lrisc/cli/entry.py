@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -77,6 +78,10 @@ app.command()(export.export)
 
 def main() -> None:
     """Entry point: errors of the user become one line and a documented exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # The name of a file need not be text.
+            stream.reconfigure(errors="backslashreplace")
     try:
         # Typer returns the code of what ended a command early: typer.Exit, or Ctrl-C.
         code = app(standalone_mode=False)

@@ -121,7 +121,8 @@ def run_all(
         rows.append(row)
         console.print(f"{number}/{len(jobs)} {job.source.name}: {_short(row)}")
         if summary is not None:
-            write_atomically(summary, _csv(rows).encode())
+            # A file's name need not be text: what is not comes back as it was.
+            write_atomically(summary, os.fsencode(_csv(rows)))
     return rows
 
 
@@ -163,6 +164,10 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _cell(name: str, value: Any) -> Any:
+    from lrisc.evaluation.results import text_cell
+
     if name == "seconds":
         return round(sum(value.values()), 3)
+    if isinstance(value, str):
+        return text_cell(value)
     return None if isinstance(value, dict | list | tuple) else value

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lrisc.device import cores
 from lrisc.errors import InputError
 from lrisc.evaluation.plan import Sweep, find_pictures
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
@@ -56,7 +57,7 @@ def evaluate_folder(
     check(sweep, jobs, limit)
     shard = shard_from_environment()
     if jobs is None:
-        jobs = 1 if shard[1] > 1 else len(os.sched_getaffinity(0))
+        jobs = 1 if shard[1] > 1 else cores()
     sources, skipped = find_pictures(data, limit, sweep.keep)
     for reason in skipped:
         console.print(f"skipped: {reason}")

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -48,7 +49,9 @@ def region_mask(roi: RoiLike | None, picture: Tensor, device: torch.device = CPU
     if isinstance(roi, Tensor):
         mask = _from_tensor(roi, height, width, "the mask")
     else:
-        parts = [roi] if isinstance(roi, str | Path) or callable(roi) else roi
+        parts: Sequence[Any] = [roi]
+        if isinstance(roi, Sequence) and not isinstance(roi, str):
+            parts = roi
         mask = None
         # One at a time: as many masks as there are parts would not fit into memory.
         for part in parts:
@@ -63,10 +66,10 @@ def region_mask(roi: RoiLike | None, picture: Tensor, device: torch.device = CPU
     return mask
 
 
-def _one(roi: str | Path | Detector, picture: Tensor, device: torch.device) -> Tensor | None:
+def _one(roi: Any, picture: Tensor, device: torch.device) -> Tensor | None:
     height, width = picture.shape[-2:]
     if callable(roi):
-        return _from_detector(roi, picture)
+        return _from_detector(cast(Detector, roi), picture)
     if isinstance(roi, str):
         if roi == "none":
             return None
@@ -77,6 +80,11 @@ def _one(roi: str | Path | Detector, picture: Tensor, device: torch.device) -> T
             return _from_box(*(int(v) for v in box.groups()), height=height, width=width)
         if _NUMBERS.fullmatch(roi) and not os.path.exists(roi):
             raise InputError(f"a box is x,y,w,h in whole pixels, not {roi}")
+    elif not isinstance(roi, Path):
+        raise InputError(
+            'a region is the text of a box ("x,y,w,h"), a path, a tensor or a function, not '
+            f"{type(roi).__name__}"
+        )
     return _from_file(Path(roi), height, width)
 
 

@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 from lrisc.baselines.deepjscc.codec import FORMAT as DEEPJSCC_FORMAT
 from lrisc.checkpoint import FORMAT
 from lrisc.errors import InputError, LriscError
-from lrisc.files import replace_atomically
+from lrisc.files import replace_atomically, scratch
 from lrisc.stored import CONFIG_FILE
 from lrisc.training.config.read import apply_overrides, build, merge, read_yaml
 from lrisc.training.config.schema import Plan, StageConfig, flatten
@@ -174,9 +173,9 @@ def _finish(source: Path, target: Path) -> None:
     if half is None:
         _copy(source, target)  # the detector's, which is in float16 already
         return
-    with tempfile.TemporaryDirectory() as halved:
-        half(source, Path(halved))
-        _copy(Path(halved), target)
+    with scratch() as halved:
+        half(source, halved)
+        _copy(halved, target)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -89,7 +89,8 @@ def _draw_grids(
                     continue
                 used.append(row)
                 _show(panel, _picture(folder.picture_path(row.key, ".png")), _caption(row), box)
-        figure.suptitle(_title(image, channel, cbr), fontsize=9)
+        told = "; PSNR and LPIPS are of the whole picture" if zoomed else ""
+        figure.suptitle(_title(image, channel, cbr) + told, fontsize=9)
         kind = "zoom" if zoomed else "grid"
         name = f"{kind}_{stems[image]}_{channel}_cbr-{file_part(cbr)}"
         yield from save(figure, output, name, _COLUMNS, map(_cells, used))
