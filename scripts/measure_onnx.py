@@ -87,7 +87,8 @@ def main() -> None:
         }
 
         def in_onnx(name: str, given: Inputs) -> list[Any]:
-            return sessions[name].run(None, {key: value.numpy() for key, value in given.items()})
+            inputs = {key: value.numpy() for key, value in given.items()}
+            return list(sessions[name].run(None, inputs))
 
         print(f"{arguments.threads} threads, median of {arguments.runs}: clock / processor, s")
         print("| network | torch fp32 | torch bf16 | onnxruntime | file, MB | largest difference |")

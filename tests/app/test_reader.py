@@ -71,7 +71,7 @@ def test_it_writes_no_file(
     portrait.save(path)
     script = (
         "from pathlib import Path; from lrisc.app import reader\n"
-        f"reader._READERS['rgb'] = lambda path: Path({str(left)!r}).write_text('x')\n"
+        f"reader.read_rgb = lambda path, side: Path({str(left)!r}).write_text('x')\n"
         "raise SystemExit(reader.main())"
     )
     real = subprocess.run
@@ -93,4 +93,5 @@ def test_it_imports_nothing_from_where_the_server_was_started(
     (tmp_path / "numpy.py").write_text("raise SystemExit(9)")
     portrait.save(tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
-    assert read_upload_picture(tmp_path / "photo.png").size == portrait.size
+    picture, _ = read_upload_picture(tmp_path / "photo.png")
+    assert picture.size == portrait.size
