@@ -165,6 +165,8 @@ def paint_the_middle(page: Page) -> None:
     page.locator("#region-part > button").click()
     canvas = page.locator("#editor canvas").first
     canvas.wait_for()
+    # As a visitor would: its middle may lie below the screen, or behind the button.
+    canvas.evaluate("it => it.scrollIntoView({block: 'center'})")
     page.wait_for_timeout(2000)  # the canvas draws its picture after it exists
     box = canvas.bounding_box()
     assert box is not None

@@ -33,7 +33,7 @@ CHECKED_BYTES = 2**22
 """After so many bytes of an upload it is looked again whether there is room for as many more."""
 _POSTS = frozenset(
     f"/gradio_api/{name}"
-    for name in ("upload", "queue/join", "component_server", "cancel", "reset")
+    for name in ("upload", "queue/join", "run/predict", "component_server", "cancel", "reset")
 )
 """All that the page sends. Gradio takes more: video, for instance, which it gives to ffmpeg."""
 _STARTUP = "/gradio_api/startup-events"
