@@ -140,6 +140,7 @@ def test_large_pictures_are_scaled_and_strips_stay_possible(
     assert image.size == (1600, 800)
 
 
+@pytest.mark.slow
 def test_a_camera_s_picture_is_scaled_and_its_own_size_told(
     service: Service, tmp_path: Path
 ) -> None:

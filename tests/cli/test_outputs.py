@@ -217,6 +217,7 @@ def test_a_report_of_somebody_else_stays(
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_a_report_of_ours_is_written_anew(
     folder: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -229,6 +229,7 @@ def test_schemes_are_chosen_and_a_crop_is_zoomed(tmp_path: Path) -> None:
             assert shown.width == pytest.approx(3.5 * 160, abs=1), picture.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("choice", "message"),
     [

@@ -41,6 +41,7 @@ def test_awgn_with_every_offset(snr_db: float) -> None:
     assert one.received.symbols.numel() == symbols.size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", EVERY, ids=lambda p: p.name)
 def test_every_preset_with_its_delay_spread(preset: Numerology) -> None:
     # Three paths over most of the prefix.
@@ -61,6 +62,7 @@ def test_every_preset_with_its_delay_spread(preset: Numerology) -> None:
     assert np.abs(claimed - truth)[strong].mean() < 0.6
 
 
+@pytest.mark.slow
 def test_a_moving_receiver() -> None:
     # Two paths with Doppler shifts of ±97 Hz, as at 8.3 m/s and 3.5 GHz.
     rate, steps = 8000.0, 400
@@ -149,6 +151,7 @@ def test_outages_and_cut_recordings() -> None:
     assert "header" in str(error)
 
 
+@pytest.mark.slow
 def test_clipped_recordings_still_decode() -> None:
     # An overdriven converter: everything beyond the mean amplitude is cut off.
     symbols = frame_symbols(0)
