@@ -26,6 +26,12 @@ def tiny(tiny_folder: Path) -> LoadedCheckpoint:
     return load_checkpoint(tiny_folder)
 
 
+@pytest.fixture(scope="session")
+def compact() -> LoadedCheckpoint:
+    """The shipped weights."""
+    return load_checkpoint("compact")
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> helpers.Run:
     """``lrisc ARGUMENTS`` in this process."""
