@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrisc.errors import InputError, LriscError, OutageError
+from lrisc.errors import InputError, LriscError, OutageError, one_line
 from lrisc.files import check_outputs, slug, told, write_atomically
 from lrisc.images import SUFFIXES
 
@@ -117,7 +117,7 @@ def run_all(
         try:
             row |= work(job)
         except LriscError as error:
-            row |= {"error": " ".join(str(error).split()), "exit_code": error.exit_code}
+            row |= {"error": one_line(error), "exit_code": error.exit_code}
         rows.append(row)
         console.print(f"{number}/{len(jobs)} {job.source.name}: {_short(row)}")
         if summary is not None:
