@@ -1,5 +1,6 @@
 """What several tests make."""
 
+import csv
 import importlib.util
 import json
 import resource
@@ -39,6 +40,12 @@ class Ran(NamedTuple):
 
 
 Run = Callable[..., Ran]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, by the names in its head."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def load_script(path: str) -> ModuleType:

@@ -1,11 +1,10 @@
 """Whole transmissions over waveforms: accounting, outages, sweeps."""
 
-import csv
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.helpers import Run, picture
+from tests.helpers import Run, picture, rows_of
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
@@ -86,7 +85,7 @@ def test_a_sweep_over_a_waveform(
         "--waveform", "ofdm", "--channel", "tdl-a", "--delay-spread", "30",
     )  # fmt: skip
     assert run(*command).code == 0
-    rows = list(csv.DictReader((tmp_path / "results" / "results.csv").open()))
+    rows = rows_of(tmp_path / "results" / "results.csv")
     assert len(rows) == 3
     ofdm = PRESETS["ofdm"]
     for row in rows:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.helpers import rows_of
 
 from lrisc.errors import InputError
 from lrisc.evaluation.figures import draw_all
@@ -33,8 +34,7 @@ def files(folder: Path) -> set[Path]:
 def rewrite(folder: ResultsFolder, **values: str) -> None:
     """Put cells into every row, whatever they are."""
     path = folder.path / ROWS_FILE
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(path)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()

@@ -1,6 +1,5 @@
 """Sweeps: resumed, sharded and parallel ones give the same rows; bad input is told."""
 
-import csv
 import os
 import re
 import signal
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.helpers import Run, picture
+from tests.helpers import Run, picture, rows_of
 
 from lrisc.errors import InputError
 from lrisc.evaluation.figures import draw_all
@@ -48,8 +47,7 @@ def grey(*arguments: object) -> list[object]:
 
 
 def table(folder: Path) -> list[dict[str, str]]:
-    with (folder / ROWS_FILE).open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(folder / ROWS_FILE)
     for row in rows:
         del row["seconds"]
     return rows
