@@ -106,6 +106,8 @@ def test_a_sweep_file_that_we_never_write_is_one_line(
     with pytest.raises(InputError, match=word) as told:
         list(draw_all(folder.path, folder.path / "figures"))
     assert len(str(told.value)) < 500
+    with pytest.raises(InputError, match=word):
+        folder.prepare({"seed": 0}, {}, {})
 
 
 @pytest.mark.parametrize("part", ["settings", "images", "schemes"])

@@ -353,12 +353,7 @@ def test_what_was_impossible_is_tried_again(pictures: Path, tmp_path: Path) -> N
         replace(r, seconds=0.0) for r in before
     ]
 
-
-def test_changed_settings_are_refused(pictures: Path, tmp_path: Path) -> None:
-    sweep = Sweep(("grey",), (10.0,), (1 / 48,), plugins=(PLUGIN,), keep=0)
-    folder = ResultsFolder(tmp_path / "r")
-    sources, _ = find_pictures(pictures, 1, 0)
-    sweep_over(sweep, sources, folder)
+    # With other settings nothing is added.
     with pytest.raises(InputError, match="seed 0, this sweep has 1"):
         sweep_over(replace(sweep, seed=1), sources, folder)
 
