@@ -2,8 +2,9 @@
 
     python scripts/results_table.py RESULTS_DIR
 
-RESULTS_DIR holds three results folders of ``lrisc evaluate``: awgn (by SNR and by CBR), fine (every
-decibel) and rayleigh; and, where there are other photographs, second (by CBR).
+RESULTS_DIR holds results folders of ``lrisc evaluate``: awgn (by SNR and by CBR), fine (every
+decibel), rayleigh, metrics and effort (with --lpips-vgg); and, where there are other photographs,
+second (by CBR).
 """
 
 import argparse
@@ -27,6 +28,7 @@ class Mean:
     psnr_db: float
     ms_ssim: float
     lpips: float
+    lpips_vgg: float
     cbr: float
     pictures: int
     outages: int
@@ -41,18 +43,18 @@ Means = dict[tuple[str, float, float], Mean]
 
 def read(folder: Path) -> Means:
     """Means by (scheme, SNR, CBR ceiling)."""
-    groups: dict[tuple[str, float, float], list[tuple[float, float, float, float, bool]]] = {}
+    groups: dict[tuple[str, float, float], list[tuple[float, ...]]] = {}
     for row in ResultsFolder(folder).rows():
         if row.psnr_db is None or row.ms_ssim is None or row.cbr is None:
             continue
-        lpips = float("nan") if row.lpips is None else row.lpips
-        numbers = (row.psnr_db, row.ms_ssim, lpips, row.cbr, row.outage)
+        lpips, vgg = (float("nan") if x is None else x for x in (row.lpips, row.lpips_vgg))
+        numbers = (row.psnr_db, row.ms_ssim, lpips, vgg, row.cbr, row.outage)
         groups.setdefault((row.scheme, row.snr_db, row.cbr_target), []).append(numbers)
     means: Means = {}
     for key, rows in groups.items():
         m = np.mean(np.array(rows, dtype=float), axis=0)
-        lost = round(m[4] * len(rows))
-        means[key] = Mean(*(float(x) for x in m[:4]), pictures=len(rows), outages=lost)
+        lost = round(m[5] * len(rows))
+        means[key] = Mean(*(float(x) for x in m[:5]), pictures=len(rows), outages=lost)
     # The order of rows follows the last sweep into the folder; ours is what the rest is held to.
     return dict(sorted(means.items(), key=lambda item: item[0][0] != OURS))
 
@@ -105,6 +107,18 @@ def by_cbr(means: Means) -> None:
     print()
 
 
+def by_metric(means: Means) -> None:
+    """All metrics of every scheme, at one SNR and CBR."""
+    _, snr, cbr = next(iter(means))
+    pictures = max(m.pictures for m in means.values())
+    print(f"All metrics, {snr:g} dB, CBR {cbr_name(cbr)}, {pictures} pictures\n")
+    rows = (
+        [s, *f"{m.psnr_db:.2f} {m.ms_ssim:.4f} {m.lpips:.4f} {m.lpips_vgg:.4f}".split()]
+        for (s, _, _), m in means.items()
+    )
+    table(["scheme", "PSNR (dB)", "MS-SSIM", "LPIPS (AlexNet)", "LPIPS (VGG)"], rows)
+
+
 def monotone(means: Means) -> None:
     """Every step of SNR should improve both metrics."""
     ordered = [means[key] for key in sorted(means, key=lambda key: key[1])]
@@ -143,6 +157,8 @@ def main() -> None:
         / next(m for k, m in snr.items() if k[:2] == (OURS, 10)).lpips
     )
     print(f"- LPIPS of {OURS}: {ratio:.3f} times that on AWGN\n")
+    by_metric(read(folder / "metrics"))
+    by_metric(read(folder / "effort"))
     if (folder / "second").is_dir():
         second = read(folder / "second")
         print(f"Other photographs: {max(m.pictures for m in second.values())}\n")

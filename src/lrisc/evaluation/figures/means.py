@@ -23,8 +23,8 @@ class Point:
         outages: how many of them were lost.
         missing: pictures of the sweep that are not in the means, or not with all draws: impossible,
             or not done yet.
-        psnr_db_low, psnr_db_high, lpips_low, lpips_high, lpips_vgg_low, lpips_vgg_high: 95 %
-            bootstrap interval over pictures and draws; ``None`` of a single one.
+        psnr_db_low, psnr_db_high and so on: 95 % bootstrap interval over pictures and draws;
+            ``None`` of a single one.
     """
 
     scheme: str
@@ -44,6 +44,8 @@ class Point:
     missing: int
     psnr_db_low: float | None = None
     psnr_db_high: float | None = None
+    ms_ssim_low: float | None = None
+    ms_ssim_high: float | None = None
     lpips_low: float | None = None
     lpips_high: float | None = None
     lpips_vgg_low: float | None = None
@@ -51,12 +53,8 @@ class Point:
 
     def interval(self, metric: str) -> tuple[float, float] | None:
         """Where the mean of a metric lies with 95 %, if that is known."""
-        ends = {
-            "psnr_db": (self.psnr_db_low, self.psnr_db_high),
-            "lpips": (self.lpips_low, self.lpips_high),
-            "lpips_vgg": (self.lpips_vgg_low, self.lpips_vgg_high),
-        }.get(metric, (None, None))
-        return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
+        low, high = (getattr(self, f"{metric}_{end}", None) for end in ("low", "high"))
+        return None if low is None or high is None else (low, high)
 
     def value(self, metric: str) -> float | None:
         """One of the means, or the share of what was lost (``outage``), by its name."""
@@ -116,7 +114,7 @@ def means(rows: Sequence[Row], pictures: int) -> list[Point]:
 
 def _intervals(rows: Sequence[Row]) -> dict[str, float]:
     found: dict[str, float] = {}
-    for metric in ("psnr_db", "lpips", "lpips_vgg"):
+    for metric in ("psnr_db", "ms_ssim", "lpips", "lpips_vgg"):
         known: dict[str, list[float]] = {}
         for row in rows:
             if (value := getattr(row, metric)) is not None:
