@@ -2,11 +2,14 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from tests.helpers import load_script
 
 from lrisc import __version__
 
@@ -32,3 +35,19 @@ def test_strict_build_without_outside_resources(tmp_path: Path) -> None:
         # Links to other sites are fine; fonts, scripts, styles and pictures from there are not.
         foreign = re.findall(resource, page.read_text())
         assert foreign == [], page
+
+
+def test_the_address_of_the_source_is_one_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = load_script("scripts/site_version.py")
+    config = SimpleNamespace()
+    assert hook.on_config(config).copyright == f"LRISC {__version__}"
+    (tmp_path / "src/lrisc").mkdir(parents=True)
+    shutil.copy(ROOT / "src/lrisc/_version.py", tmp_path / "src/lrisc")
+    text = (ROOT / "pyproject.toml").read_text()
+    urls = '[project.urls]\nRepository = "https://example.org/x?a=1&b=2"\n'
+    (tmp_path / "pyproject.toml").write_text(text.replace("[project.urls]\n", urls))
+    monkeypatch.setattr(hook, "ROOT", tmp_path)
+    expected = f'LRISC {__version__}, <a href="https://example.org/x?a=1&amp;b=2">source</a>'
+    assert hook.on_config(config).copyright == expected
