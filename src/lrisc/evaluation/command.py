@@ -95,18 +95,18 @@ def evaluate_folder(
 
 def check(sweep: Sweep, jobs: int | None, limit: int | None) -> None:
     """Raise InputError for numbers that make no sense, before anything is computed."""
+    for name, value in (("--jobs", jobs), ("--limit", limit), ("--seeds", sweep.seeds)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} must be at least 1, not {value}")
+    if sweep.seeds > _MOST_SEEDS:
+        raise InputError(f"--seeds must be at most {_MOST_SEEDS}, not {sweep.seeds}")
     for snr_db in sweep.snrs_db:
         for seed in (sweep.seed, sweep.seed + sweep.seeds - 1):
             make_link(sweep.channel, snr_db, waveform=sweep.waveform, seed=seed)
     for cbr in sweep.cbrs:
         check_cbr(cbr)
-    for name, value in (("--jobs", jobs), ("--limit", limit), ("--seeds", sweep.seeds)):
-        if value is not None and value < 1:
-            raise InputError(f"{name} must be at least 1, not {value}")
     if sweep.options.roi_strength is not None:
         Region(None, gamma=sweep.options.roi_strength)
-    if sweep.seeds > _MOST_SEEDS:
-        raise InputError(f"--seeds must be at most {_MOST_SEEDS}, not {sweep.seeds}")
     if sweep.keep < 0:
         raise InputError(f"--keep must be 0 or more, not {sweep.keep}")
 
