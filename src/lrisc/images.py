@@ -258,7 +258,8 @@ def _told(name: str, what: str) -> Generator[None]:
 def _shown_size(image: Image.Image) -> tuple[int, int]:
     """Width and height as the picture is shown: of what EXIF turns, swapped."""
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-    return image.size[::-1] if turned else image.size
+    width, height = image.size
+    return (height, width) if turned else (width, height)
 
 
 def _draft(image: Image.Image, max_side: int | None) -> tuple[int, int]:

@@ -80,8 +80,9 @@ def test_several_pictures_as_json_and_an_outage_among_them(
 
 
 def test_recordings_of_a_folder(
-    album: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    album: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     (album / "c.jpg").unlink()
     out = tmp_path / "iq"
     model = ("--model", tiny_folder)
@@ -91,6 +92,10 @@ def test_recordings_of_a_folder(
         "a.png.sigmf-data", "a.png.sigmf-meta", "a.sigmf-data", "a.sigmf-meta",
         "b.sigmf-data", "b.sigmf-meta", "summary.csv",
     ]  # fmt: skip
+    told = capsys.readouterr().out
+    assert "mean of 3" in told
+    assert "PSNR" not in told  # nothing has arrived yet
+    assert f"written: {out / 'summary.csv'}, and a recording of every picture" in told
     assert rows_of(out / "summary.csv")[2]["recording"].endswith("b.sigmf-meta")
     picture = tmp_path / "b.png"
     assert run(monkeypatch, "decode", out / "b", "-o", picture, *model) == 0
