@@ -2,16 +2,22 @@
 
 import importlib.util
 import json
+import resource
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from lrisc import cli
+from lrisc.errors import InputError
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -22,6 +28,17 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
+
+
+class Ran(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
 
 
 def load_script(path: str) -> ModuleType:
@@ -44,9 +61,29 @@ def picture(height: int, width: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
 
 
+def reweigh(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    """Other weights than were written, and no hash that would tell."""
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+    forget_hash(folder)
+
+
 def forget_hash(folder: Path) -> None:
     """Other weights than were written are wanted: config.json shall not name the old ones."""
     path = folder / "config.json"
     info = json.loads(path.read_text())
     info.pop("weights_sha256", None)
     path.write_text(json.dumps(info))
+
+
+def refused(folder: Path, load: Callable[[Path], object], message: str | None = None) -> None:
+    """The folder is refused in one line, which takes little time and memory."""
+    start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=message) as told:
+        load(folder)
+    assert time.process_time() - start < 5
+    if sys.platform == "linux":
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 600

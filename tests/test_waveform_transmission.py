@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.helpers import picture, run
+from tests.helpers import Run, picture
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
@@ -76,7 +76,7 @@ def test_bare_symbols_have_their_length_told(tiny: LoadedCheckpoint) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_over_a_waveform(
-    tmp_path: Path, tiny_folder: Path, portrait: Image.Image, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_folder: Path, portrait: Image.Image, run: Run
 ) -> None:
     (tmp_path / "data").mkdir()
     portrait.crop((100, 40, 356, 296)).save(tmp_path / "data" / "a.png")
@@ -85,7 +85,7 @@ def test_a_sweep_over_a_waveform(
         "--snr", "18", "--cbr", "1/24", "-o", tmp_path / "results", "--jobs", "1",
         "--waveform", "ofdm", "--channel", "tdl-a", "--delay-spread", "30",
     )  # fmt: skip
-    assert run(monkeypatch, *command) == 0
+    assert run(*command).code == 0
     rows = list(csv.DictReader((tmp_path / "results" / "results.csv").open()))
     assert len(rows) == 3
     ofdm = PRESETS["ofdm"]
@@ -96,7 +96,7 @@ def test_a_sweep_over_a_waveform(
         assert abs(float(row["cbr_grid"]) * 3 * 256 * 256 - ofdm.elements(sent)) < 0.01
         assert abs(float(row["cbr_on_air"]) * 3 * 256 * 256 - ofdm.samples(sent)) < 0.01
     # Another speed would make other rows: the folder refuses them.
-    assert run(monkeypatch, *command, "--speed", "8") == 2
+    assert run(*command, "--speed", "8").code == 2
 
 
 def test_a_frame_is_needed_to_know_its_length(tiny: LoadedCheckpoint) -> None:

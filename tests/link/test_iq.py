@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.link.waveform.signals import frame_symbols
 
 from lrisc.errors import InputError, OutageError
 from lrisc.files import UnwritableError
-from lrisc.link import fec
 from lrisc.link.channels import channel
-from lrisc.link.frame import Header, build_frame, parse_body, parse_header
+from lrisc.link.frame import parse_body, parse_header
 from lrisc.link.iq import MAX_SYMBOLS, estimate_channel, write_recording
 from lrisc.link.recording import open_recording
 
@@ -23,13 +23,8 @@ def read(path: Path) -> np.ndarray:
     return open_recording(path).all_samples(MAX_SYMBOLS)
 
 
-def make_frame(snr_db: float, payload: int = 22000, side_bits: int = 3300) -> torch.Tensor:
-    header = Header(512, 768, 1, side_bits, payload, 99, fec.mcs_for(snr_db).index)
-    bits = np.random.default_rng(0).integers(0, 2, side_bits).astype(np.uint8)
-    generator = torch.Generator().manual_seed(0)
-    return build_frame(
-        header, bits, torch.randn(payload, dtype=torch.complex64, generator=generator)
-    )
+def make_frame(snr_db: float, payload: int = 22000, side_bits: int = 3000) -> torch.Tensor:
+    return torch.from_numpy(frame_symbols(snr_db, payload, side_bits))
 
 
 @pytest.fixture
@@ -118,7 +113,7 @@ def test_estimated_snr(snr_db: float) -> None:
         # The estimate is for the recording at mean power 1.
         found = complex(estimate.gains[0]) * float(symbols.abs().square().mean().sqrt())
         assert abs(found - gain) / abs(gain) < 0.05
-        assert parse_body(estimate, parse_header(estimate))[0].size == 3300
+        assert parse_body(estimate, parse_header(estimate))[0].size == 3000
     assert max(map(abs, errors)) < 0.5
 
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,11 @@ import pytest
 import torch
 from PIL import Image
 from tests.training import runs
+from tests.training.runs import Overrides, Save, Start, Train
 
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.squares import Squares, open_pictures
+from lrisc.training.schedule import run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -37,7 +39,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def save_pictures() -> Callable[..., None]:
+def save_pictures() -> Save:
     return _save_pictures
 
 
@@ -62,9 +64,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def squares(pictures: Path, cache: Path) -> Squares:
     data = DataConfig(crop=64, square=64, cache=str(cache))
     return open_pictures((str(pictures),), data).squares
-
-
-Overrides = Callable[..., list[str]]
 
 
 @pytest.fixture
@@ -92,6 +91,18 @@ def short(pictures: Path, cache: Path, tmp_path: Path) -> Overrides:
     return overrides
 
 
+@pytest.fixture
+def train(tiny_configs: Path, short: Overrides) -> Train:
+    """How a short run of a stage of the tiny preset ends."""
+    return lambda stage="stage1", **changed: run(tiny_configs / f"{stage}.yaml", short(**changed))
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """Where such a run keeps its state."""
+    return tmp_path / "run" / "state.safetensors"
+
+
 def _start_training(
     config: Path, overrides: list[str], processes: int = 1, module: str = "lrisc.training"
 ) -> subprocess.Popen[str]:
@@ -109,5 +120,5 @@ def _start_training(
 
 
 @pytest.fixture(scope="session")
-def start_training() -> Callable[..., subprocess.Popen[str]]:
+def start_training() -> Start:
     return _start_training

@@ -13,6 +13,11 @@ from safetensors.torch import load_file
 
 from lrisc.training.state import read_progress
 
+Overrides = Callable[..., list[str]]
+Train = Callable[..., str]
+Start = Callable[..., Any]
+Save = Callable[..., None]
+
 
 def overrides(values: Mapping[str, object], changed: Mapping[str, object]) -> list[str]:
     """``key=value`` of everything; in the names of what is changed ``__`` stands for a dot."""
@@ -27,9 +32,9 @@ def lines(folder: Path, group: str = "train") -> list[dict[str, Any]]:
 
 
 def check_that_a_killed_run_ends_as_a_whole_one(
-    start: Callable[..., Any],
+    start: Start,
     config: Path,
-    options: Callable[..., list[str]],
+    options: Overrides,
     folder: Path,
     steps: int,
     kills: tuple[int, ...] = (2,),

@@ -1,15 +1,13 @@
 """f_e and f_d on stored latents."""
 
-import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.training.runs import Overrides, Train, lines
 
 from lrisc.checkpoint import load_checkpoint
 from lrisc.errors import InputError
@@ -20,13 +18,11 @@ from lrisc.training.tasks.codec import CodecTask
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
-Overrides = Callable[..., list[str]]
-
 
 @pytest.fixture
-def parent(tiny_configs: Path, short: Overrides, tmp_path: Path) -> Path:
+def parent(train: Train, tmp_path: Path) -> Path:
     """A checkpoint of one step, with a rough link."""
-    run(tiny_configs / "stage3.yaml", short(output=tmp_path / "parent", steps=1))
+    train("stage3", output=tmp_path / "parent", steps=1)
     return tmp_path / "parent" / "final"
 
 
@@ -46,17 +42,11 @@ def codec(parent: Path, short: Overrides) -> Overrides:
     return overrides
 
 
-def lines(folder: Path) -> list[dict[str, Any]]:
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [record for record in records if record["group"] == "train"]
-
-
 def test_the_codec_learns_and_nothing_else_moves(
     tiny_configs: Path, codec: Overrides, parent: Path, tmp_path: Path
 ) -> None:
     easy = {"link.easy_steps": 100, "link.easy_snr_db": 14, "optimiser.learning_rate": 3e-3}
-    settings = codec(steps=50, **easy)
-    assert run(tiny_configs / "stage3.yaml", settings) == "finished"
+    assert run(tiny_configs / "stage3.yaml", codec(steps=50, **easy)) == "finished"
     losses = [line["weighted_latent"] for line in lines(tmp_path / "run")]
     assert sum(losses[-8:]) < 0.8 * sum(losses[:8])
     before = load_file(parent / "model.safetensors")
@@ -110,9 +100,9 @@ def test_what_is_stored_is_what_the_encoder_gives(tiny_configs: Path, codec: Ove
 def test_other_weights_get_other_latents_and_damaged_ones_are_made_again(
     tiny_configs: Path,
     codec: Overrides,
-    short: Overrides,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
+    train: Train,
 ) -> None:
     cache = tmp_path / "latents"
     settings = codec(**{"crops.cache": cache})
@@ -124,7 +114,7 @@ def test_other_weights_get_other_latents_and_damaged_ones_are_made_again(
         _, again = opened(tiny_configs, settings)
     assert "storing the latents" in caplog.text
     assert (again.stored == whole).all()
-    run(tiny_configs / "stage3.yaml", short(output=tmp_path / "other", steps=1, seed=5))
+    train("stage3", output=tmp_path / "other", steps=1, seed=5)
     opened(tiny_configs, codec(**{"crops.cache": cache, "parent": tmp_path / "other" / "final"}))
     assert len(list(cache.glob("latents-*.npy"))) == 2
 

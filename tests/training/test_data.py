@@ -2,20 +2,18 @@
 
 import logging
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.training.runs import Save
 
 from lrisc.errors import InputError
 from lrisc.link.draws import Draws
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.crops import centre_crops, crop_batch
 from lrisc.training.data.squares import open_pictures
-
-Save = Callable[..., None]
 
 
 def config(cache: Path, **changed: object) -> DataConfig:

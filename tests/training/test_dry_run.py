@@ -1,18 +1,16 @@
 """What a run would cost, before it is paid."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.training.runs import Overrides
 
 from lrisc.errors import InputError
 from lrisc.models.config import PRESETS
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.dry_run import dry_run
 from lrisc.training.schedule import read_schedule
-
-Overrides = Callable[..., list[str]]
 
 
 @pytest.mark.slow

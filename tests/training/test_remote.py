@@ -2,23 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.training.runs import Overrides, Start, Train
 from tools.remote.pieces import MANIFEST, join, split
 from tools.remote.pieces import main as pieces_main
 from tools.remote.slices import train_slice
 
 from lrisc.errors import InputError
 from lrisc.files import UnwritableError
-from lrisc.training.schedule import run
 from lrisc.training.state import read_progress
 
 pytestmark = pytest.mark.slow
-
-Overrides = Callable[..., list[str]]
 
 
 def test_slices_go_on_from_pieces(
@@ -54,18 +50,18 @@ def test_slices_go_on_from_pieces(
 def test_one_of_several_processes_unpacks_and_packs(
     tiny_configs: Path,
     short: Overrides,
-    start_training: Callable[..., Any],
+    start_training: Start,
     pictures: Path,
     tmp_path: Path,
+    train: Train,
 ) -> None:
-    config = tiny_configs / "stage1.yaml"
-    run(config, short(steps=2))
+    train(steps=2)
     split(tmp_path / "run", tmp_path / "pieces", 3_000_000)
     options = [o for o in short(steps=4) if not o.startswith(("data", "output", "parent"))]
     options += ["--resume-from", str(tmp_path / "pieces"), "--data", str(pictures)]
     options += ["--minutes", "5", "--pieces", str(tmp_path / "out")]
     options += ["--work", str(tmp_path / "work")]
-    process = start_training(config, options, 2, "tools.remote.slices")
+    process = start_training(tiny_configs / "stage1.yaml", options, 2, "tools.remote.slices")
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert errors.count("packed") == 1

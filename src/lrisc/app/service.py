@@ -29,7 +29,7 @@ from lrisc.app.region import PAINTED, chosen_region
 from lrisc.app.visits import Visit, Visits
 from lrisc.app.workspace import FullError, Workspace
 from lrisc.checkpoint import load_checkpoint
-from lrisc.errors import InputError, LriscError, OutageError
+from lrisc.errors import InputError, LriscError, OutageError, one_line
 from lrisc.evaluation.figures.recording import draw_reception
 from lrisc.evaluation.schemes import Condition
 from lrisc.images import MIN_SIDE
@@ -450,7 +450,7 @@ def _check_work(width: int, height: int, steps: int, effort: int = 0) -> None:
 def sentence(error: Exception) -> str:
     """What the page says of an error; the whole story of an unexpected one goes to the log."""
     if isinstance(error, InputError | OutageError | FullError):
-        text = " ".join(str(error).split())
+        text = one_line(error)
         return f"{text[0].upper()}{text[1:]}."
     _log.error("a request failed", exc_info=error)
     return "The program failed on this request; its log on the server says why."

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrisc.cli.output import terminal
-from lrisc.errors import InputError, LriscError, OutageError
+from lrisc.errors import InputError, LriscError, OutageError, one_line
 from lrisc.files import check_outputs, slug, told, write_atomically
 from lrisc.images import SUFFIXES
 
@@ -121,7 +121,7 @@ def run_all(
         try:
             row |= work(job)
         except LriscError as error:
-            row |= {"error": " ".join(str(error).split()), "exit_code": error.exit_code}
+            row |= {"error": one_line(error), "exit_code": error.exit_code}
         rows.append(row)
         console.print(f"{number}/{len(jobs)} {job.source.name}: {_short(row)}")
         if summary is not None:

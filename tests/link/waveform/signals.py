@@ -16,6 +16,15 @@ OFDM = PRESETS["ofdm"]
 GUARD = 700
 
 
+def gold(c_init: int, length: int) -> list[int]:
+    """The Gold sequence of TS 38.211, 5.2.1, bit by bit as written there."""
+    x1, x2 = [1] + [0] * 30, [c_init >> i & 1 for i in range(31)]
+    for n in range(length + 1600):
+        x1.append((x1[n + 3] + x1[n]) % 2)
+        x2.append((x2[n + 3] + x2[n + 2] + x2[n + 1] + x2[n]) % 2)
+    return [(x1[n + 1600] + x2[n + 1600]) % 2 for n in range(length)]
+
+
 def frame_symbols(
     snr_db: float, payload: int = 6000, side_bits: int = 800, seed: int = 0
 ) -> Samples:
