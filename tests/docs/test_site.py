@@ -40,7 +40,7 @@ def test_strict_build_without_outside_resources(tmp_path: Path) -> None:
 def test_the_address_of_the_source_is_one_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hook = load_script("scripts/site_version.py")
+    hook = load_script("scripts/site_hooks.py")
     config = SimpleNamespace()
     assert hook.on_config(config).copyright == f"LRISC {__version__}"
     (tmp_path / "src/lrisc").mkdir(parents=True)
@@ -51,3 +51,15 @@ def test_the_address_of_the_source_is_one_setting(
     monkeypatch.setattr(hook, "ROOT", tmp_path)
     expected = f'LRISC {__version__}, <a href="https://example.org/x?a=1&amp;b=2">source</a>'
     assert hook.on_config(config).copyright == expected
+
+
+def test_numbers_of_a_table_stay_on_one_line() -> None:
+    hook = load_script("scripts/site_hooks.py")
+    for cell in ("24.82 / 0.1988", "28.0 ± 0.3", "-12 %", "<strong>1.5 dB</strong>", "+56.6"):
+        assert f'<td><span class="number">{cell}</span></td>' in hook.on_page_content(
+            f"<td>{cell}</td>"
+        )
+    for cell in ("a picture of 3 pixels", "1 of the 24 pictures was lost", "<code>0.5</code>"):
+        assert hook.on_page_content(f"<td>{cell}</td>") == f"<td>{cell}</td>"
+    aligned = hook.on_page_content('<td style="text-align: right;">5</td>')
+    assert aligned == '<td style="text-align: right;"><span class="number">5</span></td>'
