@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: the version and the source at the foot of every page, and numbers in tables.
+"""Hooks of mkdocs: the version and the source at the foot of every page, and where lines break.
 
 The source's public address is one setting: ``Repository`` under ``[project.urls]`` in
 pyproject.toml, which package indexes show, too. Without it the site has no such link.
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-# A number, or some with signs between them: 24.82 / 0.1988, 28.0 ± 0.3, -12 %.
-_NUMBERS = re.compile(
+# A number, or some with signs between them (24.82 / 0.1988, 28.0 ± 0.3, -12 %), or one word.
+_CELL = re.compile(
     r"<td([^>]*)>((?:<strong>)?[-+−±*(]?\d[\d.,/±+−–%*() -]*"
-    r"(?: (?:dB|s|ms|MB|GB|kB))?(?:</strong>)?)</td>"
+    r"(?: (?:dB|s|ms|MB|GB|kB))?(?:</strong>)?|[^<>\s]{1,24})</td>"
 )
+_CODE = re.compile(r"<code>([^<>\s]{1,24})</code>")
 
 
 def on_config(config: Any) -> Any:
@@ -30,5 +31,6 @@ def on_config(config: Any) -> Any:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Keep numbers on one line; the table scrolls where it is too wide."""
-    return _NUMBERS.sub(r'<td\1><span class="number">\2</span></td>', html)
+    """Keep numbers, names and options on one line; a table scrolls where it is too wide."""
+    html = _CELL.sub(r'<td\1><span class="unbroken">\2</span></td>', html)
+    return _CODE.sub(r'<code class="unbroken">\1</code>', html)

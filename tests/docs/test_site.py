@@ -53,13 +53,15 @@ def test_the_address_of_the_source_is_one_setting(
     assert hook.on_config(config).copyright == expected
 
 
-def test_numbers_of_a_table_stay_on_one_line() -> None:
-    hook = load_script("scripts/site_hooks.py")
-    for cell in ("24.82 / 0.1988", "28.0 ± 0.3", "-12 %", "<strong>1.5 dB</strong>", "+56.6"):
-        assert f'<td><span class="number">{cell}</span></td>' in hook.on_page_content(
-            f"<td>{cell}</td>"
-        )
-    for cell in ("a picture of 3 pixels", "1 of the 24 pictures was lost", "<code>0.5</code>"):
-        assert hook.on_page_content(f"<td>{cell}</td>") == f"<td>{cell}</td>"
-    aligned = hook.on_page_content('<td style="text-align: right;">5</td>')
-    assert aligned == '<td style="text-align: right;"><span class="number">5</span></td>'
+def test_numbers_names_and_options_stay_on_one_line() -> None:
+    content = load_script("scripts/site_hooks.py").on_page_content
+    cells = ("24.82 / 0.1988", "28.0 ± 0.3", "-12 %", "<strong>1.5 dB</strong>", "bpg-capacity")
+    for cell in cells:
+        assert f'<td><span class="unbroken">{cell}</span></td>' in content(f"<td>{cell}</td>")
+    for cell in ("a picture of 3 pixels", "1 of the 24 pictures was lost", "<em>so</em>"):
+        assert content(f"<td>{cell}</td>") == f"<td>{cell}</td>"
+    aligned = content('<td style="text-align: right;">5</td>')
+    assert aligned == '<td style="text-align: right;"><span class="unbroken">5</span></td>'
+    assert content("<code>--snr</code>") == '<code class="unbroken">--snr</code>'
+    for code in ("lrisc transmit photo.jpg --snr 10", "x" * 25):
+        assert content(f"<code>{code}</code>") == f"<code>{code}</code>"
