@@ -2,8 +2,9 @@
 
     python scripts/results_table.py RESULTS_DIR
 
-RESULTS_DIR holds three results folders of ``lrisc evaluate``: awgn (by SNR and by CBR), fine (every
-decibel) and rayleigh; and, where there are other photographs, second (by CBR).
+RESULTS_DIR holds results folders of ``lrisc evaluate``: awgn (by SNR and by CBR), fine (every
+decibel), rayleigh, metrics and effort (with --lpips-vgg); and, where there are other photographs,
+second (by CBR).
 """
 
 import argparse
@@ -34,8 +35,9 @@ def read(folder: Path) -> Means:
     return {(p.scheme, p.snr_db, p.cbr_target): p for p in points}
 
 
-def lpips(point: Point) -> float:
-    return math.nan if point.lpips is None else point.lpips
+def lpips(point: Point, metric: str = "lpips") -> float:
+    value = point.value(metric)
+    return math.nan if value is None else value
 
 
 def cell(point: Point) -> str:
@@ -87,6 +89,21 @@ def by_cbr(found: Means) -> None:
     print()
 
 
+def by_metric(found: Means) -> None:
+    """All metrics of every scheme, at one SNR and CBR."""
+    _, snr, cbr = next(iter(found))
+    pictures = max(m.pictures for m in found.values())
+    print(f"All metrics, {snr:g} dB, CBR {fraction(cbr)}, {pictures} pictures\n")
+    rows = (
+        [
+            m.scheme, f"{m.psnr_db:.2f}", f"{m.ms_ssim:.4f}", f"{lpips(m):.4f}",
+            f"{lpips(m, 'lpips_vgg'):.4f}",
+        ]
+        for m in found.values()
+    )  # fmt: skip
+    table(["scheme", "PSNR (dB)", "MS-SSIM", "LPIPS (AlexNet)", "LPIPS (VGG)"], rows)
+
+
 def monotone(found: Means) -> None:
     """Every step of SNR should improve both metrics."""
     ordered = sorted(found.values(), key=lambda point: point.snr_db)
@@ -125,6 +142,8 @@ def main() -> None:
     still = next(m for k, m in snr.items() if k[:2] == (OURS, 10))
     ratio = lpips(ours) / lpips(still)
     print(f"- LPIPS of {OURS}: {ratio:.3f} times that on AWGN\n")
+    by_metric(read(folder / "metrics"))
+    by_metric(read(folder / "effort"))
     if (folder / "second").is_dir():
         second = read(folder / "second")
         print(f"Other photographs: {max(m.pictures for m in second.values())}\n")

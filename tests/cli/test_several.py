@@ -70,12 +70,16 @@ def test_several_pictures_as_json_and_an_outage_among_them(album: Path, run_tiny
 def test_recordings_of_a_folder(album: Path, tmp_path: Path, run_tiny: Run) -> None:
     (album / "c.jpg").unlink()
     out = tmp_path / "iq"
-    assert run_tiny("encode", album, "-o", out, "--cbr", "1/8").code == 0
+    done = run_tiny("encode", album, "-o", out, "--cbr", "1/8")
+    assert done.code == 0
     names = sorted(p.name for p in out.iterdir())
     assert names == [
         "a.png.sigmf-data", "a.png.sigmf-meta", "a.sigmf-data", "a.sigmf-meta",
         "b.sigmf-data", "b.sigmf-meta", "summary.csv",
     ]  # fmt: skip
+    assert "mean of 3" in done.out
+    assert "PSNR" not in done.out  # nothing has arrived yet
+    assert f"written: {out / 'summary.csv'}, and a recording of every picture" in done.out
     assert rows_of(out / "summary.csv")[2]["recording"].endswith("b.sigmf-meta")
     picture = tmp_path / "b.png"
     assert run_tiny("decode", out / "b", "-o", picture).code == 0

@@ -2,11 +2,14 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from tests.helpers import load_script
 
 from lrisc import __version__
 
@@ -32,3 +35,33 @@ def test_strict_build_without_outside_resources(tmp_path: Path) -> None:
         # Links to other sites are fine; fonts, scripts, styles and pictures from there are not.
         foreign = re.findall(resource, page.read_text())
         assert foreign == [], page
+
+
+def test_the_address_of_the_source_is_one_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = load_script("scripts/site_hooks.py")
+    config = SimpleNamespace()
+    assert hook.on_config(config).copyright == f"LRISC {__version__}"
+    (tmp_path / "src/lrisc").mkdir(parents=True)
+    shutil.copy(ROOT / "src/lrisc/_version.py", tmp_path / "src/lrisc")
+    text = (ROOT / "pyproject.toml").read_text()
+    urls = '[project.urls]\nRepository = "https://example.org/x?a=1&b=2"\n'
+    (tmp_path / "pyproject.toml").write_text(text.replace("[project.urls]\n", urls))
+    monkeypatch.setattr(hook, "ROOT", tmp_path)
+    expected = f'LRISC {__version__}, <a href="https://example.org/x?a=1&amp;b=2">source</a>'
+    assert hook.on_config(config).copyright == expected
+
+
+def test_numbers_names_and_options_stay_on_one_line() -> None:
+    content = load_script("scripts/site_hooks.py").on_page_content
+    cells = ("24.82 / 0.1988", "28.0 ± 0.3", "-12 %", "<strong>1.5 dB</strong>", "bpg-capacity")
+    for cell in cells:
+        assert f'<td><span class="unbroken">{cell}</span></td>' in content(f"<td>{cell}</td>")
+    for cell in ("a picture of 3 pixels", "1 of the 24 pictures was lost", "<em>so</em>"):
+        assert content(f"<td>{cell}</td>") == f"<td>{cell}</td>"
+    aligned = content('<td style="text-align: right;">5</td>')
+    assert aligned == '<td style="text-align: right;"><span class="unbroken">5</span></td>'
+    assert content("<code>--snr</code>") == '<code class="unbroken">--snr</code>'
+    for code in ("lrisc transmit photo.jpg --snr 10", "x" * 25):
+        assert content(f"<code>{code}</code>") == f"<code>{code}</code>"

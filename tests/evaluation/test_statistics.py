@@ -12,14 +12,34 @@ def test_the_interval_holds_the_mean_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
     inside = 0
     for _ in range(200):
-        low, high = bootstrap_interval(rng.normal(3.0, 1.0, 24).tolist())
+        low, high = bootstrap_interval(rng.normal(3.0, 1.0, (24, 1)).tolist())
         assert low < high
         inside += low <= 3.0 <= high
     assert 0.88 <= inside / 200 <= 0.99  # percentile intervals of 24 values are a little narrow
 
 
+def test_several_draws_of_a_picture_are_not_several_pictures() -> None:
+    """Taken for pictures of their own, 24 x 3 values would hold the mean 75 % of the time."""
+    rng = np.random.default_rng(2)
+    inside = 0
+    for _ in range(200):
+        draws = rng.normal(3.0, 1.0, (24, 1)) + rng.normal(0.0, 0.3, (24, 3))
+        low, high = bootstrap_interval(draws.tolist())
+        inside += low <= 3.0 <= high
+    assert 0.88 <= inside / 200 <= 0.99
+
+
+def test_one_picture_has_the_interval_of_its_draws() -> None:
+    rng = np.random.default_rng(3)
+    inside = 0
+    for _ in range(200):
+        low, high = bootstrap_interval([rng.normal(3.0, 1.0, 24).tolist()])
+        inside += low <= 3.0 <= high
+    assert 0.88 <= inside / 200 <= 0.99
+
+
 def test_equal_values_have_no_width() -> None:
-    assert bootstrap_interval([2.0, 2.0, 2.0]) == (2.0, 2.0)
+    assert bootstrap_interval([[2.0], [2.0, 2.0]]) == (2.0, 2.0)
 
 
 def curve(scale: float, shift: float = 0.0) -> list[tuple[float, float]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from tests.helpers import Run, picture, rows_of
+from torch import Tensor
 
 from lrisc.errors import InputError
 from lrisc.evaluation.figures import draw_all
@@ -20,7 +21,10 @@ from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
 from lrisc.evaluation.schemes import SCHEMES, Condition, Options, Picture, create_scheme
 from lrisc.evaluation.sweep import run as sweep_over
 from lrisc.evaluation.workers import _still_pending
-from lrisc.images import to_pil
+from lrisc.images import load_image, to_pil
+from lrisc.metrics import lpips, lpips_weights
+from lrisc.metrics.lpips import Lpips, published_lpips
+from lrisc.metrics.lpips_weights import LpipsUnavailableError, resolve_weights
 from lrisc.models.config import Steering
 from lrisc.roi import detectors
 
@@ -115,11 +119,66 @@ def test_a_system_that_does_not_tell_its_cores(
 
 
 def test_every_row_has_its_own_seed() -> None:
-    keys = Sweep(("a", "b"), (0.0, 10.0), (1 / 48, 1 / 24)).keys("p.png")
-    seeds = {key: seed_of(0, key) for key in keys}
-    assert len(set(seeds.values())) == 4  # the same noise for both schemes
+    keys = Sweep(("a", "b"), (0.0, 10.0), (1 / 48, 1 / 24), seed=7, seeds=3).keys("p.png")
+    seeds = {key: seed_of(key) for key in keys}
+    assert len(seeds) == 24
+    assert len(set(seeds.values())) == 12  # the same noise for both schemes
     assert all(0 <= seed < 1 << 63 for seed in seeds.values())
-    assert seeds[keys[0]] != seed_of(1, keys[0])
+
+
+@pytest.mark.slow
+def test_a_sweep_with_seeds_has_rows_for_each_and_goes_on_with_more(
+    tmp_path: Path, evaluate: Run
+) -> None:
+    what = grey("--snr", "0,10", "--cbr", "1/48", "--limit", 2, "--keep", 1)
+    assert evaluate(*what, "-o", tmp_path / "one").code == 0
+    assert evaluate(*what, "-o", tmp_path / "all", "--seeds", 3).code == 0
+    one, every = table(tmp_path / "one"), table(tmp_path / "all")
+    assert [row["seed"] for row in every] == ["0", "0", "1", "1", "2", "2"] * 2
+    assert [row for row in every if row["seed"] == "0"] == one
+    assert len({row["psnr_db"] for row in every}) == 12
+    # The pictures of one draw are enough to see.
+    assert len(list((tmp_path / "all" / "pictures" / "grey").iterdir())) == 2
+    assert evaluate(*what, "-o", tmp_path / "one", "--seeds", 3).code == 0
+    assert table(tmp_path / "one") == every
+
+
+@pytest.mark.slow
+def test_lpips_with_vgg_stands_beside_that_with_alexnet(tmp_path: Path, evaluate: Run) -> None:
+    try:
+        vgg, alex = (Lpips.from_weights(backbone) for backbone in ("vgg", "alex"))
+    except LpipsUnavailableError:
+        pytest.skip("no LPIPS weights on this machine")
+    what = grey("--snr", "0,10", "--cbr", "1/48", "--limit", 2, "--keep", 2)
+    assert evaluate(*what, "--lpips-vgg", "-o", tmp_path / "r").code == 0
+    folder = ResultsFolder(tmp_path / "r")
+    for row in folder.rows():
+        kept = (folder.source_path(row.image), folder.picture_path(row.key, ".png"))
+        source, shown = (2 * load_image(path)[None] - 1 for path in kept)
+        assert row.lpips_vgg == pytest.approx(float(vgg(source, shown)), abs=1e-5)
+        assert row.lpips == pytest.approx(float(alex(source, shown)), abs=1e-5)
+    # Rows with and without it are not mixed.
+    assert evaluate(*what, "-o", tmp_path / "r").code == 2
+
+
+def test_without_the_weights_of_vgg_its_column_is_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluate: Run
+) -> None:
+    monkeypatch.setattr(lpips, "resolve_weights", missing_vgg)
+    monkeypatch.setattr(lpips_weights, "resolve_weights", missing_vgg)
+    published_lpips.cache_clear()
+    what = grey("--snr", "10", "--cbr", "1/48", "--limit", 1, "--lpips-vgg")
+    done = evaluate(*what, "-o", tmp_path / "r")
+    assert done.code == 0
+    assert "the lpips_vgg column stays empty: none here" in done.err
+    (row,) = ResultsFolder(tmp_path / "r").rows()
+    assert (row.status, row.lpips_vgg) == ("sent", None)
+
+
+def missing_vgg(backbone: str, path: Path | None = None) -> dict[str, Tensor]:
+    if backbone == "vgg":
+        raise LpipsUnavailableError("none here")
+    return resolve_weights(backbone, path)
 
 
 def test_outages_and_impossible_rows_are_marked(tmp_path: Path, evaluate: Run) -> None:
@@ -173,7 +232,9 @@ def test_unreadable_pictures_are_told_and_skipped(
         (["--channel", "wire"], "unknown channel"),
         (["--jobs", "0"], "--jobs"),
         (["--limit", "0"], "--limit"),
-        (["--lpips", "resnet"], "alex or vgg"),
+        (["--seeds", "0"], "--seeds must be at least 1"),
+        (["--seeds", "1001"], "--seeds must be at most 1000"),
+        (["--seed", str(2**63 - 1), "--seeds", "2"], "seed"),
         (["--plugin", "no_such_module"], "plugin"),
         (["--seed", "-1"], "seed"),
     ],
@@ -343,7 +404,7 @@ def test_what_was_impossible_is_tried_again(pictures: Path, tmp_path: Path) -> N
     sources, _ = find_pictures(pictures, 2, 0)
     sweep_over(sweep, sources, folder)
     before = folder.rows()
-    numbers = ("psnr_db", "ms_ssim", "lpips", "cbr", "cbr_grid", "cbr_on_air")
+    numbers = ("psnr_db", "ms_ssim", "lpips", "lpips_vgg", "cbr", "cbr_grid", "cbr_on_air")
     gone = replace(before[0], status="impossible", **dict.fromkeys(numbers))
     folder.append(gone)
     counted: list[tuple[int, int]] = []
@@ -354,8 +415,8 @@ def test_what_was_impossible_is_tried_again(pictures: Path, tmp_path: Path) -> N
     ]
 
     # With other settings nothing is added.
-    with pytest.raises(InputError, match="seed 0, this sweep has 1"):
-        sweep_over(replace(sweep, seed=1), sources, folder)
+    with pytest.raises(InputError, match="lpips_vgg False, this sweep has True"):
+        sweep_over(replace(sweep, lpips_vgg=True), sources, folder)
 
 
 def test_deepjscc_by_bandwidth_and_by_snr() -> None:

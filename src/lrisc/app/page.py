@@ -111,7 +111,7 @@ def _send_tab(service: Service, sample: Path) -> None:
             preview = _image(
                 "Photograph", "preview", buttons=[], height=PICTURE_HEIGHT, visible=False
             )
-            pair = _slider("Source (left) and reconstruction (right)", "pair")
+            pair = _slider("Source | reconstruction", "pair")
             figures = gr.HTML(elem_id="figures")
             with gr.Column(visible=False) as details:
                 with gr.Row():
@@ -144,7 +144,7 @@ def _send_tab(service: Service, sample: Path) -> None:
                     visible=False,
                     elem_id="scheme",
                 )
-                against = _slider("Source (left) and what arrived (right)", "against")
+                against = _slider("Source | what arrived", "against")
                 delivered = gr.State({})
 
     controls: dict[str, Any] = {
