@@ -6,27 +6,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tests.training import runs
-from tests.training.runs import Overrides, Save, Start, Train
+from tests.training.runs import TINY, Overrides, Start, Train, save_pictures
 
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.squares import Squares, open_pictures
 from lrisc.training.schedule import run
-
-CONFIGS = Path(__file__).parents[2] / "configs"
-
-
-def _save_pictures(folder: Path, count: int, width: int = 80, height: int = 72) -> None:
-    """Smooth random pictures that differ from each other."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        rng = np.random.default_rng(i)
-        small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
-        small.resize((width, height), Image.Resampling.BICUBIC).save(folder / f"{i:03d}.png")
 
 
 @pytest.fixture
@@ -39,19 +26,9 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def save_pictures() -> Save:
-    return _save_pictures
-
-
-@pytest.fixture(scope="session")
-def tiny_configs() -> Path:
-    return CONFIGS / "tiny"
-
-
-@pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
-    _save_pictures(folder, 24)
+    save_pictures(folder, 24)
     return folder
 
 
@@ -92,9 +69,9 @@ def short(pictures: Path, cache: Path, tmp_path: Path) -> Overrides:
 
 
 @pytest.fixture
-def train(tiny_configs: Path, short: Overrides) -> Train:
+def train(short: Overrides) -> Train:
     """How a short run of a stage of the tiny preset ends."""
-    return lambda stage="stage1", **changed: run(tiny_configs / f"{stage}.yaml", short(**changed))
+    return lambda stage="stage1", **changed: run(TINY / f"{stage}.yaml", short(**changed))
 
 
 @pytest.fixture

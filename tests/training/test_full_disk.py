@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.training.runs import Overrides, Start, Train
+from tests.training.runs import TINY, Overrides, Start, Train
 
 from lrisc.files import UnwritableError
 from lrisc.training.reporting import Reporter, board_errors_once
@@ -74,10 +74,10 @@ def test_a_full_disk_costs_nothing(disk: Path, tmp_path: Path, train: Train) -> 
 
 @pytest.mark.process
 def test_a_full_disk_is_told_in_one_line(
-    disk: Path, tiny_configs: Path, short: Overrides, start_training: Start
+    disk: Path, short: Overrides, start_training: Start
 ) -> None:
     filler = fill(disk, 0)
-    process = start_training(tiny_configs / "stage1.yaml", short(output=disk / "run", steps=2))
+    process = start_training(TINY / "stage1.yaml", short(output=disk / "run", steps=2))
     _, errors = process.communicate()
     told = [line for line in errors.splitlines() if not line.startswith("INFO")]
     assert process.returncode == 2

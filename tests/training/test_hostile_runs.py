@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tests.training.runs import Overrides, Train
+from tests.training.runs import TINY, Overrides, Train
 
 from lrisc.errors import InputError
 from lrisc.files import UnwritableError
@@ -92,10 +92,10 @@ def test_without_accelerate_there_is_a_sentence(command: list[str]) -> None:
 @pytest.mark.slow
 @pytest.mark.process
 def test_ctrl_c_while_compiling_is_one_line(
-    tiny_configs: Path, short: Overrides, tmp_path: Path, train: Train, state: Path
+    short: Overrides, tmp_path: Path, train: Train, state: Path
 ) -> None:
     """A terminal sends it to every process, compilers too; the run goes on from its state."""
-    config, compiled = tiny_configs / "stage1.yaml", tmp_path / "compiled"
+    config, compiled = TINY / "stage1.yaml", tmp_path / "compiled"
     environment = os.environ | {
         "TORCHINDUCTOR_CACHE_DIR": str(compiled),
         "OMP_NUM_THREADS": "1",
@@ -195,9 +195,9 @@ def test_our_own_log_goes_on_where_the_state_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("plan", [True, False])
 def test_a_checkpoint_that_no_state_tells_of_stays(
-    tiny_configs: Path, short: Overrides, tmp_path: Path, plan: bool
+    short: Overrides, tmp_path: Path, plan: bool
 ) -> None:
-    config = tiny_configs / ("all.yaml" if plan else "stage1.yaml")
+    config = TINY / ("all.yaml" if plan else "stage1.yaml")
     kept = tmp_path / "run" / "final" / "model.safetensors"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"mine")

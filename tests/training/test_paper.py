@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.training.runs import Save
+from tests.training.runs import save_pictures
 
 CONFIG = Path(__file__).parents[2] / "configs" / "paper" / "all.yaml"
 TIMEOUT = 300
@@ -29,7 +29,7 @@ def lrisc(*arguments: object) -> str:
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_all_four_stages_then_transmit(pictures: Path, tmp_path: Path, save_pictures: Save) -> None:
+def test_all_four_stages_then_transmit(pictures: Path, tmp_path: Path) -> None:
     root = tmp_path / "run"
     settings = {
         "data": pictures, "output": root, "crops.cache": tmp_path / "cache", "crops.crop": 64,

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.training.runs import Overrides, Start, Train
+from tests.training.runs import TINY, Overrides, Start, Train
 from tools.remote.pieces import MANIFEST, join, split
 from tools.remote.pieces import main as pieces_main
 from tools.remote.slices import train_slice
@@ -17,10 +17,8 @@ from lrisc.training.state import read_progress
 pytestmark = pytest.mark.slow
 
 
-def test_slices_go_on_from_pieces(
-    tiny_configs: Path, short: Overrides, pictures: Path, tmp_path: Path
-) -> None:
-    config = tiny_configs / "stage1.yaml"
+def test_slices_go_on_from_pieces(short: Overrides, pictures: Path, tmp_path: Path) -> None:
+    config = TINY / "stage1.yaml"
     options = [o for o in short(steps=100_000) if not o.startswith(("data", "output", "parent"))]
     steps: list[int] = []
     start = None
@@ -48,7 +46,6 @@ def test_slices_go_on_from_pieces(
 
 
 def test_one_of_several_processes_unpacks_and_packs(
-    tiny_configs: Path,
     short: Overrides,
     start_training: Start,
     pictures: Path,
@@ -61,7 +58,7 @@ def test_one_of_several_processes_unpacks_and_packs(
     options += ["--resume-from", str(tmp_path / "pieces"), "--data", str(pictures)]
     options += ["--minutes", "5", "--pieces", str(tmp_path / "out")]
     options += ["--work", str(tmp_path / "work")]
-    process = start_training(tiny_configs / "stage1.yaml", options, 2, "tools.remote.slices")
+    process = start_training(TINY / "stage1.yaml", options, 2, "tools.remote.slices")
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert errors.count("packed") == 1
@@ -121,14 +118,14 @@ def test_pieces_that_cannot_be_written_or_read(
 
 
 def test_slot_is_not_trained_where_its_pieces_cannot_go(
-    tiny_configs: Path, short: Overrides, pictures: Path, tmp_path: Path
+    short: Overrides, pictures: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     options = [o for o in short() if not o.startswith(("data", "output", "parent"))]
     for target, kind in (("file/out", UnwritableError), ("work/out", InputError)):
         with pytest.raises(kind, match="pieces"):
             train_slice(
-                tiny_configs / "stage1.yaml",
+                TINY / "stage1.yaml",
                 [str(pictures)],
                 1,
                 tmp_path / target,

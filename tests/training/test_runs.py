@@ -21,12 +21,13 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 from tests.training.runs import (
+    TINY,
     Overrides,
-    Save,
     Start,
     Train,
     check_that_a_killed_run_ends_as_a_whole_one,
     lines,
+    save_pictures,
 )
 
 from lrisc.checkpoint import load_checkpoint
@@ -62,9 +63,7 @@ def loss_at(monkeypatch: pytest.MonkeyPatch, call: int, change: Callable[..., An
         yield
 
 
-def test_all_stages_then_transmit(
-    tiny_configs: Path, short: Overrides, pictures: Path, tmp_path: Path
-) -> None:
+def test_all_stages_then_transmit(short: Overrides, pictures: Path, tmp_path: Path) -> None:
     import lrisc
 
     try:
@@ -74,7 +73,7 @@ def test_all_stages_then_transmit(
         lpips = 0.0
     changed = short(loss__lpips=lpips, steps=30, batch_size=8, log_every=10, validate__minutes=0)
     changed = [o for o in changed if not o.startswith(("parent", "optimiser"))]
-    assert run(tiny_configs / "all.yaml", changed) == "finished"
+    assert run(TINY / "all.yaml", changed) == "finished"
 
     root = tmp_path / "run"
     for name in ("stage1", "stage2a", "stage3"):
@@ -115,19 +114,19 @@ def test_all_stages_then_transmit(
 
     # Running it again finds everything done and writes nothing.
     before = {file: file.stat().st_mtime_ns for file in root.rglob("*") if file.is_file()}
-    assert run(tiny_configs / "all.yaml", changed) == "finished"
+    assert run(TINY / "all.yaml", changed) == "finished"
     assert {file: file.stat().st_mtime_ns for file in root.rglob("*") if file.is_file()} == before
 
 
 @pytest.mark.parametrize("compiled", ["false", "true"])
 def test_killed_and_resumed_equals_uninterrupted(
-    tiny_configs: Path, short: Overrides, start_training: Start, tmp_path: Path, compiled: str
+    short: Overrides, start_training: Start, tmp_path: Path, compiled: str
 ) -> None:
     """SIGKILL at random moments; losses, weights, averages and moments agree to the bit."""
     settings = {"compile": compiled, "log_every": 2, "optimiser.warmup_steps": 4}
     settings["optimiser.name"] = "muon"  # and so AdamW, for what is no matrix
     state = check_that_a_killed_run_ends_as_a_whole_one(
-        start_training, tiny_configs / "stage3.yaml", short, tmp_path, 10, (1, 3), **settings
+        start_training, TINY / "stage3.yaml", short, tmp_path, 10, (1, 3), **settings
     )
     assert any(key.startswith("optimiser.") for key in state)
     names = ("step", "loss", "mse", "bpp", "latent", "gradient_norm", "learning_rate")
@@ -137,15 +136,13 @@ def test_killed_and_resumed_equals_uninterrupted(
 
 
 def test_two_processes_give_the_joint_gradient(
-    tiny_configs: Path, short: Overrides, start_training: Start, tmp_path: Path
+    short: Overrides, start_training: Start, tmp_path: Path
 ) -> None:
     """After one step Adam's first moment is a tenth of the clipped gradient."""
     settings = {"steps": 1, "optimiser.clip": 0.5, "loss.source_fraction": 0.5, "seed": 3}
     settings |= {"loss.one_step_fraction": 0.5, "roi.fraction": 0.5, "validation": ""}
     runs = [
-        start_training(
-            tiny_configs / "stage3.yaml", short(output=tmp_path / str(count), **settings), count
-        )
+        start_training(TINY / "stage3.yaml", short(output=tmp_path / str(count), **settings), count)
         for count in (1, 2)
     ]
     for process in runs:
@@ -184,7 +181,7 @@ def test_changed_config_says_what_changed(
 
 
 def test_finished_run_notices_other_settings_and_pictures(
-    save_pictures: Save, caplog: pytest.LogCaptureFixture, tmp_path: Path, train: Train, state: Path
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, train: Train, state: Path
 ) -> None:
     train(steps=1)
     before = state.read_bytes()
@@ -254,9 +251,9 @@ def test_run_that_was_stopped_in_its_export_is_not_finished(
 
 
 def test_two_trainings_do_not_share_a_folder(
-    tiny_configs: Path, short: Overrides, start_training: Start, train: Train, state: Path
+    short: Overrides, start_training: Start, train: Train, state: Path
 ) -> None:
-    first = start_training(tiny_configs / "stage1.yaml", short(steps=100_000, save_minutes=0))
+    first = start_training(TINY / "stage1.yaml", short(steps=100_000, save_minutes=0))
     while not state.is_file() and first.poll() is None:
         time.sleep(0.02)
     with pytest.raises(InputError, match=r"run is in use by another training") as caught:
@@ -295,12 +292,10 @@ def test_detector_finds_regions_in_half_precision(
     assert sizes == [4, 4]
 
 
-def test_stages_hand_over_full_precision(
-    tiny_configs: Path, short: Overrides, tmp_path: Path
-) -> None:
+def test_stages_hand_over_full_precision(short: Overrides, tmp_path: Path) -> None:
     """To the bit; the schedule's own checkpoint, which is shipped, is half of it."""
     (tmp_path / "two.yaml").write_text(
-        f"stages: [{tiny_configs / 'stage1.yaml'}, {tiny_configs / 'stage3.yaml'}]\noutput: runs\n"
+        f"stages: [{TINY / 'stage1.yaml'}, {TINY / 'stage3.yaml'}]\noutput: runs\n"
     )
     changed = [o for o in short(steps=1, roi__fraction=0) if not o.startswith("parent")]
     steering = ["stage3.roi.fraction=0.5", "stage3.roi.steering=power"]
@@ -339,7 +334,7 @@ def test_weights_beyond_half_precision_stop_the_run_at_once(
         train(steps=9)
 
 
-def test_other_pictures_are_noticed(save_pictures: Save, tmp_path: Path, train: Train) -> None:
+def test_other_pictures_are_noticed(tmp_path: Path, train: Train) -> None:
     train(steps=1)
     save_pictures(tmp_path / "other", 20)
     with pytest.raises(InputError, match="other pictures than before"):
@@ -405,7 +400,6 @@ def test_full_disk_under_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_nan_loss_stops_and_saves_the_batch(
-    tiny_configs: Path,
     short: Overrides,
     monkeypatch: pytest.MonkeyPatch,
     squares: Any,
@@ -421,7 +415,7 @@ def test_nan_loss_stops_and_saves_the_batch(
     assert "\n" not in str(caught.value)
     path = tmp_path / "run" / "diverged-step-2-process-0.safetensors"
     assert str(path) in str(caught.value)
-    stage = read_schedule(tiny_configs / "stage1.yaml", short()).stages[0]
+    stage = read_schedule(TINY / "stage1.yaml", short()).stages[0]
     data = DataConfig(crop=64, square=64)
     expected = crop_batch(squares[: len(squares) - 6], Draws(stage.draw_seed, 2, range(4)), data)
     assert torch.equal(load_file(path)["pictures"], expected)
@@ -498,17 +492,15 @@ def test_a_parent_with_gains_that_the_preset_lacks_is_refused(
         train("stage2a", parent=tiny_folder)
 
 
-def test_batch_that_does_not_divide(
-    tiny_configs: Path, short: Overrides, start_training: Start
-) -> None:
-    process = start_training(tiny_configs / "stage1.yaml", short(batch_size=3), 2)
+def test_batch_that_does_not_divide(short: Overrides, start_training: Start) -> None:
+    process = start_training(TINY / "stage1.yaml", short(batch_size=3), 2)
     _, errors = process.communicate()
     assert process.returncode != 0
     assert "batch_size: 3 is not a multiple of 2 processes" in errors
 
 
-def test_command_line_errors_are_one_line(tiny_configs: Path, start_training: Start) -> None:
-    process = start_training(tiny_configs / "stage1.yaml", ["stepz=3"])
+def test_command_line_errors_are_one_line(start_training: Start) -> None:
+    process = start_training(TINY / "stage1.yaml", ["stepz=3"])
     _, errors = process.communicate()
     assert process.returncode == 2
     assert errors.startswith("error: unknown key 'stepz'")
