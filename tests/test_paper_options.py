@@ -96,9 +96,6 @@ def test_beta_at_the_command_line(photo: Path, tmp_path: Path, run_tiny: Run) ->
     told = run_tiny("encode", photo, "-o", tmp_path / "a.sigmf-meta", "--beta", "0.1")
     assert told.code == 0
     assert f"payload {report['payload_symbols']:,}" in told.err
-    told = run_tiny("transmit", photo, "--beta", "0.1", "--cbr", "1/48")
-    assert told.code == 2
-    assert "not both" in told.err
 
 
 @pytest.mark.slow

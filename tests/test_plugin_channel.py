@@ -114,7 +114,9 @@ def test_training_programs_take_plugins(
     words = ("program", config, link, *small, *arguments)
     monkeypatch.setattr("sys.argv", [*map(str, words)])
     assert main() == 2
-    assert "link.channels" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.startswith("error: link.channels")
+    assert told.count("\n") == 1
     monkeypatch.setattr("sys.argv", [*map(str, words), "--plugin", PLUGIN])
     assert main() == 0
     monkeypatch.setattr("sys.argv", [*map(str, words), "--plugin", "no_such_module"])

@@ -43,6 +43,7 @@ def refused(run: Run, folder: Path, tiny_folder: Path) -> Callable[..., str]:
         model = () if "--model" in arguments else ("--model", tiny_folder)
         told = run(*arguments, *(() if arguments[0] == "channel" else model))
         assert told.code == 2
+        assert told.out == ""
         assert told.err.count("\n") == 1
         assert contents(folder) == before
         return told.err
@@ -131,17 +132,23 @@ def test_transmit_never_overwrites_its_inputs(
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["--cbr", "zero"], ["--cbr", "1/100000"], ["--model", "nothing"], ["--roi", "0,0,9999,9"]],
+    ("arguments", "word"),
+    [
+        (["--cbr", "zero"], "fraction"),
+        (["--cbr", "1/100000"], "too small"),
+        (["--model", "nothing"], "no checkpoint"),
+        (["--roi", "0,0,9999,9"], "does not lie"),
+    ],
 )
 def test_transmit_keeps_old_results_where_it_is_asked_wrongly(
-    arguments: list[str], folder: Path, refused: Callable[..., str]
+    arguments: list[str], word: str, folder: Path, refused: Callable[..., str]
 ) -> None:
     sent = folder / "sent"
     sent.mkdir()
-    for name in ("reconstruction.png", "overview.png", "report.json"):
+    for name in ("reconstruction.png", "overview.png"):
         shutil.copy(folder / "photo.png", sent / name)
-    refused("transmit", folder / "photo.png", "--out", sent, *arguments)
+    (sent / "report.json").write_text('{"height": 1, "width": 1, "cbr": 1, "outage": false}')
+    assert word in refused("transmit", folder / "photo.png", "--out", sent, *arguments)
 
 
 def test_recordings_never_replace_an_input(folder: Path, refused: Callable[..., str]) -> None:

@@ -158,7 +158,6 @@ def test_bad_recordings(folder: Path, tmp_path: Path, run_tiny: Run) -> None:
         (["channel", "TX", "-o", "OUT", "--snr", "5", "--channel", "rician", "--speed", "-1"],
          "speed"),
         (["channel", "TX", "-o", "OUT", "--snr", "5", "--block-length", "8"], "block length"),
-        (["decode", "TX", "-o", "OUT.png", "--plot", "OUT.png"], "plot"),
         (["decode", "TX", "-o", "OUT.png", "--plot", "x.pdf"], ".png"),
         (["decode", "TX", "-o", "OUT.png", "--rate", "2e6"], "data type"),
     ],

@@ -48,29 +48,18 @@ def test_metadata_tell_nothing(tmp_path: Path) -> None:
 
 def test_bad_recordings(recording: Path) -> None:
     data = recording.with_name("a.b.sigmf-data")
-    good, text = data.read_bytes(), recording.read_text()
-
+    good = data.read_bytes()
     data.write_bytes(good[:-3])
     with pytest.raises(InputError, match="cut short"):
         read(recording)
     data.write_bytes(b"")
     with pytest.raises(InputError, match="empty"):
         read(recording)
-    data.write_bytes(good[:-8] + np.array([math.inf], "<c8").tobytes())
-    with pytest.raises(InputError, match="finite"):
-        read(recording)
     data.unlink()
     with pytest.raises(InputError, match="no file"):
         read(recording)
     data.write_bytes(good)
 
-    for broken in ("", "{", "[]", "null", "{}", text.replace("captures", "catches"), "\udcff"):
-        recording.write_bytes(broken.encode("utf-8", "surrogateescape"))
-        with pytest.raises(InputError, match="not SigMF"):
-            read(recording)
-    recording.write_text(text.replace("cf32_le", "rf64_be"))
-    with pytest.raises(InputError, match="rf64_be"):
-        read(recording)
     recording.unlink()
     with pytest.raises(InputError, match="no file"):
         read(recording)
