@@ -1,11 +1,17 @@
 """What several tests make."""
 
+import csv
 import importlib.util
 import json
+import os
+import re
 import resource
+import signal
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -39,6 +45,37 @@ class Ran(NamedTuple):
 
 
 Run = Callable[..., Ran]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, by the names in its head."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@contextmanager
+def served(folder: Path, *arguments: str) -> Generator[str]:
+    """Address of a page whose temporary files go to a folder; none of them stays behind."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lrisc", "app", "--port", "0", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder), "HF_HUB_OFFLINE": "1"},
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if found := re.search(r"http://\S+", line):
+            break
+    else:
+        pytest.fail("the server did not start")
+    try:
+        yield found[0]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "stopped by SIGTERM after" in errors.splitlines()[-1]
+    assert list(folder.iterdir()) == []
 
 
 def load_script(path: str) -> ModuleType:

@@ -88,21 +88,6 @@ def test_broken_files(tmp_path: Path) -> None:
         load_image(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "tensor",
-    [
-        torch.full((3, 64, 64), float("nan")),
-        torch.full((3, 64, 64), 1.5),
-        torch.full((3, 64, 64), -0.5),
-        torch.zeros(64, 64),
-        torch.zeros(3, 64, 64, dtype=torch.uint8),
-    ],
-)
-def test_tensors_that_are_no_picture(tensor: torch.Tensor) -> None:
-    with pytest.raises(InputError):
-        load_image(tensor)
-
-
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 def test_a_larger_picture_is_scaled_where_that_is_asked_for(tmp_path: Path, suffix: str) -> None:
     """What was a gradient stays one; a turned camera's sides are swapped first."""

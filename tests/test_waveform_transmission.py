@@ -1,17 +1,15 @@
 """Whole transmissions over waveforms: accounting, outages, sweeps."""
 
-import csv
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.helpers import Run, picture
+from tests.helpers import Run, picture, rows_of
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError, OutageError
 from lrisc.link.channels import CHANNELS, channel
-from lrisc.link.frame import Frame
 from lrisc.link.multipath import Mobility
 from lrisc.link.ofdm_link import make_link
 from lrisc.link.waveform.numerology import PRESETS
@@ -86,7 +84,7 @@ def test_a_sweep_over_a_waveform(
         "--waveform", "ofdm", "--channel", "tdl-a", "--delay-spread", "30",
     )  # fmt: skip
     assert run(*command).code == 0
-    rows = list(csv.DictReader((tmp_path / "results" / "results.csv").open()))
+    rows = rows_of(tmp_path / "results" / "results.csv")
     assert len(rows) == 3
     ofdm = PRESETS["ofdm"]
     for row in rows:
@@ -97,10 +95,3 @@ def test_a_sweep_over_a_waveform(
         assert abs(float(row["cbr_on_air"]) * 3 * 256 * 256 - ofdm.samples(sent)) < 0.01
     # Another speed would make other rows: the folder refuses them.
     assert run(*command, "--speed", "8").code == 2
-
-
-def test_a_frame_is_needed_to_know_its_length(tiny: LoadedCheckpoint) -> None:
-    frame = lrisc.Transmitter(tiny).encode(picture(64, 64), snr_db=15, cbr=1 / 6)
-    assert isinstance(frame, Frame)
-    received = make_link("tdl-c", 30, waveform="ofdm", seed=5)(frame)
-    assert received.symbols.numel() == frame.symbols.numel()

@@ -453,8 +453,3 @@ def test_a_recording_of_almost_nothing_paints_nothing_large(
     symbols = build_frame(header, bits, torch.ones(2, dtype=torch.complex64))
     with pytest.raises(InputError, match="too much work"):
         service.decode([zip_recording(tmp_path, "small", symbols)], steps=2, seed=0)
-
-
-def test_a_region_of_many_boxes_is_refused(service: Service, request_: Request) -> None:
-    with pytest.raises(InputError, match="boxes"):
-        service.send(replace(request_, region=BOXES, boxes="1,1,9,9 " * 200_000))

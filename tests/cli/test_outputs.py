@@ -119,20 +119,15 @@ def test_a_device_is_no_picture(folder: Path, run_tiny: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ["reconstruction.png", "overview.png", "report.json"])
-def test_transmit_never_overwrites_its_input(
-    name: str, folder: Path, refused: Callable[..., str]
+@pytest.mark.parametrize("what", ["picture", "mask"])
+def test_transmit_never_overwrites_its_inputs(
+    name: str, what: str, folder: Path, refused: Callable[..., str]
 ) -> None:
-    sent = folder / "sent"
+    sent, photo = folder / "sent", folder / "photo.png"
     sent.mkdir()
-    shutil.copy(folder / "photo.png", sent / name)
-    assert "input" in refused("transmit", sent / name, "--out", sent)
-
-
-def test_transmit_never_overwrites_its_mask(folder: Path, refused: Callable[..., str]) -> None:
-    sent = folder / "sent"
-    sent.mkdir()
-    mask = Path(shutil.copy(folder / "photo.png", sent / "overview.png"))
-    refused("transmit", folder / "photo.png", "--out", sent, "--roi", mask)
+    shutil.copy(photo, sent / name)
+    inputs = (photo, "--roi", sent / name) if what == "mask" else (sent / name,)
+    assert "input" in refused("transmit", *inputs, "--out", sent)
 
 
 @pytest.mark.parametrize(

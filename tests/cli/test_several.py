@@ -1,6 +1,5 @@
 """Folders and lists of pictures, pictures of cameras, and how much is said."""
 
-import csv
 import json
 import logging
 import os
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.helpers import Run
+from tests.helpers import Run, rows_of
 
 from lrisc.cli.several import find_jobs
 from lrisc.errors import InputError
@@ -27,11 +26,6 @@ def album(tmp_path: Path, portrait: Image.Image) -> Path:
     (folder / "c.jpg").write_text("no picture")
     (folder / "notes.txt").write_text("mine")
     return folder
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.slow

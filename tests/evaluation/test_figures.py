@@ -1,6 +1,5 @@
 """Figures: one per condition, with their data, whatever the rows."""
 
-import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from tests.helpers import rows_of
 
 from lrisc.errors import InputError
 from lrisc.evaluation.figures import curves, draw_all, sheets
@@ -76,8 +76,7 @@ def test_all_figures_and_their_data(tmp_path: Path) -> None:
     for path in written:
         if path.suffix == ".png":
             assert np.asarray(Image.open(path).convert("L")).std() > 5
-    with (tmp_path / "f" / "quality-vs-cbr_awgn_snr-10.csv").open() as file:
-        data = list(csv.DictReader(file))
+    data = rows_of(tmp_path / "f" / "quality-vs-cbr_awgn_snr-10.csv")
     measured = [r for r in data if r["source"] == "measured"]
     assert len(measured) == 5 * 2
     mine = next(r for r in measured if r["scheme"] == "mine")
@@ -96,8 +95,7 @@ def test_the_sheet_of_a_region_measures_both_pictures_inside_and_outside(tmp_pat
         if path.exists():
             Image.fromarray(mask).save(path)
     sheet = next(p for p in draw_all(folder.path, tmp_path / "f") if p.name.startswith("roi_a"))
-    with sheet.with_suffix(".csv").open() as file:
-        favoured, plain = csv.DictReader(file)
+    favoured, plain = rows_of(sheet.with_suffix(".csv"))
     assert (favoured["scheme"], plain["scheme"]) == ("lrisc-roi", "lrisc")
     source = np.asarray(Image.open(folder.source_path("a.png")), float)[16:48, 16:64]
     for data in (favoured, plain):
@@ -218,7 +216,7 @@ def test_lost_pictures_have_a_panel_and_the_waveform_is_named(
     assert drawn[0].get_suptitle().startswith("TDL-A, waveform ofdm, CBR 1/48")
     lost_share = drawn[0].axes[2].lines[0]
     assert list(map(list, lost_share.get_xydata())) == [[0.0, 0.5], [10.0, 0.0]]
-    first = next(iter(csv.DictReader(data.open())))
+    first = rows_of(data)[0]
     assert (first["outages"], first["pictures"]) == ("1", "2")
     assert (float(first["cbr_grid"]), float(first["cbr_on_air"])) == (0.024, 0.029)
 
@@ -235,8 +233,7 @@ def test_the_papers_number_stands_beside_ours(tmp_path: Path) -> None:
     assert name not in {p.stem for p in draw_all(folder.path, tmp_path / "without")}
     drawn = list(draw_all(folder.path, tmp_path / "f", reference=True))
     data = next(p for p in drawn if p.name == f"{name}.csv")
-    table = list(csv.DictReader(data.open()))
-    below = [float(line["lpips_below_deepjscc_percent"]) for line in table]
+    below = [float(line["lpips_below_deepjscc_percent"]) for line in rows_of(data)]
     assert below == pytest.approx([50, 75, 43.3])
 
 
@@ -254,9 +251,7 @@ def test_schemes_are_chosen_and_a_crop_is_zoomed(tmp_path: Path) -> None:
     grid, zoom = (tmp_path / "f" / f"{kind}_a_awgn_cbr-1-48.csv" for kind in ("grid", "zoom"))
     assert {grid, zoom} <= set(written)
     for data in (grid, zoom):
-        with data.open() as file:
-            schemes = list(dict.fromkeys(line["scheme"] for line in csv.DictReader(file)))
-        assert schemes == ["bpg-ldpc", "lrisc"]
+        assert list(dict.fromkeys(row["scheme"] for row in rows_of(data))) == ["bpg-ldpc", "lrisc"]
     for picture in (path for path in written if path.suffix == ".png"):
         with Image.open(picture) as shown:
             assert shown.width == pytest.approx(3.5 * 160, abs=1), picture.name

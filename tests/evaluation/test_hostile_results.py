@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.helpers import rows_of
 
 from lrisc.errors import InputError
 from lrisc.evaluation.figures import draw_all
@@ -35,8 +36,7 @@ def files(folder: Path) -> set[Path]:
 def rewrite(folder: ResultsFolder, **values: str) -> None:
     """Put cells into every row, whatever they are."""
     path = folder.path / ROWS_FILE
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(path)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -109,6 +109,8 @@ def test_a_sweep_file_that_we_never_write_is_one_line(
     with pytest.raises(InputError, match=word) as told:
         list(draw_all(folder.path, folder.path / "figures"))
     assert len(str(told.value)) < 500
+    with pytest.raises(InputError, match=word):
+        folder.prepare({"seed": 0}, {}, {})
 
 
 @pytest.mark.parametrize("part", ["settings", "images", "schemes"])

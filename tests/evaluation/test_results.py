@@ -1,6 +1,5 @@
 """Results folders: rows that survive, and rows that are refused."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,15 +100,6 @@ def test_rows_made_with_something_else_are_not_mixed(
         folder.prepare({"waveform": "ofdm", **settings}, images, schemes)
     folder.prepare({"waveform": "ofdm"}, {"b.png": "3"}, {"lrisc": "z"})
     assert folder.info()["images"] == {"a.png": "1", "b.png": "3"}
-
-
-def test_other_versions_are_refused(folder: ResultsFolder) -> None:
-    path = folder.path / INFO_FILE
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
-    with pytest.raises(InputError, match="another version"):
-        folder.info()
-    with pytest.raises(InputError, match="another version"):
-        folder.prepare({"waveform": "ofdm"}, {}, {})
 
 
 def test_files_that_are_not_ours_are_refused(folder: ResultsFolder, tmp_path: Path) -> None:

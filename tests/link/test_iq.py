@@ -4,7 +4,6 @@ import json
 import logging
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -38,14 +37,6 @@ def test_round_trip_by_any_name(recording: Path, tmp_path: Path) -> None:
         assert np.array_equal(read(tmp_path / name), sent.numpy())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.b.sigmf-data", "a.b.sigmf-meta"]
     assert (tmp_path / "a.b.sigmf-data").stat().st_size == 8 * len(sent)
-
-
-def test_sigmf_accepts_it(recording: Path) -> None:
-    import sigmf
-
-    opened: Any = sigmf.fromfile(str(recording))
-    opened.validate()
-    assert np.array_equal(opened.read_samples(), make_frame(10, 500, 100).numpy())
 
 
 def test_metadata_tell_nothing(tmp_path: Path) -> None:

@@ -62,5 +62,9 @@ def recorded(
 
 def effective_snr_db(sent: Samples, equalised: torch.Tensor) -> float:
     """SNR whose MMSE estimate has the mean square error that was reached, dB."""
-    error = float(np.mean(np.abs(equalised.numpy() - sent) ** 2))
+    return snr_of(float(np.mean(np.abs(equalised.numpy() - sent) ** 2)))
+
+
+def snr_of(error: float) -> float:
+    """SNR whose MMSE estimate has a mean square error, dB."""
     return -10 * float(np.log10(error / (1 - error)))
