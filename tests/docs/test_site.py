@@ -18,10 +18,12 @@ pytest.importorskip("mkdocstrings", reason="mkdocstrings is not installed")
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.slow
-def test_strict_build_without_outside_resources(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site, without the notebooks' results."""
+    folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", tmp_path],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", folder],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
@@ -29,12 +31,33 @@ def test_strict_build_without_outside_resources(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
-    assert f"LRISC {__version__}" in (tmp_path / "index.html").read_text()
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_needs_nothing_from_elsewhere(site: Path) -> None:
+    assert f"LRISC {__version__}" in (site / "index.html").read_text()
     resource = r"<(?:script|img|link)[^>]*(?:src|href)=\"?(https?:[^\s\">]+)"
-    for page in tmp_path.rglob("*.html"):
+    for page in site.rglob("*.html"):
         # Links to other sites are fine; fonts, scripts, styles and pictures from there are not.
         foreign = re.findall(resource, page.read_text())
         assert foreign == [], page
+
+
+@pytest.mark.slow
+def test_search_works_from_disk(site: Path) -> None:
+    """Browsers start no worker there; the page had no search at all."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto((site / "manual" / "roi.html").as_uri())
+        page.locator("input.md-search__input").fill("LPIPS", timeout=60_000)
+        page.locator(".md-search-result__item").first.wait_for(timeout=60_000)
+        browser.close()
 
 
 def test_the_address_of_the_source_is_one_setting(

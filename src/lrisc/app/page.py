@@ -315,8 +315,8 @@ def _teller(progress: gr.Progress) -> Tell:
 
 def _plot(name: str) -> gr.Image:
     """Where the plot of a recording appears, once there is one."""
-    # The label is short: it lies over the plot, whose own title stands at the right.
-    return _image("Recording", name, type="filepath", format="png", visible=False)
+    # A label would lie over the plot, which has a title of its own.
+    return _image("Recording", name, type="filepath", format="png", visible=False, show_label=False)
 
 
 def _decode_tab(service: Service) -> None:
