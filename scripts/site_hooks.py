@@ -16,6 +16,8 @@ _CELL = re.compile(
     r"<td([^>]*)>((?:<strong>)?[-+−±*(]?\d[\d.,/±+−–%*() -]*"
     r"(?: (?:dB|s|ms|MB|GB|kB))?(?:</strong>)?|[^<>\s]{1,24})</td>"
 )
+# Docstrings name things as Sphinx does; mkdocs shows the kind as text.
+_ROLE = re.compile(r":(?:class|data|func|meth|mod|attr|exc|obj):(?=<code>)")
 _CODE = re.compile(r"<code>([^<>\s]{1,24})</code>")
 
 
@@ -31,6 +33,6 @@ def on_config(config: Any) -> Any:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Keep numbers, names and options on one line; a table scrolls where it is too wide."""
+    """Keep numbers, names and options on one line; a table that is too wide scrolls."""
     html = _CELL.sub(r'<td\1><span class="unbroken">\2</span></td>', html)
-    return _CODE.sub(r'<code class="unbroken">\1</code>', html)
+    return _CODE.sub(r'<code class="unbroken">\1</code>', _ROLE.sub("", html))

@@ -86,5 +86,6 @@ def test_numbers_names_and_options_stay_on_one_line() -> None:
     aligned = content('<td style="text-align: right;">5</td>')
     assert aligned == '<td style="text-align: right;"><span class="unbroken">5</span></td>'
     assert content("<code>--snr</code>") == '<code class="unbroken">--snr</code>'
+    assert content("see :func:<code>a.b</code>") == 'see <code class="unbroken">a.b</code>'
     for code in ("lrisc transmit photo.jpg --snr 10", "x" * 25):
         assert content(f"<code>{code}</code>") == f"<code>{code}</code>"
