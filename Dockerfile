@@ -6,7 +6,8 @@ WORKDIR /home/lrisc/source
 COPY pyproject.toml README.md LICENSE constraints.txt requirements-lpips.txt ./
 COPY src ./src
 # Torch first, from the index of its CPU build; the rest at the versions that the tests ran with.
-RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu \
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" \
         "$(grep "^torch==" constraints.txt )" \
     && pip install --no-cache-dir -c constraints.txt ".[app,heif]" \
     && pip install --no-cache-dir --no-deps --require-hashes -r requirements-lpips.txt

@@ -71,15 +71,7 @@ def install(folder: Path) -> Path:
     binaries = folder / "venv" / "bin"
     if not binaries.exists():
         subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    inside = [
-        str(binaries / "python"),
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "-c",
-        ROOT / "constraints.txt",
-    ]
+    inside = [binaries / "python", "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt"]
     subprocess.run([*inside, "torch", "numpy"], check=True)
     subprocess.run([*inside, "--force-reinstall", "--no-deps", wheel], check=True)
     subprocess.run([*inside, wheel], check=True)

@@ -18,6 +18,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +49,49 @@ def bomb(scans: int) -> bytes:
     return (data[:end] + data[last:end] * scans + data[end:])[: 30 * 2**20]
 
 
+def stored(path: str) -> dict[str, Any]:
+    """An uploaded file, as the page's JavaScript names it."""
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
 class Client:
     """One visitor: speaks to the page as its JavaScript does."""
 
     def __init__(self, address: str) -> None:
         self.http = httpx.Client(base_url=address.rstrip("/") + "/gradio_api/", timeout=300)
         config = httpx.get(address.rstrip("/") + "/config", timeout=60).json()
-        ids = {c["props"].get("elem_id"): c["id"] for c in config["components"]}
+        parts = {c["props"].get("elem_id"): c for c in config["components"]}
+        self.ids = {name: part["id"] for name, part in parts.items()}
         self.choices = {
-            name: next(c["props"] for c in config["components"] if c["id"] == ids[name])["value"]
-            for name in ("channel", "region", "size")
+            name: parts[name]["props"]["value"] for name in ("channel", "region", "size")
         }
-        self.send = next(
-            d["id"] for d in config["dependencies"] if [ids["send"], "click"] in d["targets"]
-        )
+        self.functions = {tuple(t): d["id"] for d in config["dependencies"] for t in d["targets"]}
+
+    def function(self, name: str, event: str = "click") -> int:
+        """Number of what an event of a part starts."""
+        return self.functions[self.ids[name], event]
+
+    def controls(self, path: str, snr: float = 10, editor: Any = None, **other: Any) -> list[Any]:
+        """Values of the controls, in the page's order."""
+        asked = {**self.choices, "boxes": "", "steps": 1, **other}
+        return [
+            stored(path), editor, snr, "1/48", asked["channel"], asked["region"], asked["boxes"],
+            0.5, asked["steps"], 0, "perception", asked["size"], 0, "symbols",
+        ]  # fmt: skip
+
+    def events(self, function: int, data: list[Any], patience: float = 0) -> Iterator[Any]:
+        """What the page tells of a request; first the status of the answer to it, and of "busy"."""
+        session, end = uuid.uuid4().hex, time.monotonic() + patience
+        body = {"data": data, "fn_index": function, "session_hash": session}
+        # Others wait a second when the queue is full: who does not gets the next free place.
+        while (joined := self.http.post("queue/join", json=body)).status_code == 503:
+            if time.monotonic() > end:
+                break
+            time.sleep(0.05)
+        yield joined
+        with self.http.stream("GET", "queue/data", params={"session_hash": session}) as events:
+            for line in events.iter_lines():
+                yield json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
 
     def upload(self, picture: bytes, name: str = "photo.png") -> str:
         answer = self.http.post("upload", files={"files": (name, picture, "image/png")})
@@ -69,26 +99,18 @@ class Client:
 
     def ask(self, path: str, snr: float) -> str:
         """Status and figures of one transmission, or "busy"."""
-        session = uuid.uuid4().hex
-        photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        channel, region, size = (self.choices[name] for name in ("channel", "region", "size"))
-        data = [photo, None, snr, "1/48", channel, region, "", 0.5, 1, 0]
-        data += ["perception", size, 0, "symbols"]
-        joined = self.http.post(
-            "queue/join", json={"data": data, "fn_index": self.send, "session_hash": session}
-        )
+        events = self.events(self.function("send"), self.controls(path, snr))
+        joined = next(events)
         if joined.status_code == 503 and "full" in joined.text:
             return "busy"
         joined.raise_for_status()
-        with self.http.stream("GET", "queue/data", params={"session_hash": session}) as events:
-            for line in events.iter_lines():
-                event = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
-                if event.get("msg") == "process_completed":
-                    if not event["success"]:
-                        return f"failed: {event['output']}"
-                    status, _, figures, *_ = event["output"]["data"]
-                    # The sentence names the seconds, which differ.
-                    return re.sub(r"; .* s\.", "", status) + figures
+        for event in events:
+            if event.get("msg") == "process_completed":
+                if not event["success"]:
+                    return f"failed: {event['output']}"
+                status, _, figures, *_ = event["output"]["data"]
+                # The sentence names the seconds, which differ.
+                return re.sub(r"; .* s\.", "", status) + figures
         return "failed: no answer"
 
 
@@ -97,12 +119,6 @@ class Hostile:
 
     def __init__(self, address: str) -> None:
         self.address, self.client = address, Client(address)
-        config = httpx.get(address.rstrip("/") + "/config", timeout=60).json()
-        ids = {c["props"].get("elem_id"): c["id"] for c in config["components"]}
-        self.editor = ids["editor"]
-        targets = {tuple(t): d["id"] for d in config["dependencies"] for t in d["targets"]}
-        self.preview = targets[ids["photo"], "change"]
-        self.decode = targets[ids["decode"], "click"]
         self.picture = self.client.upload(portrait(256, 256))
         # Scans that say the same again: too many of them, and as many as a picture may have.
         self.bombs = bomb(12_000), bomb(50)
@@ -115,63 +131,48 @@ class Hostile:
 
     def join(self, function: int, data: list[Any], stay: bool = True) -> str:
         """What becomes of a request, in a word or in the page's own."""
-        session = uuid.uuid4().hex
-        body = {"data": data, "fn_index": function, "session_hash": session}
-        end = time.monotonic() + INSISTENCE
-        # Others wait a second when the queue is full: who does not gets the next free place.
-        while (joined := self.client.http.post("queue/join", json=body)).status_code == 503:
-            if time.monotonic() > end:
-                break
-            time.sleep(0.05)
+        events = self.client.events(function, data, INSISTENCE)
+        joined = next(events)
         if joined.status_code != 200:
             return "busy" if joined.status_code == 503 else str(joined.status_code)
-        with self.client.http.stream(
-            "GET", "queue/data", params={"session_hash": session}
-        ) as events:
-            for line in events.iter_lines():
-                if not stay:
-                    return "left"
-                event = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
-                if event.get("msg") == "process_completed":
-                    if not event["success"]:
-                        return "refused"
-                    told = json.dumps(event["output"]["data"], ensure_ascii=False)
-                    alert = re.search(r'role=\\"alert\\"[^>]*>([^<]*)', told)
-                    return f"told “{alert[1]}”" if alert else "answered"
+        for event in events:
+            if not stay:
+                return "left"
+            if event.get("msg") == "process_completed":
+                if not event["success"]:
+                    return "refused"
+                told = json.dumps(event["output"]["data"], ensure_ascii=False)
+                alert = re.search(r'role=\\"alert\\"[^>]*>([^<]*)', told)
+                return f"told “{alert[1]}”" if alert else "answered"
         return "no answer"
 
-    def send(self, path: str, boxes: str = "", editor: Any = None, **changes: Any) -> str:
-        channel, region, size = (self.client.choices[n] for n in ("channel", "region", "size"))
-        region = "Boxes" if boxes else region
-        photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        steps, size = changes.get("steps", 1), changes.get("size", size)
-        data = [photo, editor, 10, "1/48", channel, region, boxes, 0.5, steps, 0]
-        data += ["perception", size, 0, "symbols"]
-        return self.join(self.client.send, data, changes.get("stay", True))
+    def send(self, path: str, stay: bool = True, **changes: Any) -> str:
+        data = self.client.controls(path, **changes)
+        return self.join(self.client.function("send"), data, stay)
 
     def boxes(self) -> str:
-        return self.send(self.picture, "1,1,9,9 " * 200_000)
+        return self.send(self.picture, region="Boxes", boxes="1,1,9,9 " * 200_000)
 
     def many_boxes(self) -> str:
-        return self.send(self.picture, "1,1,9,9 " * 125)
+        return self.send(self.picture, region="Boxes", boxes="1,1,9,9 " * 125)
 
     def bomb(self) -> str:
         path = self.client.upload(self.bombs[0], "bomb.jpg")
-        photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        return f"{self.join(self.preview, [photo])}, {self.send(path)}"
+        preview = self.client.function("photo", "change")
+        return f"{self.join(preview, [stored(path)])}, {self.send(path)}"
 
     def slow(self) -> str:
         path = self.client.upload(self.bombs[1], "slow.jpg")
         return self.send(path, size="as it is")
 
     def layers(self) -> str:
-        layer = {"path": self.picture, "meta": {"_type": "gradio.FileData"}}
-        editor = {"background": None, "layers": [layer] * 2000, "composite": None}
+        layers = [stored(self.picture)] * 2000
+        editor = {"background": None, "layers": layers, "composite": None}
         return self.send(self.picture, editor=editor)
 
     def pieces(self) -> str:
         data = {"type": "layer", "index": "1000000000000", "id": "x"}
-        fields = {"fn_name": "accept_blobs", "component_id": str(self.editor)}
+        fields = {"fn_name": "accept_blobs", "component_id": str(self.client.ids["editor"])}
         answer = self.client.http.post(
             "component_server", data={**data, **fields, "session_hash": "x"},
             files={"file": ("x", b"x" * 2**20)},
@@ -198,8 +199,7 @@ class Hostile:
 
     def many_files(self) -> str:
         paths = [self.client.upload(bytes(2**20), f"{n}.bin") for n in range(8)]
-        files = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
-        return self.join(self.decode, [files * 3, 1])
+        return self.join(self.client.function("decode"), [[*map(stored, paths)] * 3, 1])
 
     def nothing_large(self) -> str:
         path = self.client.upload(portrait(4096, 4096))

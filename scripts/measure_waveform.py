@@ -36,7 +36,7 @@ from lrisc.images import load_image, to_pil
 from lrisc.link import fec
 from lrisc.link.channels import Received, channel
 from lrisc.link.finding import receive_all
-from lrisc.link.frame import Header, build_frame
+from lrisc.link.frame import Header, build_frame, parse_body, parse_header
 from lrisc.link.impairments import Impairments, complex_normal, resample
 from lrisc.link.multipath import Mobility, draw
 from lrisc.link.ofdm_link import make_link
@@ -47,6 +47,10 @@ from lrisc.link.waveform.numerology import PRESETS, numerology
 from lrisc.link.waveform.source import ArraySource, padded
 from lrisc.metrics.quality import quality
 from lrisc.system import FADING_MARGIN_DB, Receiver, Transmitter
+
+
+def _texts(cells: Iterable[Any]) -> list[str]:
+    return [f"{c:.6g}" if isinstance(c, float) else str(c) for c in cells]
 
 
 class Table:
@@ -65,13 +69,13 @@ class Table:
             path.write_text(",".join(columns) + "\n")
 
     def add(self, *cells: Any) -> None:
-        row = [f"{c:.6g}" if isinstance(c, float) else str(c) for c in cells]
+        row = _texts(cells)
         self.rows[tuple(row[: self.keys])] = row
         with self.path.open("a") as file:
             file.write(",".join(row) + "\n")
 
     def has(self, *key: Any) -> bool:
-        return tuple(f"{c:.6g}" if isinstance(c, float) else str(c) for c in key) in self.rows
+        return tuple(_texts(key)) in self.rows
 
     def groups(self, by: int) -> dict[tuple[str, ...], list[list[str]]]:
         found: dict[tuple[str, ...], list[list[str]]] = defaultdict(list)
@@ -148,8 +152,7 @@ def loss(a: argparse.Namespace) -> None:
                 image = load_image(path)
                 frame = Transmitter(checkpoint).encode(image, snr_db=snr_db, cbr=1 / 48)
                 received = link(frame)
-                error = (received.equalised() - frame.symbols).abs().square().mean()
-                effective = -10 * math.log10(float(error / (1 - error)))
+                effective = effective_db(received, frame.symbols)
                 got = quality(to_pil(image), Receiver(checkpoint).decode(received))
                 table.add(snr_db, path.name, name, got["psnr_db"], got["lpips"] or 0.0, effective)
     for (snr,), rows in table.groups(1).items():
@@ -186,32 +189,21 @@ def fading(a: argparse.Namespace) -> None:
             name, numbers, why = paths[which].name, ("", "", ""), ""
             try:
                 received = link(frame)
-                picture = receiver.decode(received) if index < a.paint else None
-                if picture is None:
-                    from lrisc.link.frame import parse_body, parse_header
-
-                    parse_body(received, parse_header(received))
-                error = (received.equalised() - frame.symbols).abs().square().mean()
-                effective = -10 * math.log10(float(error / (1 - error)))
                 got: dict[str, Any] = {"psnr_db": "", "lpips": ""}
-                if picture is not None:
-                    got = quality(to_pil(image), picture)
-                numbers = (got["psnr_db"], got["lpips"], effective)
+                if index < a.paint:
+                    got = quality(to_pil(image), receiver.decode(received))
+                else:
+                    parse_body(received, parse_header(received))
+                numbers = (got["psnr_db"], got["lpips"], effective_db(received, frame.symbols))
             except OutageError as lost:  # pyright: ignore[reportAssignmentType]
                 why = "no frame" if "no frame" in str(lost) else str(lost).split()[2]
             duration = (ofdm.samples(frame.symbols.numel()) + 3000) / ofdm.sample_rate
             rows = np.arange(ofdm.ofdm_symbols(frame.symbols.numel()))
-            guard = 1500 / ofdm.sample_rate
-            h = draw(a.channel, mobile, duration, index)
-            times = h.at(
-                guard
-                + (ofdm.start_samples + ofdm.cyclic_prefix + 128 + rows * ofdm.symbol_samples)
-                / ofdm.sample_rate
-            )
-            turned = np.exp(-2j * np.pi * np.outer(h.delays, ofdm.carriers * ofdm.spacing))
-            power = np.abs(np.take_along_axis(times @ turned, data_columns(ofdm, rows), 1)) ** 2
+            guard = 1500 / ofdm.symbol_samples  # samples of noise before the frame
+            known = draw(a.channel, mobile, duration, index).on_grid(ofdm, rows + guard)
+            power = np.abs(np.take_along_axis(known, data_columns(ofdm, rows), 1)) ** 2
             mmse = float(np.mean(1 / (1 + power * 10 ** (snr_db / 10))))
-            table.add(*key, name, why, *numbers, -10 * math.log10(mmse / (1 - mmse)))
+            table.add(*key, name, why, *numbers, snr_of(mmse))
     for key, rows in table.groups(5).items():
         lost: dict[str, int] = defaultdict(int)
         for row in rows:
@@ -298,9 +290,7 @@ def impairments(a: argparse.Namespace) -> None:
             )
             for _, found in receive_all(ArraySource(y), (ofdm,)):
                 if isinstance(found, Reception):
-                    equalised = found.received.equalised().numpy()
-                    error = float(np.mean(np.abs(equalised - symbols) ** 2))
-                    reached.append(-10 * math.log10(error / (1 - error)))
+                    reached.append(effective_db(found.received, torch.from_numpy(symbols)))
         print(f"{case}: {np.mean(reached):.2f} dB, {len(reached)} of {a.trials} received")
 
 
@@ -356,6 +346,15 @@ def throughput(a: argparse.Namespace) -> None:
 def pictures(a: argparse.Namespace) -> list[Path]:
     found = [a.pictures] if a.pictures.is_file() else sorted(a.pictures.iterdir())
     return [path for path in found if path.suffix in (".png", ".jpg")][: a.limit]
+
+
+def snr_of(error: float) -> float:
+    """The SNR, dB, at which an MMSE estimate of unit-power symbols has this squared error."""
+    return -10 * math.log10(error / (1 - error))
+
+
+def effective_db(received: Received, sent: torch.Tensor) -> float:
+    return snr_of(float((received.equalised() - sent).abs().square().mean()))
 
 
 def means(rows: list[list[str]], columns: Iterable[int]) -> str:

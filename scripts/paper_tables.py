@@ -2,11 +2,12 @@
 
     python scripts/paper_tables.py results/awgn --against bpg-ldpc -o tables.tex
 
-A table of means with 95 % bootstrap intervals over the pictures for every channel and CBR, and, for
-every SNR at which there are two rates or more, Bjøntegaard's differences against a scheme: symbols
-at equal PSNR and at equal LPIPS (BD-rate), PSNR and LPIPS at equal CBR. Points that some pictures
-have not reached are left out of the latter, and marked by a star in the former. LaTeX needs
-booktabs. --schemes says which schemes, and in which order.
+Tables of means with 95 % bootstrap intervals over pictures and draws for every channel and CBR:
+one of all metrics where there is one SNR, else one of each metric by SNR. For every SNR at which
+there are two rates or more, Bjøntegaard's differences against a scheme: symbols at equal PSNR and
+at equal LPIPS (BD-rate), PSNR and LPIPS at equal CBR. Points that some pictures have not reached
+are left out of the latter, and marked by a star in the former. LaTeX needs booktabs; its tables
+span both columns of a page of two. --schemes says which schemes, and in which order.
 """
 
 import argparse
@@ -16,48 +17,54 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lrisc.evaluation.figures.means import Point, means
-from lrisc.evaluation.figures.style import display_name, fraction
+from lrisc.evaluation.figures.style import LABELS, display_name, fraction
 from lrisc.evaluation.results import ResultsFolder
 from lrisc.evaluation.statistics import bjontegaard
 from lrisc.link.multipath import TAPPED
 
 Table = tuple[str, list[str], list[list[str]]]
 """Caption, heads, rows."""
+_DIGITS = {"psnr_db": 2, "ms_ssim": 4, "lpips": 3, "lpips_vgg": 3}
 
 
-def cell(point: Point | None) -> str:
-    if point is None:
+def cell(point: Point | None, metric: str, star: bool = False) -> str:
+    value = None if point is None else point.value(metric)
+    if point is None or value is None:
         return "–"
-    parts = [_with_interval(point, "psnr_db", 2), _with_interval(point, "lpips", 3)]
-    return " / ".join(parts) + "*" * bool(point.missing)
-
-
-def _with_interval(point: Point, metric: str, digits: int) -> str:
-    value, ends = point.value(metric), point.interval(metric)
-    if value is None:
-        return "–"
-    if ends is None:
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} ± {(ends[1] - ends[0]) / 2:.{digits}f}"
+    ends, digits = point.interval(metric), _DIGITS[metric]
+    text = f"{value:.{digits}f}"
+    if ends is not None:
+        text += f" ± {(ends[1] - ends[0]) / 2:.{digits}f}"
+    return text + "*" * (star and bool(point.missing))
 
 
 def mean_tables(points: list[Point]) -> Iterator[Table]:
     for channel, cbr in dict.fromkeys((p.channel, p.cbr_target) for p in points):
         chosen = [p for p in points if (p.channel, p.cbr_target) == (channel, cbr)]
+        known = [m for m in _DIGITS if any(p.value(m) is not None for p in chosen)]
         snrs = sorted({p.snr_db for p in chosen})
+        where = f"{_channel(channel)}, CBR {fraction(cbr)}"
+        notes = ""
+        if any(p.interval("psnr_db") is not None for p in chosen):
+            notes += "; ±: half of the 95 % bootstrap interval"
+        if any(p.missing for p in chosen):
+            notes += "; *: of the pictures that it can send alone"
+        if len(snrs) == 1:
+            rows = [
+                [display_name(p.scheme) + "*" * bool(p.missing), *(cell(p, m) for m in known)]
+                for p in chosen
+            ]
+            heads = [LABELS[metric] for metric in known]
+            yield f"{where}, {snrs[0]:g} dB{notes}", ["scheme", *heads], rows
+            continue
         found = {(p.scheme, p.snr_db): p for p in chosen}
-        rows = [
-            [display_name(scheme), *(cell(found.get((scheme, snr))) for snr in snrs)]
-            for scheme in dict.fromkeys(p.scheme for p in chosen)
-        ]
-        star = (
-            "; *: of the pictures that it can send alone" if any(p.missing for p in chosen) else ""
-        )
-        caption = (
-            f"PSNR (dB) / LPIPS, {_channel(channel)}, CBR {fraction(cbr)}; "
-            f"±: half of the 95 % bootstrap interval over the pictures{star}"
-        )
-        yield caption, ["scheme", *(f"{snr:g} dB" for snr in snrs)], rows
+        for metric in known:
+            rows = [
+                [display_name(scheme), *(cell(found.get((scheme, s)), metric, True) for s in snrs)]
+                for scheme in dict.fromkeys(p.scheme for p in chosen)
+            ]
+            heads = [f"{snr:g} dB" for snr in snrs]
+            yield f"{LABELS[metric]}, {where}{notes}", ["scheme", *heads], rows
 
 
 def difference_tables(points: list[Point], against: str) -> Iterator[Table]:
@@ -73,16 +80,16 @@ def difference_tables(points: list[Point], against: str) -> Iterator[Table]:
         rows: list[list[str]] = []
         for scheme, metrics in curves.items():
             row = [display_name(scheme)]
-            for metric, digits in (("psnr_db", 2), ("lpips", 3)):
+            for metric in ("psnr_db", "lpips"):
                 anchor = curves.get(against, {}).get(metric, [])
                 found = bjontegaard(metrics.get(metric, []), anchor)
                 rate = math.nan if found is None else found.rate_percent
                 row.append("–" if math.isnan(rate) else f"{rate:+.1f}")
-                row.append("–" if found is None else f"{found.quality:+.{digits}f}")
+                row.append("–" if found is None else f"{found.quality:+.{_DIGITS[metric]}f}")
             if scheme != against and row[2] != "–":
                 rows.append(row)
         if rows:
-            heads = ["scheme", "BD-rate by PSNR (%)", "BD-PSNR (dB)", "BD-rate by LPIPS (%)"]
+            heads = ["scheme", "BD-rate, PSNR (%)", "BD-PSNR (dB)", "BD-rate, LPIPS (%)"]
             caption = (
                 f"Against {display_name(against)}, {_channel(channel)}, {snr_db:g} dB; "
                 "–: the curves have no range in common"
@@ -100,11 +107,12 @@ def latex(table: Table) -> str:
     caption, heads, rows = table
     body = " \\\\\n".join(" & ".join(_escape(text) for text in row) for row in rows)
     return (
-        "\\begin{table}\n\\centering\n"
+        "\\begin{table*}\n\\centering\n\\footnotesize\n"
+        "\\setlength{\\tabcolsep}{4pt}\n\\setlength{\\belowcaptionskip}{4pt}\n"
         f"\\caption{{{_escape(caption)}}}\n"
         f"\\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}\n\\toprule\n"
         + " & ".join(_escape(head) for head in heads)
-        + f" \\\\\n\\midrule\n{body} \\\\\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+        + f" \\\\\n\\midrule\n{body} \\\\\n\\bottomrule\n\\end{{tabular}}\n\\end{{table*}}\n"
     )
 
 

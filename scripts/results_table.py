@@ -2,64 +2,47 @@
 
     python scripts/results_table.py RESULTS_DIR
 
-RESULTS_DIR holds three results folders of ``lrisc evaluate``: awgn (by SNR and by CBR), fine (every
-decibel) and rayleigh; and, where there are other photographs, second (by CBR).
+RESULTS_DIR holds results folders of ``lrisc evaluate``: awgn (by SNR and by CBR), fine (every
+decibel), rayleigh, metrics and effort (with --lpips-vgg); and, where there are other photographs,
+second (by CBR).
 """
 
 import argparse
 import itertools
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from lrisc.evaluation.figures.means import Point, means
+from lrisc.evaluation.figures.style import fraction
 from lrisc.evaluation.results import ResultsFolder
 
 PSNR_SLACK_DB, LPIPS_SLACK = 0.02, 0.001
 OURS = "lrisc"
 
 
-@dataclass(frozen=True)
-class Mean:
-    """Averages over the pictures of one scheme at one condition; a lost picture counts as grey."""
-
-    psnr_db: float
-    ms_ssim: float
-    lpips: float
-    cbr: float
-    pictures: int
-    outages: int
-
-    def cell(self) -> str:
-        lost = f" ({self.outages} lost)" if self.outages else ""
-        return f"{self.psnr_db:.2f} / {self.lpips:.4f}{lost}"
-
-
-Means = dict[tuple[str, float, float], Mean]
+Means = dict[tuple[str, float, float], Point]
+"""By scheme, SNR and CBR ceiling; a lost picture counts as grey."""
 
 
 def read(folder: Path) -> Means:
-    """Means by (scheme, SNR, CBR ceiling)."""
-    groups: dict[tuple[str, float, float], list[tuple[float, float, float, float, bool]]] = {}
-    for row in ResultsFolder(folder).rows():
-        if row.psnr_db is None or row.ms_ssim is None or row.cbr is None:
-            continue
-        lpips = float("nan") if row.lpips is None else row.lpips
-        numbers = (row.psnr_db, row.ms_ssim, lpips, row.cbr, row.outage)
-        groups.setdefault((row.scheme, row.snr_db, row.cbr_target), []).append(numbers)
-    means: Means = {}
-    for key, rows in groups.items():
-        m = np.mean(np.array(rows, dtype=float), axis=0)
-        lost = round(m[4] * len(rows))
-        means[key] = Mean(*(float(x) for x in m[:4]), pictures=len(rows), outages=lost)
+    found = ResultsFolder(folder)
+    points = means(found.rows(), len(found.info()["images"]))
     # The order of rows follows the last sweep into the folder; ours is what the rest is held to.
-    return dict(sorted(means.items(), key=lambda item: item[0][0] != OURS))
+    points.sort(key=lambda point: point.scheme != OURS)
+    return {(p.scheme, p.snr_db, p.cbr_target): p for p in points}
 
 
-def cbr_name(cbr: float) -> str:
-    whole = round(1 / cbr)
-    return f"1/{whole}" if abs(cbr * whole - 1) < 1e-6 else f"{cbr:g}"
+def lpips(point: Point, metric: str = "lpips") -> float:
+    value = point.value(metric)
+    return math.nan if value is None else value
+
+
+def cell(point: Point) -> str:
+    lost = f" ({point.outages} lost)" if point.outages else ""
+    return f"{point.psnr_db:.2f} / {lpips(point):.4f}{lost}"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
@@ -71,16 +54,17 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     print()
 
 
-def by_snr(means: Means) -> None:
-    schemes = list(dict.fromkeys(key[0] for key in means))
-    snrs = sorted({key[1] for key in means})
-    cbr = next(iter(means))[2]
-    print(f"PSNR (dB) / LPIPS by SNR, CBR {cbr_name(cbr)}\n")
-    cells = ([s, *(means[s, snr, cbr].cell() for snr in snrs)] for s in schemes)
+def by_snr(found: Means) -> None:
+    schemes = list(dict.fromkeys(key[0] for key in found))
+    snrs = sorted({key[1] for key in found})
+    cbr = next(iter(found))[2]
+    print(f"PSNR (dB) / LPIPS by SNR, CBR {fraction(cbr)}\n")
+    cells = ([s, *(cell(found[s, snr, cbr]) for snr in snrs)] for s in schemes)
     table(["scheme", *(f"{snr:g} dB" for snr in snrs)], cells)
     for other in schemes[1:]:
-        below = [1 - means[schemes[0], s, cbr].lpips / means[other, s, cbr].lpips for s in snrs]
-        above = [means[schemes[0], s, cbr].psnr_db - means[other, s, cbr].psnr_db for s in snrs]
+        pairs = [(found[schemes[0], s, cbr], found[other, s, cbr]) for s in snrs]
+        below = [1 - lpips(ours) / lpips(theirs) for ours, theirs in pairs]
+        above = [ours.psnr_db - theirs.psnr_db for ours, theirs in pairs]
         print(
             f"- {schemes[0]} against {other}: LPIPS lower by {100 * np.mean(below):.1f} % on "
             f"average ({', '.join(f'{100 * b:.0f}' for b in below)}), PSNR "
@@ -89,39 +73,55 @@ def by_snr(means: Means) -> None:
     print()
 
 
-def by_cbr(means: Means) -> None:
-    schemes = list(dict.fromkeys(key[0] for key in means))
-    cbrs = sorted({key[2] for key in means})
-    snr = next(iter(means))[1]
+def by_cbr(found: Means) -> None:
+    schemes = list(dict.fromkeys(key[0] for key in found))
+    cbrs = sorted({key[2] for key in found})
+    snr = next(iter(found))[1]
     print(f"PSNR (dB) / LPIPS by CBR, {snr:g} dB\n")
     rows = (
-        [s, *(m.cell() if (m := means.get((s, snr, c))) else "-" for c in cbrs)] for s in schemes
+        [s, *(cell(m) if (m := found.get((s, snr, c))) else "-" for c in cbrs)] for s in schemes
     )
-    table(["scheme", *(cbr_name(c) for c in cbrs)], rows)
+    table(["scheme", *(fraction(c) for c in cbrs)], rows)
     for better, worse in itertools.pairwise(reversed(cbrs)):
-        a, b = means[schemes[0], snr, better], means[schemes[0], snr, worse]
-        if a.psnr_db <= b.psnr_db or a.lpips >= b.lpips:
-            print(f"- {cbr_name(better)} is not better than {cbr_name(worse)} in both metrics")
+        a, b = found[schemes[0], snr, better], found[schemes[0], snr, worse]
+        if a.psnr_db <= b.psnr_db or lpips(a) >= lpips(b):
+            print(f"- {fraction(better)} is not better than {fraction(worse)} in both metrics")
     print()
 
 
-def monotone(means: Means) -> None:
+def by_metric(found: Means) -> None:
+    """All metrics of every scheme, at one SNR and CBR."""
+    _, snr, cbr = next(iter(found))
+    pictures = max(m.pictures for m in found.values())
+    print(f"All metrics, {snr:g} dB, CBR {fraction(cbr)}, {pictures} pictures\n")
+    rows = (
+        [
+            m.scheme, f"{m.psnr_db:.2f}", f"{m.ms_ssim:.4f}", f"{lpips(m):.4f}",
+            f"{lpips(m, 'lpips_vgg'):.4f}",
+        ]
+        for m in found.values()
+    )  # fmt: skip
+    table(["scheme", "PSNR (dB)", "MS-SSIM", "LPIPS (AlexNet)", "LPIPS (VGG)"], rows)
+
+
+def monotone(found: Means) -> None:
     """Every step of SNR should improve both metrics."""
-    ordered = [means[key] for key in sorted(means, key=lambda key: key[1])]
-    snrs = sorted(key[1] for key in means)
+    ordered = sorted(found.values(), key=lambda point: point.snr_db)
+    snrs = [point.snr_db for point in ordered]
     print(f"SNR {snrs[0]:g} to {snrs[-1]:g} dB, {len(snrs)} values\n")
     heads = ["SNR (dB)", "PSNR (dB)", "MS-SSIM", "LPIPS", "CBR sent", "lost"]
     table(
         heads,
         (
-            f"{s:g} {m.psnr_db:.2f} {m.ms_ssim:.4f} {m.lpips:.4f} {m.cbr:.5f} {m.outages}".split()
-            for s, m in zip(snrs, ordered, strict=True)
+            f"{m.snr_db:g} {m.psnr_db:.2f} {m.ms_ssim:.4f} {lpips(m):.4f} {m.cbr:.5f} "
+            f"{m.outages}".split()
+            for m in ordered
         ),
     )
     bad = [
-        f"{low:g} to {high:g} dB"
-        for (low, a), (high, b) in itertools.pairwise(zip(snrs, ordered, strict=True))
-        if b.psnr_db < a.psnr_db - PSNR_SLACK_DB or b.lpips > a.lpips + LPIPS_SLACK
+        f"{a.snr_db:g} to {b.snr_db:g} dB"
+        for a, b in itertools.pairwise(ordered)
+        if b.psnr_db < a.psnr_db - PSNR_SLACK_DB or lpips(b) > lpips(a) + LPIPS_SLACK
     ]
     print(f"- steps that do not improve both metrics: {', '.join(bad) or 'none'}\n")
 
@@ -131,18 +131,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
     awgn = read(folder / "awgn")
-    snr = {k: m for k, m in awgn.items() if cbr_name(k[2]) == "1/48"}
+    snr = {k: m for k, m in awgn.items() if fraction(k[2]) == "1/48"}
     by_snr(snr)
     by_cbr({k: m for k, m in awgn.items() if k[1] == 10})
     monotone(read(folder / "fine"))
     fading = read(folder / "rayleigh")
     print("Rayleigh block fading, mean SNR 10 dB, CBR 1/48\n")
-    table(["scheme", "PSNR / LPIPS"], ([key[0], m.cell()] for key, m in fading.items()))
-    ratio = (
-        next(m for k, m in fading.items() if k[0] == OURS).lpips
-        / next(m for k, m in snr.items() if k[:2] == (OURS, 10)).lpips
-    )
+    table(["scheme", "PSNR / LPIPS"], ([key[0], cell(m)] for key, m in fading.items()))
+    ours = next(m for k, m in fading.items() if k[0] == OURS)
+    still = next(m for k, m in snr.items() if k[:2] == (OURS, 10))
+    ratio = lpips(ours) / lpips(still)
     print(f"- LPIPS of {OURS}: {ratio:.3f} times that on AWGN\n")
+    by_metric(read(folder / "metrics"))
+    by_metric(read(folder / "effort"))
     if (folder / "second").is_dir():
         second = read(folder / "second")
         print(f"Other photographs: {max(m.pictures for m in second.values())}\n")

@@ -67,15 +67,22 @@ def start(arguments: list[str], log: Path) -> int:
         os._exit(code)
 
 
-def run(arguments: list[str], log: Path, after: float | None = None) -> int | None:
-    """The exit code; ``None`` where it was killed, so many seconds after its start."""
+def run(
+    arguments: list[str], log: Path, after: float | None = None, stop_at: str | None = None
+) -> int | None:
+    """The exit code; ``None`` where it was killed, so many seconds after its start.
+
+    It is asked to stop as soon as the log holds a text.
+    """
     child = start(arguments, log)
     end = time.monotonic() + (after if after is not None else 1e9)
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
+        if stop_at is not None and stop_at in log.read_text():
+            os.kill(child, signal.SIGTERM)
+        time.sleep(0.005 if stop_at is None else 0.2)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return None
@@ -266,22 +273,6 @@ def commands(folder: Path, at: Path, model: Path, photos: list[Path]) -> dict[st
     }  # fmt: skip
 
 
-def serve(arguments: list[str], log: Path) -> int | None:
-    """The exit code of a page that is stopped once it is served; ``None``: it never was."""
-    child = start(arguments, log)
-    end = time.monotonic() + 300
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        if "(Ctrl-C stops)" in log.read_text():
-            os.kill(child, signal.SIGTERM)
-        time.sleep(0.2)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
-
-
 def disks(folder: Path) -> list[str]:
     model, photos = prepare(folder)
     log = folder / "log"
@@ -314,7 +305,8 @@ def disks(folder: Path) -> list[str]:
                 os.environ["TMPDIR"] = str(at) if name == "app" else str(folder)
                 tempfile.tempdir = None
                 before = contents(at)
-                code = serve(command, log) if name == "app" else run(command, log, 300)
+                served = "(Ctrl-C stops)" if name == "app" else None
+                code = run(command, log, 300, stop_at=served)
                 lines = [x for x in log.read_text().splitlines() if not x.startswith("INFO")]
                 fine = code == 2 and len(lines) == 1
                 if name == "app":

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tests import helpers
 
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
 from lrisc.models.config import PRESETS
@@ -23,6 +24,30 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tiny_folder: Path) -> LoadedCheckpoint:
     return load_checkpoint(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def compact() -> LoadedCheckpoint:
+    """The shipped weights."""
+    return load_checkpoint("compact")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> helpers.Run:
+    """``lrisc ARGUMENTS`` in this process."""
+
+    def run(*arguments: object) -> helpers.Ran:
+        capsys.readouterr()
+        code = helpers.run(monkeypatch, *arguments)
+        return helpers.Ran(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def run_tiny(run: helpers.Run, tiny_folder: Path) -> helpers.Run:
+    """The same with the tiny checkpoint."""
+    return lambda *arguments: run(*arguments, "--model", tiny_folder)
 
 
 @pytest.fixture(scope="session")

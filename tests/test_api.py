@@ -42,16 +42,6 @@ def test_lists_give_lists(tiny: LoadedCheckpoint, portrait_path: Path) -> None:
         transmitter.encode([images[0], "missing.png"], snr_db=8)
 
 
-def test_large_pictures_are_scaled_for_programs_too(tiny: LoadedCheckpoint) -> None:
-    large = picture(100, 5000).mul(255).byte().permute(1, 2, 0).numpy()
-    from PIL import Image
-
-    result = lrisc.transmit(
-        Image.fromarray(large), snr_db=10, cbr=1 / 8, model=tiny, max_side=3600, measure=False
-    )
-    assert (result.report.width, result.report.height) == (3600, 72)
-
-
 def test_what_is_printed_is_one_short_line(tiny: LoadedCheckpoint) -> None:
     result = lrisc.transmit(picture(96, 128), snr_db=10, cbr=1 / 12, model=tiny)
     assert result.received is not None

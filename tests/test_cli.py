@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers import run
+from tests.helpers import Run
 
 
 @pytest.fixture
@@ -20,17 +21,12 @@ def photo(tmp_path: Path, portrait: Image.Image) -> Path:
 
 
 @pytest.mark.slow
-def test_transmit_writes_pictures_and_report(
-    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_transmit_writes_pictures_and_report(photo: Path, tmp_path: Path, run_tiny: Run) -> None:
     out = tmp_path / "out"
-    code = run(
-        monkeypatch, "transmit", photo, "--model", tiny_folder, "--out", out, "--json",
-        "--roi", "20,20,64,64", "--cbr", "1/24", "--snr", "12", "--seed", "5",
-    )  # fmt: skip
-    assert code == 0
-    printed = json.loads(capsys.readouterr().out)
+    options = ("--roi", "20,20,64,64", "--cbr", "1/24", "--snr", "12", "--seed", "5")
+    told = run_tiny("transmit", photo, "--out", out, "--json", *options)
+    assert told.code == 0
+    printed = json.loads(told.out)
     assert printed == json.loads((out / "report.json").read_text())
     assert printed["cbr"] <= 1 / 24
     assert Image.open(out / "reconstruction.png").size == (256, 256)
@@ -42,35 +38,27 @@ def test_transmit_writes_pictures_and_report(
 
 
 @pytest.mark.slow
-def test_an_outage_leaves_no_picture(
-    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_an_outage_leaves_no_picture(photo: Path, tmp_path: Path, run_tiny: Run) -> None:
     out = tmp_path / "out"
-    run(monkeypatch, "transmit", photo, "--model", tiny_folder, "--out", out, "--cbr", "1/24")
-    capsys.readouterr()
-    code = run(
-        monkeypatch, "transmit", photo, "--model", tiny_folder, "--out", out, "--cbr", "1/24",
-        "--snr", "-12", "--json",
-    )  # fmt: skip
-    captured = capsys.readouterr()
-    assert code == 3
-    assert captured.err.count("\n") == 1
-    assert "outage" in captured.err
-    assert json.loads(captured.out)["outage"] is True
+    command = ("transmit", photo, "--out", out, "--cbr", "1/24")
+    run_tiny(*command)
+    told = run_tiny(*command, "--snr", "-12", "--json")
+    assert told.code == 3
+    assert told.err.count("\n") == 1
+    assert "outage" in told.err
+    assert json.loads(told.out)["outage"] is True
     assert [p.name for p in out.iterdir()] == ["report.json"]
 
 
 @pytest.mark.slow
 def test_two_programs_with_only_a_recording_between_them(
-    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+    photo: Path, tmp_path: Path, run: Run, run_tiny: Run
 ) -> None:
     picture = tmp_path / "c.png"
-    model = ("--model", tiny_folder)
-    sent, received = tmp_path / "a.sigmf-meta", tmp_path / "b.sigmf-meta"
-    assert run(monkeypatch, "encode", photo, "-o", sent, "--cbr", "1/24", *model) == 0
-    assert run(monkeypatch, "channel", sent, "-o", received, "--snr", "12", "--seed", "1") == 0
-    assert run(monkeypatch, "decode", received, "-o", picture, *model) == 0
+    sent, received = tmp_path / "a [x].sigmf-meta", tmp_path / "b.sigmf-meta"
+    assert run_tiny("encode", photo, "-o", sent, "--cbr", "1/24").code == 0
+    assert run("channel", sent, "-o", received, "--snr", "12", "--seed", "1").code == 0
+    assert run_tiny("decode", received, "-o", picture).code == 0
     assert Image.open(picture).size == (256, 256)
 
     from sigmf.validate import validate
@@ -83,70 +71,44 @@ def test_two_programs_with_only_a_recording_between_them(
 
 
 @pytest.mark.slow
-def test_recordings_that_are_no_use(
-    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    meta, data = tmp_path / "a.sigmf-meta", tmp_path / "a.sigmf-data"
-    picture = tmp_path / "c.png"
-    run(monkeypatch, "encode", photo, "-o", meta, "--cbr", "1/24", "--model", tiny_folder)
-    whole = data.read_bytes()
-    rng = np.random.default_rng(0)
-    noise = rng.normal(size=len(whole) // 4).astype("<f4").tobytes()
-    cases = {
-        whole[: len(whole) // 2]: 2,
-        whole[:-3]: 2,
-        whole[:80]: 2,
-        b"": 2,
-        noise: 3,
-        bytes(len(whole)): 2,
-    }
-    for content, expected in cases.items():
-        data.write_bytes(content)
-        capsys.readouterr()
-        assert run(monkeypatch, "decode", meta, "-o", picture, "--model", tiny_folder) == expected
-        assert capsys.readouterr().err.count("\n") == 1
-        assert not picture.exists()
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("arguments", "word"),
+    ("command", "word"),
     [
-        (["missing.png"], "no picture"),
-        (["PHOTO", "--snr", "nan"], "SNR"),
-        (["PHOTO", "--snr", "loud"], "--snr"),
-        (["PHOTO", "--cbr", "zero"], "fraction"),
-        (["PHOTO", "--cbr", "1/100000"], "too small"),
-        (["PHOTO", "--channel", "wire"], "unknown channel"),
-        (["PHOTO", "--model", "nothing"], "no checkpoint"),
-        (["PHOTO", "--roi", "detector:nothing"], "unknown detector"),
-        (["PHOTO", "--roi", "0,0,64,64", "--roi-steering", "hope"], "latent, rate, both, power"),
-        (["PHOTO", "--roi", "0,0,9999,5"], "does not lie"),
-        (["PHOTO", "--steps", "0"], "steps"),
-        (["PHOTO", "--colour", "red"], "--colour"),
-        ([], "image"),
+        ("transmit missing.png", "no picture"),
+        ("transmit PHOTO --snr nan", "SNR"),
+        ("transmit PHOTO --snr loud", "--snr"),
+        ("transmit PHOTO --cbr 1e306", "cbr"),
+        ("transmit PHOTO --channel wire", "unknown channel"),
+        ("transmit PHOTO --roi detector:nothing", "unknown detector"),
+        ("transmit PHOTO --roi 0,0,64,64 --roi-steering hope", "latent, rate, both, power"),
+        ("transmit PHOTO --steps 0", "steps"),
+        ("transmit PHOTO --seed -1", "seed"),
+        (f"transmit PHOTO --seed {1 << 64}", "seed"),
+        ("transmit PHOTO --colour red", "--colour"),
+        ("transmit PHOTO --out FILE", ""),
+        (f"transmit {'x' * 300}", ""),
+        (f"transmit PHOTO --roi {'x' * 300}", ""),
+        (f"transmit PHOTO --model {'x' * 300}", ""),
+        ("transmit EMPTY", "no picture"),
+        ("transmit", "image"),
+        ("encode PHOTO -o /", ""),
+        ("encode PHOTO -o ''", ""),
+        ("decode / -o x.png", ""),
+        ("decode .. -o x.png", ""),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_2(
-    arguments: list[str], word: str, photo: Path, tiny_folder: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    arguments = [str(photo) if a == "PHOTO" else a for a in arguments]
-    if "--model" not in arguments:
-        arguments += ["--model", str(tiny_folder)]
-    assert run(monkeypatch, "transmit", *arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1, captured.err
-    assert word in captured.err
-
-
-def test_models_lists_the_embedded_ones(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str, word: str, photo: Path, tmp_path: Path, run: Run, run_tiny: Run
 ) -> None:
-    assert run(monkeypatch, "models") == 0
-    assert "compact" in capsys.readouterr().out
+    names = {"PHOTO": photo, "FILE": tmp_path / "file", "EMPTY": tmp_path / "empty"}
+    names["FILE"].write_text("")
+    names["EMPTY"].mkdir()
+    arguments = [names.get(part, part) for part in shlex.split(command)]
+    told = (run if "--model" in arguments else run_tiny)(*arguments)
+    assert told.code == 2
+    assert told.out == ""
+    assert told.err.count("\n") == 1, told.err
+    assert word in told.err
 
 
 @pytest.mark.process
@@ -160,71 +122,24 @@ def test_the_installed_program_runs() -> None:
 
 
 @pytest.mark.slow
-def test_stale_pictures_never_pass_for_new_ones(
-    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    meta, data = tmp_path / "a [x].sigmf-meta", tmp_path / "a [x].sigmf-data"
-    picture = tmp_path / "c.png"
-    model = ("--model", tiny_folder)
-    assert run(monkeypatch, "encode", photo, "-o", meta, "--cbr", "1/24", *model) == 0
-    assert run(monkeypatch, "decode", meta, "-o", picture, *model) == 0
-    assert picture.exists()
-    noise = np.random.default_rng(0).normal(size=data.stat().st_size // 4)
-    data.write_bytes(noise.astype("<f4").tobytes())
-    assert run(monkeypatch, "decode", meta, "-o", picture, *model) == 3
-    assert not picture.exists()
-
-
-@pytest.mark.slow
 def test_the_channel_s_snr_is_relative_to_the_recording(
-    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    photo: Path, tmp_path: Path, run: Run, run_tiny: Run
+) -> None:
     meta, noisy = tmp_path / "a.sigmf-meta", tmp_path / "b.sigmf-meta"
-    model = ("--model", tiny_folder)
-    run(monkeypatch, "encode", photo, "-o", meta, "--cbr", "1/24", *model)
+    run_tiny("encode", photo, "-o", meta, "--cbr", "1/24")
     data = tmp_path / "a.sigmf-data"
     for scale in (1e-9, 30.0):
         samples = np.fromfile(data, "<c8")
         (samples * np.complex64(scale)).tofile(data)
-        run(monkeypatch, "channel", meta, "-o", noisy, "--snr", "14")
-        capsys.readouterr()
-        assert run(monkeypatch, "decode", noisy, "-o", tmp_path / "c.png", *model) == 0
-        estimated = float(capsys.readouterr().err.split("estimated SNR ")[1].split(" dB")[0])
+        run("channel", meta, "-o", noisy, "--snr", "14")
+        told = run_tiny("decode", noisy, "-o", tmp_path / "c.png")
+        assert told.code == 0
+        estimated = float(told.err.split("estimated SNR ")[1].split(" dB")[0])
         assert abs(estimated - 14) < 0.7
 
 
-@pytest.mark.slow
-def test_names_and_numbers_that_cannot_be(
-    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    (tmp_path / "file").write_text("")
-    (tmp_path / "empty").mkdir()
-    long = "x" * 300
-    for arguments in (
-        ["transmit", photo, "--out", tmp_path / "file"],
-        ["transmit", photo, "--seed", 1 << 64],
-        ["transmit", photo, "--seed", -1],
-        ["transmit", photo, "--cbr", "1e306"],
-        ["transmit", long],
-        ["transmit", photo, "--roi", long],
-        ["transmit", photo, "--model", long],
-        ["transmit", tmp_path / "empty"],
-        ["encode", photo, "-o", "/"],
-        ["encode", photo, "-o", ""],
-        ["decode", "/", "-o", tmp_path / "x.png"],
-        ["decode", "..", "-o", tmp_path / "x.png"],
-    ):
-        if "--model" not in arguments:
-            arguments = [*arguments, "--model", tiny_folder]
-        capsys.readouterr()
-        assert run(monkeypatch, *arguments) == 2, arguments
-        assert capsys.readouterr().err.count("\n") == 1, arguments
-
-
 def test_train_tells_where_the_checkpoint_is(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, run: Run
 ) -> None:
     from lrisc.training import schedule as training
 
@@ -236,7 +151,7 @@ def test_train_tells_where_the_checkpoint_is(
     package = logging.getLogger("lrisc")
     level = package.level
     try:
-        assert run(monkeypatch, "train", "a.yaml") == 0
+        assert run("train", "a.yaml").code == 0
     finally:
         package.setLevel(level)
     assert "finished: the checkpoint is in a.yaml" in caplog.text

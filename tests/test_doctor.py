@@ -5,64 +5,70 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.helpers import run
+from tests.helpers import Run
 
 from lrisc import doctor, embedded
 from lrisc.errors import InputError
 
 
 @pytest.mark.slow
-def test_all_is_said_and_nothing_is_broken(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "doctor", "--json") == 0
-    found = json.loads(capsys.readouterr().out)
+def test_all_is_said_and_nothing_is_broken(run: Run) -> None:
+    told = run("doctor", "--json")
+    assert told.code == 0
+    found = json.loads(told.out)
     assert {f"extra {name}" for name in doctor.EXTRAS} < set(found)
     assert found["weights"]["good"] is True
     assert found["self-test"]["good"] is True
     assert "dB in" in found["self-test"]["told"]
 
 
+@pytest.fixture
+def without_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_self_test", lambda: doctor.Finding(True, "left out"))
+
+
+@pytest.mark.usefixtures("without_self_test")
 def test_a_missing_extra_is_no_fault_and_says_what_to_type(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     monkeypatch.setitem(doctor.EXTRAS, "train", (("no_such_module",), "lrisc train"))
-    monkeypatch.setattr(doctor, "_self_test", lambda: doctor.Finding(True, "left out"))
-    assert run(monkeypatch, "doctor") == 0
-    lines = capsys.readouterr().out.splitlines()
-    line = next(line for line in lines if line.startswith("extra train"))
+    told = run("doctor")
+    assert told.code == 0
+    line = next(line for line in told.out.splitlines() if line.startswith("extra train"))
     assert "missing" in line
     assert "pip install 'lrisc[train]'" in line
 
 
+@pytest.mark.usefixtures("without_self_test")
 def test_a_cache_that_cannot_be_written_is_no_fault_and_says_what_to_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(doctor, "_self_test", lambda: doctor.Finding(True, "left out"))
-    assert run(monkeypatch, "doctor") == 0
-    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("cache"))
+    told = run("doctor")
+    assert told.code == 0
+    line = next(line for line in told.out.splitlines() if line.startswith("cache"))
     assert line.endswith("lrisc cannot be written: set XDG_CACHE_HOME to a folder that can")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new"))
-    assert run(monkeypatch, "doctor") == 0
-    assert "cannot be written" not in capsys.readouterr().out
+    told = run("doctor")
+    assert told.code == 0
+    assert "cannot be written" not in told.out
 
 
+@pytest.mark.usefixtures("without_self_test")
 def test_damaged_weights_are_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     shutil.copytree(embedded.WEIGHTS / "saliency", tmp_path / "saliency")
     data = bytearray((tmp_path / "saliency" / "model.safetensors").read_bytes())
     data[-1] ^= 1
     (tmp_path / "saliency" / "model.safetensors").write_bytes(data)
     monkeypatch.setattr(embedded, "WEIGHTS", tmp_path)
-    monkeypatch.setattr(doctor, "_self_test", lambda: doctor.Finding(True, "left out"))
     with pytest.raises(InputError, match="saliency are damaged"):
         embedded.embedded_networks()[0].check()
-    assert run(monkeypatch, "doctor") == 2
-    captured = capsys.readouterr()
-    assert captured.err == "lrisc: not in order: weights\n"
+    told = run("doctor")
+    assert told.code == 2
+    assert told.err == "lrisc: not in order: weights\n"
 
 
 def test_the_extras_are_those_of_the_package() -> None:
@@ -73,11 +79,10 @@ def test_the_extras_are_those_of_the_package() -> None:
     assert set(doctor.EXTRAS) == set(extras) - {"docs", "dev"}
 
 
-def test_every_embedded_network_has_a_plain_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "models") == 0
-    lines = capsys.readouterr().out.splitlines()
+def test_every_embedded_network_has_a_plain_line(run: Run) -> None:
+    told = run("models")
+    assert told.code == 0
+    lines = told.out.splitlines()
     names = sorted(path.parent.name for path in embedded.WEIGHTS.glob("*/config.json"))
     assert sorted(line.split()[0] for line in lines) == names
     assert lines[0].split()[0] == "compact"

@@ -20,7 +20,9 @@ PICTURE = picture(96, 96)
     "wrong",
     [
         {"cbr": "zero"}, {"cbr": math.nan}, {"cbr": [1]}, {"cbr": "1/" + "9" * 5000},
+        {"cbr": 0.0}, {"cbr": -1.0}, {"roi": "detector:nothing"}, {"steps": 0},
         {"snr_db": "10"}, {"snr_db": None}, {"snr_db": np.zeros(3)}, {"snr_db": math.inf},
+        {"snr_db": math.nan}, {"model": "nothing"},
         {"steps": 1.5}, {"steps": "1"}, {"seed": 0.5}, {"seed": None},
         {"block_length": 1.5},
         {"channel": "wire"},
@@ -31,7 +33,7 @@ def test_transmit(tiny: LoadedCheckpoint, wrong: dict[str, Any]) -> None:
     if "block_length" in wrong:
         wrong = {"channel": "rayleigh", **wrong}
     with pytest.raises(InputError) as told:
-        lrisc.transmit(PICTURE, model=tiny, **{"cbr": "1/12", **wrong})
+        lrisc.transmit(PICTURE, **{"cbr": "1/12", "model": tiny, **wrong})
     assert "\n" not in str(told.value)
     assert len(str(told.value)) < 400
 

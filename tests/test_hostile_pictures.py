@@ -110,6 +110,9 @@ def test_arrays_bytes_and_files_are_pictures_too(portrait: Image.Image, tmp_path
         np.array([None, 3]), torch.zeros(3, 96, 128).to_sparse(),
         torch.zeros(3, 96, 128, device="meta"), torch.zeros(3, 96, 128, dtype=torch.complex64),
         torch.zeros(96, 128, 3), np.zeros((3, 8, 8)), "a\0b", "x" * 5000,
+        torch.full((3, 64, 64), float("nan")), torch.full((3, 64, 64), 1.5),
+        torch.full((3, 64, 64), -0.5), torch.zeros(64, 64),
+        torch.zeros(3, 64, 64, dtype=torch.uint8),
     ],
     ids=repr,
 )  # fmt: skip

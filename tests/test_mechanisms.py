@@ -20,11 +20,6 @@ CROPS = ((96, 32, 352, 288), (160, 300, 416, 556))
 
 
 @pytest.fixture(scope="module")
-def compact() -> LoadedCheckpoint:
-    return lrisc.load_checkpoint("compact")
-
-
-@pytest.fixture(scope="module")
 def crops(portrait: Image.Image) -> list[Image.Image]:
     return [portrait.crop(box) for box in CROPS]
 

@@ -4,15 +4,15 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.helpers import load_script, picture
+from tests.helpers import Run, load_script, picture
 
 import lrisc
-from lrisc import cli
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError
 from lrisc.files import UnwritableError
@@ -49,30 +49,30 @@ def test_every_size_as_torch_has_it(
     folder: Path, tiny: LoadedCheckpoint, size: tuple[int, int]
 ) -> None:
     h, w = size
-    model, run = tiny.model, {}
+    model, networks = tiny.model, dict[str, Any]()
     for name in NETWORKS:
-        run[name] = onnxruntime.InferenceSession(folder / f"{name}.onnx").run
+        networks[name] = onnxruntime.InferenceSession(folder / f"{name}.onnx").run
     generator = torch.Generator().manual_seed(h)
     image = torch.rand(1, 3, 16 * h, 16 * w, generator=generator) * 2 - 1
     levels = torch.randint(0, len(model.config.rate_values), (1, h, w), generator=generator)
     snr_db, snrs_db = torch.tensor([7.0]), torch.rand(1, h * w, generator=generator) * 20
     with torch.no_grad():
         latent = model.analysis(image)
-        found = run["analysis"](None, {"image": image.numpy()})
+        found = networks["analysis"](None, {"image": image.numpy()})
         assert error(latent, found[0]) < MAX_ERROR
         assert error(model.embedding_bits(latent), found[1]) < MAX_ERROR
 
         slots = model.jscc_encoder(latent, levels, snr_db)
         inputs = {"latent": latent.numpy(), "levels": levels.numpy(), "snr_db": snr_db.numpy()}
-        assert error(slots, run["jscc_encoder"](None, inputs)[0]) < MAX_ERROR
+        assert error(slots, networks["jscc_encoder"](None, inputs)[0]) < MAX_ERROR
 
         estimate = model.jscc_decoder(slots, levels, snrs_db)
         inputs = {"slots": slots.numpy(), "levels": levels.numpy(), "snr_db": snrs_db.numpy()}
-        assert error(estimate, run["jscc_decoder"](None, inputs)[0]) < MAX_ERROR
+        assert error(estimate, networks["jscc_decoder"](None, inputs)[0]) < MAX_ERROR
 
         painted = model.synthesise(estimate, sigma_start=0.0)
         inputs = {"latent": estimate.numpy(), "start": np.zeros_like(image.numpy())}
-        assert error(painted, run["synthesis"](None, inputs)[0]) < MAX_ERROR
+        assert error(painted, networks["synthesis"](None, inputs)[0]) < MAX_ERROR
 
 
 def test_the_description_says_what_a_receiver_needs(folder: Path, tiny: LoadedCheckpoint) -> None:
@@ -127,19 +127,14 @@ def test_the_example_writes_over_nothing_but_a_png(
     assert (tmp_path / name).read_bytes() == bytes(8000)
 
 
-def test_the_command(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_tiny: Run) -> None:
     import lrisc.onnx_networks as networks
 
     monkeypatch.setattr(networks, "_write", lambda path, *_: (path.write_bytes(b"x"), path)[1])
     out = tmp_path / "out"
     out.mkdir()
-    command = ["lrisc", "export", "--onnx", str(out), "--model", str(tiny_folder)]
-    monkeypatch.setattr(sys, "argv", command)
-    cli.main()
-    told = capsys.readouterr().err
+    code, _, told = run_tiny("export", "--onnx", out)
+    assert code == 0
     for name in (*(f"{n}.onnx" for n in NETWORKS), DESCRIPTION):
         assert name in told
         assert (out / name).exists()

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.helpers import run
+from tests.helpers import Run
 
 import lrisc
-from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
+from lrisc.checkpoint import LoadedCheckpoint, save_checkpoint
 from lrisc.errors import InputError
 from lrisc.evaluation.results import ResultsFolder
 from lrisc.link.channels import channel
@@ -88,19 +88,14 @@ def test_a_fixed_beta_lets_the_rate_follow_the_picture(
 
 
 @pytest.mark.slow
-def test_beta_at_the_command_line(
-    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    model = ("--model", tiny_folder)
-    assert run(monkeypatch, "transmit", photo, "--beta", "0.1", "--json", *model) == 0
-    report = json.loads(capsys.readouterr().out)
+def test_beta_at_the_command_line(photo: Path, tmp_path: Path, run_tiny: Run) -> None:
+    told = run_tiny("transmit", photo, "--beta", "0.1", "--json")
+    assert told.code == 0
+    report = json.loads(told.out)
     assert report["beta"] == 0.1
-    sent = tmp_path / "a.sigmf-meta"
-    assert run(monkeypatch, "encode", photo, "-o", sent, "--beta", "0.1", *model) == 0
-    assert f"payload {report['payload_symbols']:,}" in capsys.readouterr().err
-    assert run(monkeypatch, "transmit", photo, "--beta", "0.1", "--cbr", "1/48", *model) == 2
-    assert "not both" in capsys.readouterr().err
+    told = run_tiny("encode", photo, "-o", tmp_path / "a.sigmf-meta", "--beta", "0.1")
+    assert told.code == 0
+    assert f"payload {report['payload_symbols']:,}" in told.err
 
 
 @pytest.mark.slow
@@ -129,9 +124,8 @@ def test_the_steering_that_was_trained_is_the_default(
 
 @pytest.mark.slow
 def test_the_report_says_what_the_region_gained(
-    photo: Path, tiny: LoadedCheckpoint, capsys: pytest.CaptureFixture[str],
-    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    photo: Path, tiny: LoadedCheckpoint, run_tiny: Run
+) -> None:
     box = "0,0,128,112"
     result = lrisc.transmit(photo, cbr=1 / 8, model=tiny, roi=Region(box, 0.2))
     region = result.report.region
@@ -146,14 +140,10 @@ def test_the_report_says_what_the_region_gained(
     gain = region.psnr_inside_db - before
     assert region.psnr_inside_gain_db == pytest.approx(gain)
     assert "covers 88% of the picture" in region.roi_notes[0]
-    code = run(
-        monkeypatch, "transmit", photo, "--model", tiny_folder, "--cbr", "1/8", "--roi",
-        box, "--roi-strength", "0.2",
-    )  # fmt: skip
-    assert code == 0
-    shown = capsys.readouterr().out
-    assert f"({gain:+.2f} against none)" in shown
-    assert "note: the region covers 88% of the picture" in shown
+    shown = run_tiny("transmit", photo, "--cbr", "1/8", "--roi", box, "--roi-strength", "0.2")
+    assert shown.code == 0
+    assert f"({gain:+.2f} against none)" in shown.out
+    assert "note: the region covers 88% of the picture" in shown.out
 
 
 def test_a_region_that_gains_nothing_is_told() -> None:
@@ -171,10 +161,7 @@ def test_a_region_that_gains_nothing_is_told() -> None:
 
 
 @pytest.mark.slow
-def test_betas_in_a_sweep(
-    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_betas_in_a_sweep(photo: Path, tmp_path: Path, tiny_folder: Path, run: Run) -> None:
     """Every picture its own rate, their mean on the axis, one line for all betas."""
     pictures = tmp_path / "pictures"
     pictures.mkdir()
@@ -183,18 +170,16 @@ def test_betas_in_a_sweep(
         opened.resize((16, 16)).resize((128, 128)).save(pictures / "b.png")
     results = tmp_path / "results"
     scheme = f"lrisc:{tiny_folder}"
-    code = run(
-        monkeypatch, "evaluate", pictures, "--schemes", scheme, "--snr", "5,10", "--beta",
-        "0.05,0.1", "-j", "1", "-o", results,
-    )  # fmt: skip
-    assert code == 0, capsys.readouterr().err
+    sweep = ("--schemes", scheme, "--snr", "5,10", "--beta", "0.05,0.1", "-j", "1")
+    told = run("evaluate", pictures, *sweep, "-o", results)
+    assert told.code == 0, told.err
     rows = ResultsFolder(results).rows()
     assert len(rows) == 8
     assert {row.scheme for row in rows} == {f"{scheme}@beta={beta}" for beta in ("0.05", "0.1")}
     assert {row.cbr_target for row in rows} == {1.0}
     cbr = {(row.scheme[-4:], row.image): row.cbr or 0.0 for row in rows if row.snr_db == 10}
     assert cbr["0.05", "a.png"] < cbr["=0.1", "a.png"] != cbr["=0.1", "b.png"]
-    assert run(monkeypatch, "plot", results) == 0
+    assert run("plot", results).code == 0
     drawn = (results / "figures" / "quality-vs-cbr_awgn_snr-10.csv").read_text()
     mean = (cbr["=0.1", "a.png"] + cbr["=0.1", "b.png"]) / 2
     assert f"{mean:.6f}"[:7] in drawn
@@ -204,13 +189,14 @@ def test_betas_in_a_sweep(
         (("--schemes", "bpg-ldpc@beta=0.1"), "does not follow a fixed beta"),
         (("--schemes", scheme, "--roi-steering", "up"), "--roi-steering is latent, rate"),
     ):
-        assert run(monkeypatch, "evaluate", pictures, *arguments, "-o", tmp_path / "none") == 2
-        assert complaint in capsys.readouterr().err
+        told = run("evaluate", pictures, *arguments, "-o", tmp_path / "none")
+        assert told.code == 2
+        assert complaint in told.err
 
 
 @pytest.mark.slow
 def test_a_sweep_with_the_steering_asked_for(
-    photo: Path, tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+    photo: Path, tmp_path: Path, make: Make, run: Run
 ) -> None:
     pictures = tmp_path / "pictures"
     pictures.mkdir()
@@ -219,28 +205,21 @@ def test_a_sweep_with_the_steering_asked_for(
     told: list[str] = []
     for number, steering in enumerate(((), ("--roi-steering", "rate"))):
         results = tmp_path / f"results{number}"
-        code = run(
-            monkeypatch, "evaluate", pictures, "--schemes", scheme, "--snr", "10", "--cbr", "1/8",
-            "--roi", "8,8,64,64", *steering, "-j", "1", "-o", results,
-        )  # fmt: skip
-        assert code == 0
+        sweep = ("--schemes", scheme, "--snr", "10", "--cbr", "1/8", "--roi", "8,8,64,64")
+        assert run("evaluate", pictures, *sweep, *steering, "-j", "1", "-o", results).code == 0
         told.append(json.loads((results / "sweep.json").read_text())["schemes"][scheme])
     assert "steering latent" in told[0]
     assert "steering rate" in told[1]
 
 
 @pytest.mark.slow
-def test_samples_and_where_they_differ(
-    photo: Path, tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    folder = make(sigma_start=0.8, decode_steps=2)
+def test_samples_and_where_they_differ(photo: Path, tmp_path: Path, make: Make, run: Run) -> None:
+    model = ("--model", make(sigma_start=0.8, decode_steps=2))
     sent, out = tmp_path / "a.sigmf-meta", tmp_path / "out.png"
-    run(monkeypatch, "encode", photo, "-o", sent, "--cbr", "1/8", "--model", folder)
-    capsys.readouterr()
-    code = run(monkeypatch, "decode", sent, "-o", out, "--model", folder, "--samples", "4")
-    assert code == 0
-    assert "4 samples differ by" in capsys.readouterr().err
+    run("encode", photo, "-o", sent, "--cbr", "1/8", *model)
+    told = run("decode", sent, "-o", out, "--samples", "4", *model)
+    assert told.code == 0
+    assert "4 samples differ by" in told.err
     names = ["out.png", *(f"out.{n}.png" for n in (2, 3, 4))]
     pictures = [np.asarray(Image.open(tmp_path / name), np.float32) for name in names]
     assert len({picture.tobytes() for picture in pictures}) == 4
@@ -250,29 +229,23 @@ def test_samples_and_where_they_differ(
     assert spread.mean() > 0
     # The first is what decoding gives.
     alone = tmp_path / "alone.png"
-    run(monkeypatch, "decode", sent, "-o", alone, "--model", folder)
+    run("decode", sent, "-o", alone, *model)
     assert alone.read_bytes() == out.read_bytes()
 
 
 @pytest.mark.slow
 def test_no_samples_without_noise(
-    photo: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    photo: Path, tmp_path: Path, tiny: LoadedCheckpoint, run_tiny: Run
+) -> None:
     sent, out = tmp_path / "a.sigmf-meta", tmp_path / "out.png"
-    run(monkeypatch, "encode", photo, "-o", sent, "--cbr", "1/8", "--model", tiny_folder)
+    run_tiny("encode", photo, "-o", sent, "--cbr", "1/8")
     out.write_bytes(b"precious")
-    capsys.readouterr()
-    code = run(monkeypatch, "decode", sent, "-o", out, "--model", tiny_folder, "--samples", "4")
-    captured = capsys.readouterr().err
-    assert code == 2
-    assert captured.count("\n") == 1
-    assert "decodes from a zero picture (sigma_start 0)" in captured
+    told = run_tiny("decode", sent, "-o", out, "--samples", "4")
+    assert told.code == 2
+    assert told.err.count("\n") == 1
+    assert "decodes from a zero picture (sigma_start 0)" in told.err
     assert out.read_bytes() == b"precious"
-    assert (
-        run(monkeypatch, "decode", sent, "-o", out, "--model", tiny_folder, "--samples", "0") == 2
-    )
-    checkpoint = load_checkpoint(tiny_folder)
-    frame = lrisc.Transmitter(checkpoint).encode(photo, snr_db=10, cbr=1 / 8)
+    assert run_tiny("decode", sent, "-o", out, "--samples", "0").code == 2
+    frame = lrisc.Transmitter(tiny).encode(photo, snr_db=10, cbr=1 / 8)
     with pytest.raises(InputError, match="at least 2"):
-        lrisc.Receiver(checkpoint).sample(channel("awgn", 10)(frame), 1, sigma_start=0.8)
+        lrisc.Receiver(tiny).sample(channel("awgn", 10)(frame), 1, sigma_start=0.8)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests import helpers
-from tests.helpers import picture
+from tests.helpers import Run, picture
 
 from lrisc.evaluation.results import ResultsFolder
 from lrisc.images import to_pil
@@ -35,10 +34,6 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, PLUGIN, raising=False)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    assert helpers.run(monkeypatch, *arguments) == 0
-
-
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
@@ -48,24 +43,19 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_transmit(
-    photos: Path,
-    tiny_folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    fixed = ("--snr", 25, "--cbr", "1/6", "--model", tiny_folder, "--json")
+def test_transmit(photos: Path, run_tiny: Run) -> None:
     named = ("--plugin", PLUGIN, "--channel", "nakagami")
-    run(monkeypatch, "transmit", photos / "0.png", *fixed, *named)
-    report = json.loads(capsys.readouterr().out)
+    told = run_tiny("transmit", photos / "0.png", "--snr", 25, "--cbr", "1/6", "--json", *named)
+    assert told.code == 0
+    report = json.loads(told.out)
     assert report["channel"] == "nakagami"
     assert report["psnr_db"] > 0
 
 
-def test_help_lists_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_it(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    run(monkeypatch, "transmit", "--plugin", PLUGIN, "--help")
-    told = capsys.readouterr().out
+    code, told, _ = run("transmit", "--plugin", PLUGIN, "--help")
+    assert code == 0
     for name in ("awgn: white", "rayleigh: Rayleigh", "nakagami: Nakagami block fading"):
         assert name in told
 
@@ -94,16 +84,15 @@ def test_training_step() -> None:
 
 @pytest.mark.slow
 def test_decode_takes_plugins(
-    photos: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run, run_tiny: Run
 ) -> None:
-    model = ("--model", tiny_folder)
     sent, received = tmp_path / "sent.sigmf-meta", tmp_path / "received.sigmf-meta"
     named = ("--plugin", PLUGIN, "--channel", "nakagami", "--snr", 25)
-    run(monkeypatch, "encode", photos / "0.png", "-o", sent, "--cbr", "1/6", *model)
-    run(monkeypatch, "channel", sent, "-o", received, *named)
+    assert run_tiny("encode", photos / "0.png", "-o", sent, "--cbr", "1/6").code == 0
+    assert run("channel", sent, "-o", received, *named).code == 0
     monkeypatch.delitem(sys.modules, PLUGIN)
     painted = tmp_path / "painted.png"
-    run(monkeypatch, "decode", received, "-o", painted, "--plugin", PLUGIN, *model)
+    assert run_tiny("decode", received, "-o", painted, "--plugin", PLUGIN).code == 0
     assert PLUGIN in sys.modules
     assert painted.is_file()
 
@@ -125,7 +114,9 @@ def test_training_programs_take_plugins(
     words = ("program", config, link, *small, *arguments)
     monkeypatch.setattr("sys.argv", [*map(str, words)])
     assert main() == 2
-    assert "link.channels" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.startswith("error: link.channels")
+    assert told.count("\n") == 1
     monkeypatch.setattr("sys.argv", [*map(str, words), "--plugin", PLUGIN])
     assert main() == 0
     monkeypatch.setattr("sys.argv", [*map(str, words), "--plugin", "no_such_module"])
@@ -143,11 +134,9 @@ def test_the_detectors_measure_takes_plugins(
 
 
 @pytest.mark.process
-def test_evaluate_in_processes(
-    photos: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_evaluate_in_processes(photos: Path, tiny_folder: Path, tmp_path: Path, run: Run) -> None:
     sweep = ("--schemes", f"lrisc:{tiny_folder}", "--snr", 25, "--cbr", "1/6", "--jobs", 2)
     where = ("--channel", "nakagami", "--plugin", PLUGIN, "-o", tmp_path / "results")
-    run(monkeypatch, "evaluate", photos, *sweep, *where)
+    assert run("evaluate", photos, *sweep, *where).code == 0
     rows = ResultsFolder(tmp_path / "results").rows()
     assert [(row.channel, row.status) for row in rows] == [("nakagami", "sent")] * 2

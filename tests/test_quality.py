@@ -20,11 +20,6 @@ GOLDEN = Path(__file__).parent / "golden_quality.json"
 CROPS = {"face": (96, 32, 416, 288), "medals": (160, 300, 416, 556), "whole": (0, 0, 512, 600)}
 
 
-@pytest.fixture(scope="module")
-def compact() -> LoadedCheckpoint:
-    return lrisc.load_checkpoint("compact")
-
-
 def decibels(source: Image.Image, other: Image.Image) -> float:
     return float(psnr(load_image(source)[None], load_image(other)[None]))
 

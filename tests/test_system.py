@@ -7,7 +7,6 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tests.helpers import picture
 
 import lrisc
@@ -37,14 +36,6 @@ def transmitter(tiny: LoadedCheckpoint) -> lrisc.Transmitter:
 @pytest.fixture(scope="module")
 def receiver(tiny: LoadedCheckpoint) -> lrisc.Receiver:
     return lrisc.Receiver(tiny)
-
-
-def test_import_is_light() -> None:
-    import subprocess
-    import sys
-
-    code = "import lrisc, sys; sys.exit('sionna' in sys.modules or 'matplotlib' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_frame_is_all_there_is(
@@ -216,12 +207,6 @@ def test_sixteen_pixels_are_a_region_and_nothing_salient_is_none(tiny: LoadedChe
 
 def test_report_holds_what_is_promised(tiny: LoadedCheckpoint) -> None:
     report = lrisc.transmit(picture(128, 160), snr_db=12.5, cbr=1 / 24, model=tiny, steps=2).report
-    assert {
-        "psnr_db", "ms_ssim", "lpips", "cbr", "cbr_payload", "payload_symbols",
-        "side_info_symbols", "header_symbols", "pilot_symbols", "snr_db", "channel", "height",
-        "width", "model", "model_sha256", "steps", "seed", "seconds", "outage",
-        "margin_db", "lrisc_version", "frame_version",
-    } <= report.to_dict().keys()  # fmt: skip
     assert "block_length" not in report.to_dict()
     assert report.counts.total == report.to_dict()["cbr"] * 3 * 128 * 160
     assert (report.height, report.width, report.steps) == (128, 160, 2)
@@ -304,45 +289,6 @@ def test_received_frames_that_are_no_use(
         lrisc.Receiver(load_checkpoint(tmp_path)).decode(received)
     with pytest.raises(InputError, match="steps"):
         receiver.decode(received, steps=0)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"snr_db": float("nan")},
-        {"snr_db": float("inf")},
-        {"cbr": 0.0},
-        {"cbr": -1.0},
-        {"cbr": float("nan")},
-        {"channel": "wire"},
-        {"roi": "detector:nothing"},
-        {"steps": 0},
-        {"model": "nothing"},
-    ],
-)
-def test_bad_requests(tiny: LoadedCheckpoint, options: dict[str, object]) -> None:
-    arguments: dict[str, object] = {"image": picture(128, 128), "cbr": 1 / 12, "model": tiny}
-    with pytest.raises(InputError):
-        lrisc.transmit(**{**arguments, **options})  # type: ignore[arg-type]
-
-
-def test_inputs_of_every_kind_give_one_result(
-    transmitter: lrisc.Transmitter, tmp_path: Path
-) -> None:
-    image = picture(96, 128)
-    pixels = (image * 255).round().byte().permute(1, 2, 0).numpy()
-    pil = Image.fromarray(pixels)
-    pil.save(tmp_path / "a.png")
-    frames = [
-        transmitter.encode(source, snr_db=10, cbr=1 / 12).symbols
-        for source in (
-            pil,
-            tmp_path / "a.png",
-            torch.from_numpy(pixels / np.float32(255)).permute(2, 0, 1),
-        )
-    ]
-    assert torch.equal(frames[0], frames[1])
-    torch.testing.assert_close(frames[0], frames[2])
 
 
 def test_channel_and_diffusion_draw_from_different_streams(

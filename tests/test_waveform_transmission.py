@@ -1,17 +1,15 @@
 """Whole transmissions over waveforms: accounting, outages, sweeps."""
 
-import csv
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.helpers import picture, run
+from tests.helpers import Run, picture, rows_of
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError, OutageError
 from lrisc.link.channels import CHANNELS, channel
-from lrisc.link.frame import Frame
 from lrisc.link.multipath import Mobility
 from lrisc.link.ofdm_link import make_link
 from lrisc.link.waveform.numerology import PRESETS
@@ -76,7 +74,7 @@ def test_bare_symbols_have_their_length_told(tiny: LoadedCheckpoint) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_over_a_waveform(
-    tmp_path: Path, tiny_folder: Path, portrait: Image.Image, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_folder: Path, portrait: Image.Image, run: Run
 ) -> None:
     (tmp_path / "data").mkdir()
     portrait.crop((100, 40, 356, 296)).save(tmp_path / "data" / "a.png")
@@ -85,8 +83,8 @@ def test_a_sweep_over_a_waveform(
         "--snr", "18", "--cbr", "1/24", "-o", tmp_path / "results", "--jobs", "1",
         "--waveform", "ofdm", "--channel", "tdl-a", "--delay-spread", "30",
     )  # fmt: skip
-    assert run(monkeypatch, *command) == 0
-    rows = list(csv.DictReader((tmp_path / "results" / "results.csv").open()))
+    assert run(*command).code == 0
+    rows = rows_of(tmp_path / "results" / "results.csv")
     assert len(rows) == 3
     ofdm = PRESETS["ofdm"]
     for row in rows:
@@ -96,11 +94,4 @@ def test_a_sweep_over_a_waveform(
         assert abs(float(row["cbr_grid"]) * 3 * 256 * 256 - ofdm.elements(sent)) < 0.01
         assert abs(float(row["cbr_on_air"]) * 3 * 256 * 256 - ofdm.samples(sent)) < 0.01
     # Another speed would make other rows: the folder refuses them.
-    assert run(monkeypatch, *command, "--speed", "8") == 2
-
-
-def test_a_frame_is_needed_to_know_its_length(tiny: LoadedCheckpoint) -> None:
-    frame = lrisc.Transmitter(tiny).encode(picture(64, 64), snr_db=15, cbr=1 / 6)
-    assert isinstance(frame, Frame)
-    received = make_link("tdl-c", 30, waveform="ofdm", seed=5)(frame)
-    assert received.symbols.numel() == frame.symbols.numel()
+    assert run(*command, "--speed", "8").code == 2

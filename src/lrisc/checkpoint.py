@@ -82,10 +82,10 @@ class LoadedCheckpoint:
         return self
 
 
-def embedded_names() -> list[str]:
-    """Names of the checkpoints that come inside the package; baselines and detectors are none."""
+def embedded_names(version: int | str = FORMAT) -> list[str]:
+    """Names of the networks of a format that come inside the package: LRISC's checkpoints."""
     folders = sorted(config.parent for config in EMBEDDED.glob(f"*/{CONFIG_FILE}"))
-    return [f.name for f in folders if read_info(f, "checkpoint").get("format") == FORMAT]
+    return [f.name for f in folders if read_info(f, "checkpoint").get("format") == version]
 
 
 def save_checkpoint(

@@ -21,12 +21,22 @@ class OutageError(LriscError):
     exit_code = 3
 
 
+def one_line(message: object) -> str:
+    """A message without line breaks."""
+    return " ".join(str(message).split())
+
+
+def reason(error: Exception) -> str:
+    """Why something failed, in one line and without the file's name."""
+    return (error.strerror if isinstance(error, OSError) else None) or one_line(error)
+
+
 def shown(value: object) -> str:
     """A value as an error shows it: at most 100 characters, however large it is."""
     shortened = reprlib.Repr()
     shortened.maxlevel, shortened.maxother, shortened.maxlong = 2, 80, 40
     shortened.maxlist = shortened.maxtuple = shortened.maxdict = shortened.maxset = 4
-    text = " ".join(shortened.repr(value).split())
+    text = one_line(shortened.repr(value))
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 

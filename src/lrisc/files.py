@@ -14,7 +14,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from lrisc.errors import InputError, LriscError
+from lrisc.errors import InputError, LriscError, reason
 
 
 class UnwritableError(LriscError):
@@ -34,8 +34,7 @@ def told(what: str) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise UnwritableError(f"cannot {what}: {reason}") from error
+        raise UnwritableError(f"cannot {what}: {reason(error)}") from error
 
 
 @contextlib.contextmanager
@@ -49,7 +48,7 @@ def scratch() -> Generator[Path]:
         yield Path(folder)
 
 
-def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Write under a temporary name beside the target, flush to disk, rename.
 
     Args:
@@ -71,11 +70,8 @@ def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
         os.replace(temporary, path)
     # safetensors reports a full disk as its own error rather than as an OSError.
     except (OSError, SafetensorError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(
-            str(error).split()
-        )
         kept = "the previous one is intact" if os.path.exists(path) else "nothing was there before"
-        raise UnwritableError(f"cannot write {path}: {reason}; {kept}") from error
+        raise UnwritableError(f"cannot write {path}: {reason(error)}; {kept}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -83,11 +79,7 @@ def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write bytes with :func:`replace_atomically`."""
-    replace_atomically(path, lambda temporary: _write_bytes(temporary, data))
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
+    replace_atomically(path, lambda temporary: temporary.write_bytes(data))
 
 
 def remove_half_written(folder: Path) -> None:
@@ -100,29 +92,22 @@ def remove_half_written(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def check_output(
-    path: Path, *, suffixes: Sequence[str] = (), inputs: Iterable[str | Path] = ()
+def check_outputs(
+    paths: Iterable[Path], *, suffixes: Sequence[str] = (), inputs: Iterable[str | Path] = ()
 ) -> None:
-    """Refuse, before any work, an output that cannot be written or would cost the user a file.
+    """Refuse, before any work, outputs that cannot be written or would cost the user a file.
 
     Nothing is made or removed.
 
     Args:
-        path: of the file that will be written.
-        suffixes: one of which its name must have; none for any.
+        paths: of the files that will be written.
+        suffixes: one of which their names must have; none for any.
         inputs: what is read, whether it is there already or not.
 
     Raises:
         InputError: another suffix, one of the inputs, or there already and no regular file.
-        UnwritableError: its folder cannot be made or written to.
+        UnwritableError: a folder cannot be made or written to.
     """
-    check_outputs((path,), suffixes=suffixes, inputs=inputs)
-
-
-def check_outputs(
-    paths: Iterable[Path], *, suffixes: Sequence[str] = (), inputs: Iterable[str | Path] = ()
-) -> None:
-    """:func:`check_output` of many files, none of which may be any of the inputs."""
     taken = {identity for source in inputs for identity in _identities(source)}
     for path in paths:
         if suffixes and path.suffix.lower() not in suffixes:
@@ -153,8 +138,7 @@ def check_regular(path: str | Path, what: str, limit: int) -> None:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"there is no {what} {path}") from error
     except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise InputError(f"cannot read {path}: {reason}") from error
+        raise InputError(f"cannot read {path}: {reason(error)}") from error
     if not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
         raise InputError(f"{path} is {kind}, not a {what}")

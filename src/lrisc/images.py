@@ -81,7 +81,8 @@ def load_image(source: ImageLike, max_side: int | None = None) -> Tensor:
         return _from_array(source)
     if isinstance(source, Image.Image):
         with _told("the picture", "picture"):
-            return _to_tensor(_pixels(source, "the picture", max_side=max_side))
+            size = scaled_size(*_shown_size(source), max_side)
+            return _to_tensor(_pixels(source, "the picture", size))
     if isinstance(source, str | os.PathLike):
         return read_picture(Path(source), "picture", max_side=max_side)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -97,8 +98,7 @@ def load_image(source: ImageLike, max_side: int | None = None) -> Tensor:
             f"not {type(source).__name__}"
         )
     with _opened(data, "the picture", "picture") as image:
-        _draft(image, max_side)
-        return _to_tensor(_pixels(image, "the picture", max_side=max_side))
+        return _to_tensor(_pixels(image, "the picture", _draft(image, max_side)))
 
 
 def read_picture(
@@ -125,8 +125,8 @@ def read_picture(
         InputError: as for :func:`load_image`.
     """
     with _opened(path, str(path), what) as image:
-        _draft(image, max_side)
-        return _to_tensor(_pixels(image, str(path), background, smallest, max_side))
+        size = _draft(image, max_side)
+        return _to_tensor(_pixels(image, str(path), size, background, smallest))
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -136,9 +136,7 @@ def picture_size(path: Path) -> tuple[int, int]:
         InputError: it is no picture.
     """
     with _opened(path, str(path), "picture") as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-        width, height = image.size
-        return (height, width) if turned else (width, height)
+        return _shown_size(image)
 
 
 def read_rgb(path: Path, max_side: int | None = None) -> Image.Image:
@@ -152,8 +150,7 @@ def read_rgb(path: Path, max_side: int | None = None) -> Image.Image:
         InputError: as for :func:`load_image`.
     """
     with _opened(path, str(path), "picture") as image:
-        _draft(image, max_side)
-        pixels = _pixels(image, str(path), max_side=max_side)
+        pixels = _pixels(image, str(path), _draft(image, max_side))
     if pixels.ndim == 3:
         return Image.fromarray(pixels)
     return Image.fromarray((pixels * 255).round().astype(np.uint8)).convert("RGB")
@@ -258,10 +255,23 @@ def _told(name: str, what: str) -> Generator[None]:
         raise InputError(f"{name} is broken or unreadable: {reason}") from error
 
 
-def _draft(image: Image.Image, max_side: int | None) -> None:
-    """Let a JPEG decode to a half or less, at a fraction of the time, where that is enough."""
+def _shown_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height as the picture is shown: of what EXIF turns, swapped."""
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    width, height = image.size
+    return (height, width) if turned else (width, height)
+
+
+def _draft(image: Image.Image, max_side: int | None) -> tuple[int, int]:
+    """Let a JPEG decode to a half or less, at a fraction of the time, where that is enough.
+
+    Returns:
+        What it is to be scaled to; it follows from the whole picture's size, not from the draft's.
+    """
+    size = scaled_size(*_shown_size(image), max_side)
     width, height = scaled_size(*image.size, max_side)
     image.draft(None, (2 * width, 2 * height))
+    return size
 
 
 def _check_size(width: int, height: int, name: str, smallest: int = MIN_SIDE) -> None:
@@ -284,15 +294,17 @@ def scaled_size(width: int, height: int, max_side: int | None) -> tuple[int, int
 def _pixels(
     image: Image.Image,
     name: str,
+    size: tuple[int, int],
     background: int = 255,
     smallest: int = MIN_SIDE,
-    max_side: int | None = None,
 ) -> npt.NDArray[Any]:
-    """uint8 (H, W, 3), or float32 (H, W) in [0, 1] where the picture has more than 8 bits."""
+    """uint8 (H, W, 3), or float32 (H, W) in [0, 1] where the picture has more than 8 bits.
+
+    It is turned as EXIF says, and then scaled to ``size``, (W, H).
+    """
     # Before any pixel is decoded: absurd sizes must cost nothing.
-    _check_size(*scaled_size(*image.size, max_side), name, smallest)
+    _check_size(*size, name, smallest)
     image = ImageOps.exif_transpose(image)
-    size = scaled_size(*image.size, max_side)
     if image.mode.startswith(("I", "F")):
         grey = Image.fromarray(_wide_grey(image, name))
         return np.asarray(grey.resize(size, Image.Resampling.LANCZOS)).clip(0, 1)
@@ -330,7 +342,7 @@ def _from_array(array: npt.NDArray[Any]) -> Tensor:
 
     if array.dtype == np.uint8 and (array.ndim == 2 or array.shape[2:] in ((3,), (4,))):
         image = Image.fromarray(np.ascontiguousarray(array))
-        return _to_tensor(_pixels(image, "the picture"))
+        return _to_tensor(_pixels(image, "the picture", image.size))
     if array.dtype.kind == "f" and array.ndim == 3 and 3 in (array.shape[0], array.shape[2]):
         planes = array if array.shape[0] == 3 else array.transpose(2, 0, 1)
         return _from_tensor(torch.from_numpy(planes.astype(np.float32)))

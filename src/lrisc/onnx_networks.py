@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError
-from lrisc.files import check_output, scratch, write_atomically
+from lrisc.files import check_outputs, scratch, write_atomically
 from lrisc.link.rate_control import shape_bits
 from lrisc.models.config import LATENT_STRIDE
 from lrisc.models.diffusion import alpha
@@ -58,8 +58,7 @@ def export_networks(checkpoint: LoadedCheckpoint, folder: Path) -> list[Path]:
         InputError: the extra is not installed.
         UnwritableError: the folder is not writable or full.
     """
-    for name in (*(f"{network}.onnx" for network in NETWORKS), DESCRIPTION):
-        check_output(folder / name)
+    check_outputs([folder / f"{name}.onnx" for name in NETWORKS] + [folder / DESCRIPTION])
     _check_packages()
     model = _exportable(checkpoint.model)
     config = model.config

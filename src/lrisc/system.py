@@ -223,8 +223,22 @@ class Transmitter:
         Raises:
             InputError: no frame fits the budget, or the largest is much smaller.
         """
+        pixels = 3 * height * width
         with part("rate_control"):
-            return self._decide(bits, snr_db, cbr, height, width)
+            try:
+                return self._controller(snr_db).decide(
+                    bits.double().numpy(), symbol_budget(cbr, height, width)
+                )
+            except BudgetError as error:
+                # Rounded so that what is told is possible.
+                small = error.which == "smallest"
+                whole = math.ceil if small else math.floor
+                possible = f"{whole(error.symbols / pixels * 1e6) / 1e6:.6f}"
+                limit = f"too {'small: at least' if small else 'large: at most'} {possible}"
+                raise InputError(
+                    f"cbr {cbr:.6g} is {limit} is possible for this picture of {width}×{height}; "
+                    f"say --cbr {possible}"
+                ) from error
 
     def decide_by(self, bits: Tensor, *, snr_db: float, beta: float) -> RateDecision:
         """How many symbols every embedding gets at a fixed beta, Eq. 3.
@@ -366,26 +380,6 @@ class Transmitter:
         device = self.checkpoint.device
         gamma = torch.tensor([region.gamma], device=device)
         return Regions(padded.to(device), gamma, steering_of(self.checkpoint, region.steering))
-
-    def _decide(
-        self, bits: Tensor, snr_db: float, cbr: float, height: int, width: int
-    ) -> RateDecision:
-        controller = self._controller(snr_db)
-        pixels = 3 * height * width
-        try:
-            return controller.decide(bits.double().numpy(), symbol_budget(cbr, height, width))
-        except BudgetError as error:
-            # Rounded so that what is told is possible.
-            if error.which == "smallest":
-                possible = f"{math.ceil(error.symbols / pixels * 1e6) / 1e6:.6f}"
-                limit = f"too small: at least {possible}"
-            else:
-                possible = f"{math.floor(error.symbols / pixels * 1e6) / 1e6:.6f}"
-                limit = f"too large: at most {possible}"
-            raise InputError(
-                f"cbr {cbr:.6g} is {limit} is possible for this picture of {width}×{height}; "
-                f"say --cbr {possible}"
-            ) from error
 
 
 class Receiver:

@@ -17,6 +17,7 @@ from lrisc.app.workspace import Workspace
 from lrisc.errors import InputError
 
 HERE = {"host": "127.0.0.1:7860"}
+FILES = {"content-type": "multipart/form-data; boundary=x"}
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_only_names_of_this_server_are_served(
 def test_requests_of_other_sites_are_refused(
     workspace: Workspace, origin: str, expected: int
 ) -> None:
-    headers = {"origin": origin, "content-type": "multipart/form-data; boundary=x"}
+    headers = {"origin": origin, **FILES}
     assert status(workspace, path="/gradio_api/upload", headers=headers, body=b"x") == expected
     assert status(workspace, method="GET", path="/config", headers={"origin": origin}) == expected
 
@@ -151,7 +152,7 @@ def test_what_the_page_never_asks_for_is_not_there(
     code, _, page = ask(workspace, method=method, path=path)
     assert code == expected
     assert page.body == (b"{}" if expected == 200 else b"")
-    headers = {"content-type": "multipart/form-data; boundary=x", "content-length": "2"}
+    headers = {**FILES, "content-length": "2"}
     assert status(workspace, method=method, path=path, headers=headers) == expected
 
 
@@ -233,7 +234,7 @@ def test_a_long_body_is_refused_by_its_length_and_by_its_size(workspace: Workspa
 
 
 def test_a_full_workspace_takes_nothing_until_its_files_are_old(workspace: Workspace) -> None:
-    headers = {"content-type": "multipart/form-data; boundary=x", "content-length": "200000"}
+    headers = {**FILES, "content-length": "200000"}
     options: dict[str, Any] = {"path": "/gradio_api/upload", "headers": headers, "body": b"x"}
     paths: list[Path] = []
     for number in range(9):
@@ -254,7 +255,7 @@ def test_uploads_that_begin_together_are_no_way_around(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lrisc.app.gate.CHECKED_BYTES", 50_000)
-    headers = {"content-type": "multipart/form-data; boundary=x", "content-length": "200000"}
+    headers = {**FILES, "content-length": "200000"}
 
     class Others(list[bytes]):
         """Parts between which other uploads arrive."""
@@ -271,7 +272,7 @@ def test_many_empty_files_are_no_way_around(workspace: Workspace) -> None:
     folder = workspace.folder()
     for number in range(300):
         (folder / str(number)).write_bytes(b"")
-    headers = {"content-type": "multipart/form-data; boundary=x", "content-length": "2"}
+    headers = {**FILES, "content-length": "2"}
     assert status(workspace, path="/gradio_api/upload", headers=headers, body=b"x") == 507
 
 

@@ -1,13 +1,12 @@
 """The page as it is served: with a password, and with a visitor who means harm."""
 
-import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.helpers import served
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed")
@@ -16,39 +15,21 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.process
-def test_a_password_and_a_warning(tiny_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "password").write_text("ann:secret\n")
-    command = [sys.executable, "-m", "lrisc", "app", "--port", "0", "--model", str(tiny_folder)]
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    told: list[str] = []
-    with subprocess.Popen(
-        [*command, "--auth", str(tmp_path / "password")],
-        stderr=subprocess.PIPE, text=True, env=environment,
-    ) as server:  # fmt: skip
-        assert server.stderr is not None
-        for line in server.stderr:
-            told.append(line)
-            if found := re.search(r"http://\S+/", line):
-                break
-        else:
-            pytest.fail("".join(told))
-        try:
-            assert httpx.get(found[0]).status_code == 401
-            assert httpx.get(found[0], auth=("ann", "wrong")).status_code == 401
-            page = httpx.get(found[0], auth=("ann", "secret"))
-            assert page.status_code == 200
-            assert page.headers["x-content-type-options"] == "nosniff"
-            for link in re.findall(r'(?:src|href)="(\./assets/[^"]+\.(?:js|css))"', page.text):
-                asset = httpx.get(found[0] + link, auth=("ann", "secret"))
-                assert asset.status_code == 200
-                kind = "css" if link.endswith("css") else "javascript"
-                assert kind in asset.headers["content-type"]  # else nosniff would stop it
-        finally:
-            server.send_signal(signal.SIGTERM)
-            rest = server.communicate(timeout=60)[1]
-    assert server.returncode == 0
-    assert "stopped by SIGTERM after" in rest.splitlines()[-1]
-    assert not list(tmp_path.glob("lrisc-app-*"))
+def test_a_password(tiny_folder: Path, tmp_path: Path) -> None:
+    password, folder = tmp_path / "password", tmp_path / "temporary"
+    password.write_text("ann:secret\n")
+    folder.mkdir()
+    with served(folder, "--auth", str(password), "--model", str(tiny_folder)) as address:
+        assert httpx.get(address).status_code == 401
+        assert httpx.get(address, auth=("ann", "wrong")).status_code == 401
+        page = httpx.get(address, auth=("ann", "secret"))
+        assert page.status_code == 200
+        assert page.headers["x-content-type-options"] == "nosniff"
+        for link in re.findall(r'(?:src|href)="(\./assets/[^"]+\.(?:js|css))"', page.text):
+            asset = httpx.get(address + link, auth=("ann", "secret"))
+            assert asset.status_code == 200
+            kind = "css" if link.endswith("css") else "javascript"
+            assert kind in asset.headers["content-type"]  # else nosniff would stop it
 
 
 @pytest.mark.process

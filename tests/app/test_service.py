@@ -45,6 +45,24 @@ def request_(tmp_path_factory: pytest.TempPathFactory, portrait: Image.Image) ->
     return Request(picture=path, cbr="1/24")
 
 
+Spy = Callable[[Callable[..., object]], None]
+
+
+@pytest.fixture
+def before_sending(monkeypatch: pytest.MonkeyPatch) -> Spy:
+    """Have something called, with the options, before every transmission."""
+    real = transmission.transmit
+
+    def spy(act: Callable[..., object]) -> None:
+        def transmit(*args: Any, **options: Any) -> transmission.TransmitResult:
+            act(**options)
+            return real(*args, **options)
+
+        monkeypatch.setattr(transmission, "transmit", transmit)
+
+    return spy
+
+
 @pytest.mark.slow
 def test_an_answer_holds_everything_and_says_the_same_twice(
     service: Service, request_: Request
@@ -197,21 +215,17 @@ def test_requests_at_once_are_served_one_by_one(service: Service, request_: Requ
 
 @pytest.mark.slow
 def test_one_thread_runs_the_networks_whoever_asks(
-    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
+    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch, before_sending: Spy
 ) -> None:
     """Each thread that ever ran them keeps some 20 MB, and the page's server asks from many."""
     ran: set[int] = set()
-
-    def transmit(*args: Any, **options: Any) -> transmission.TransmitResult:
-        ran.add(threading.get_ident())
-        return sent(*args, **options)
+    parsed = service_module.parse_header
 
     def parse(*args: Any) -> Header:
         ran.add(threading.get_ident())
         return parsed(*args)
 
-    sent, parsed = transmission.transmit, service_module.parse_header
-    monkeypatch.setattr(transmission, "transmit", transmit)
+    before_sending(lambda **_: ran.add(threading.get_ident()))
     monkeypatch.setattr(service_module, "parse_header", parse)
     recording = service.send(request_).files[-1]
     tasks: list[Callable[[], object]] = [
@@ -234,23 +248,21 @@ def test_one_thread_runs_the_networks_whoever_asks(
     reason="this C library keeps what it likes",
 )
 def test_gaps_in_memory_go_back_to_the_system(
-    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
+    service: Service, request_: Request, before_sending: Spy
 ) -> None:
     left: list[bytes] = []
 
-    def transmit(*args: Any, **options: Any) -> transmission.TransmitResult:
+    def leave_gaps(**_: object) -> None:
         # 200 MB, and all but 20 of them freed again, but with something left above every gap.
         blocks = [b"x" * 100_000 for _ in range(2000)]
         left.extend(blocks[::10])
-        return sent(*args, **options)
 
     def resident() -> float:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
-    sent = transmission.transmit
     service.send(request_)
-    monkeypatch.setattr(transmission, "transmit", transmit)
+    before_sending(leave_gaps)
     before = resident()
     service.send(request_)
     assert resident() - before < 100
@@ -258,17 +270,15 @@ def test_gaps_in_memory_go_back_to_the_system(
 
 @pytest.mark.slow
 def test_a_service_that_stops_finishes_its_work_and_begins_no_other(
-    tiny_folder: Path, request_: Request, monkeypatch: pytest.MonkeyPatch
+    tiny_folder: Path, request_: Request, before_sending: Spy
 ) -> None:
     working, go_on = threading.Event(), threading.Event()
 
-    def transmit(*args: Any, **options: Any) -> transmission.TransmitResult:
+    def wait(**_: object) -> None:
         working.set()
         assert go_on.wait(60)
-        return sent(*args, **options)
 
-    sent = transmission.transmit
-    monkeypatch.setattr(transmission, "transmit", transmit)
+    before_sending(wait)
     workspace = Workspace()
     service = Service(tiny_folder, workspace)
     with ThreadPoolExecutor(3) as visitors:
@@ -300,13 +310,18 @@ class Lost(Scheme):
         return Delivery(None, picture.budget(condition.cbr), "nothing came through")
 
 
-def test_the_others_get_the_same_picture_and_budget(
-    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _grey_and_lost(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The page compares with these two."""
     monkeypatch.setattr(compare, "OTHERS", {"test-grey": "Grey", "test-lost": "Lost"})
     compare.available.cache_clear()
-    comparison = service.compare(request_)
+    yield
     compare.available.cache_clear()
+
+
+@pytest.mark.usefixtures("_grey_and_lost")
+def test_the_others_get_the_same_picture_and_budget(service: Service, request_: Request) -> None:
+    comparison = service.compare(request_)
     assert [name for _, name in comparison.pictures] == ["LRISC", "Grey"]
     assert [Image.open(path).size for path, _ in comparison.pictures] == [(192, 192)] * 2
     assert comparison.source is not None
@@ -331,19 +346,12 @@ def test_the_real_others_deliver_and_fail(service: Service, request_: Request) -
 
 @pytest.mark.slow
 def test_work_ends_when_its_visitor_leaves_or_its_time_is_up(
-    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
+    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch, before_sending: Spy
 ) -> None:
-    real = transmission.transmit
-
-    def transmit(*args: Any, **options: Any) -> transmission.TransmitResult:
-        service.visits.leave("gone")
-        return real(*args, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(transmission, "transmit", transmit)
-        with pytest.raises(InputError, match="left"):
-            service.send(request_, "gone")
-        assert not service.send(request_, "here").failed
+    before_sending(lambda **_: service.visits.leave("gone"))
+    with pytest.raises(InputError, match="left"):
+        service.send(request_, "gone")
+    assert not service.send(request_, "here").failed
     with monkeypatch.context() as patch:
         patch.setattr(service_module, "DEADLINE_SECONDS", 0.0)
         with pytest.raises(InputError, match="longer than 0 s"):
@@ -410,30 +418,20 @@ def test_the_share_of_the_work_that_is_done_is_told(service: Service, request_: 
     assert told[-1][1] == "diffusion step 2 of 2"
 
 
-def test_of_a_comparison_every_scheme_is_told(
-    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compare, "OTHERS", {"test-grey": "Grey", "test-lost": "Lost"})
-    compare.available.cache_clear()
+@pytest.mark.usefixtures("_grey_and_lost")
+def test_of_a_comparison_every_scheme_is_told(service: Service, request_: Request) -> None:
     told: list[tuple[float, str]] = []
     service.compare(request_, tell=lambda share, what: told.append((share, what)))
-    compare.available.cache_clear()
     assert [what for _, what in told] == ["LRISC", "Grey", "Lost"]
     assert [share for share, _ in told] == pytest.approx([0, 1 / 3, 2 / 3])
 
 
 @pytest.mark.slow
 def test_effort_and_its_objective_reach_the_transmitter(
-    service: Service, request_: Request, monkeypatch: pytest.MonkeyPatch
+    service: Service, request_: Request, before_sending: Spy
 ) -> None:
     asked: list[str] = []
-    real = transmission.transmit
-
-    def noted(*given: Any, **options: Any) -> transmission.TransmitResult:
-        asked.append(options["objective"])
-        return real(*given, **options)
-
-    monkeypatch.setattr(transmission, "transmit", noted)
+    before_sending(lambda objective, **_: asked.append(objective))
     service.send(replace(request_, effort=1))
     answer = service.send(replace(request_, effort=2, objective="distortion"))
     assert asked == ["perception", "distortion"]
@@ -455,8 +453,3 @@ def test_a_recording_of_almost_nothing_paints_nothing_large(
     symbols = build_frame(header, bits, torch.ones(2, dtype=torch.complex64))
     with pytest.raises(InputError, match="too much work"):
         service.decode([zip_recording(tmp_path, "small", symbols)], steps=2, seed=0)
-
-
-def test_a_region_of_many_boxes_is_refused(service: Service, request_: Request) -> None:
-    with pytest.raises(InputError, match="boxes"):
-        service.send(replace(request_, region=BOXES, boxes="1,1,9,9 " * 200_000))

@@ -1,10 +1,9 @@
 """``lrisc app`` says what it costs to let others in."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from tests.helpers import run
+from tests.helpers import Run
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 
@@ -30,12 +29,12 @@ class Served:
     ],
 )  # fmt: skip
 def test_others_can_come_in_without_a_password_only_with_a_warning(
-    arguments: list[str], warned: bool,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_folder: Path,
-) -> None:  # fmt: skip
+    arguments: list[str], warned: bool, monkeypatch: pytest.MonkeyPatch, run_tiny: Run
+) -> None:
     monkeypatch.setattr("lrisc.app.server.start", lambda *_: Served())
-    assert run(monkeypatch, "app", *arguments, "--model", tiny_folder) == 0
-    told = " ".join(capsys.readouterr().err.split())
+    ran = run_tiny("app", *arguments)
+    assert ran.code == 0
+    told = " ".join(ran.err.split())
     warning, url = told.find("WARNING: everybody who can reach"), told.index("http://here/")
     assert (0 <= warning < url) == warned
     assert "stopped by SIGINT after 0 s" in told

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers import run
+from tests import helpers
+from tests.helpers import Run
 
 from lrisc.link.recording import open_recording, write_samples
 
@@ -21,24 +22,21 @@ def folder(
     with pytest.MonkeyPatch.context() as patch:
         arguments = ("encode", made / "photo.png", "-o", made / "tx", "--cbr", "1/24")
         options = ("--waveform", "ofdm", "--model", tiny_folder)
-        assert run(patch, *arguments, *options) == 0
+        assert helpers.run(patch, *arguments, *options) == 0
     return made
 
 
 @pytest.mark.slow
-def test_a_radio_link(
-    folder: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_a_radio_link(folder: Path, tmp_path: Path, run: Run, run_tiny: Run) -> None:
     command = (
         "channel", folder / "tx", "-o", tmp_path / "rx", "--snr", "20", "--channel", "tdl-c",
         "--delay-spread", "300", "--speed", "1.4", "--cfo", "9000", "--timing", "777.5",
         "--sro", "20", "--phase-noise", "2", "--iq-imbalance", "0.5,2", "--dc", "-10",
         "--adc-bits", "8", "--pa", "9", "--seed", "3",
     )  # fmt: skip
-    assert run(monkeypatch, *command) == 0
+    assert run(*command).code == 0
     first = (tmp_path / "rx.sigmf-data").read_bytes()
-    assert run(monkeypatch, *command) == 0
+    assert run(*command).code == 0
     assert (tmp_path / "rx.sigmf-data").read_bytes() == first  # repeatable by seed
     # What the writer annotated is for people: the receiver finds the frame without.
     meta = tmp_path / "rx.sigmf-meta"
@@ -46,29 +44,26 @@ def test_a_radio_link(
     assert metadata["annotations"][0]["core:sample_start"] == 778
     metadata["annotations"] = []
     meta.write_text(json.dumps(metadata))
-    capsys.readouterr()
-    options = ("--plot", tmp_path / "plot.png", "--model", tiny_folder)
-    assert run(monkeypatch, "decode", tmp_path / "rx", "-o", tmp_path / "out.png", *options) == 0
-    told = capsys.readouterr().err
-    assert abs(int(told.split("at sample ")[1].split(",")[0]) - 778) <= 2
-    assert abs(float(told.split("CFO ")[1].split(" Hz")[0]) - 9000) < 60
+    plot = tmp_path / "plot.png"
+    told = run_tiny("decode", tmp_path / "rx", "-o", tmp_path / "out.png", "--plot", plot)
+    assert told.code == 0
+    assert abs(int(told.err.split("at sample ")[1].split(",")[0]) - 778) <= 2
+    assert abs(float(told.err.split("CFO ")[1].split(" Hz")[0]) - 9000) < 60
     assert Image.open(tmp_path / "out.png").size == (256, 256)
-    assert np.asarray(Image.open(tmp_path / "plot.png").convert("RGB")).std() > 20
+    assert np.asarray(Image.open(plot).convert("RGB")).std() > 20
 
 
 @pytest.mark.slow
 def test_clean_ofdm_and_symbols_make_the_same_picture(
-    folder: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, run_tiny: Run
 ) -> None:
-    model = ("--model", tiny_folder)
-    photo = folder / "photo.png"
     pictures = []
     for options in (("--margin", "12"), ("--waveform", "ofdm", "--clip", "inf")):
         name = tmp_path / "frame"
-        given = ("encode", photo, "-o", name, "--cbr", "1/24", *options, *model)
-        assert run(monkeypatch, *given) == 0
+        sent = run_tiny("encode", folder / "photo.png", "-o", name, "--cbr", "1/24", *options)
+        assert sent.code == 0
         out = tmp_path / "a.png"
-        assert run(monkeypatch, "decode", name, "-o", out, *model) == 0
+        assert run_tiny("decode", name, "-o", out).code == 0
         pictures.append(np.asarray(Image.open(out)).astype(float))
     assert np.abs(pictures[0] - pictures[1]).mean() < 1
 
@@ -76,21 +71,17 @@ def test_clean_ofdm_and_symbols_make_the_same_picture(
 @pytest.mark.slow
 @pytest.mark.parametrize("datatype", ["cf32_le", "ci16_le", "ci8", "cu8"])
 def test_every_data_type_and_bare_files(
-    datatype: str, folder: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+    datatype: str, folder: Path, tmp_path: Path, run: Run, run_tiny: Run
 ) -> None:
-    options = ("--snr", "25", "--datatype", datatype)
-    assert run(monkeypatch, "channel", folder / "tx", "-o", tmp_path / "rx", *options) == 0
-    bare = tmp_path / "rx.sigmf-data"
-    bare = bare.rename(tmp_path / "bare.iq")
-    options = ("--datatype", datatype, "--rate", "2e6", "--model", tiny_folder)
-    assert run(monkeypatch, "decode", bare, "-o", tmp_path / "out.png", *options) == 0
+    kind = ("--datatype", datatype)
+    assert run("channel", folder / "tx", "-o", tmp_path / "rx", "--snr", "25", *kind).code == 0
+    bare = (tmp_path / "rx.sigmf-data").rename(tmp_path / "bare.iq")
+    told = run_tiny("decode", bare, "-o", tmp_path / "out.png", "--rate", "2e6", *kind)
+    assert told.code == 0, told.err
 
 
 @pytest.mark.slow
-def test_all_frames_of_a_recording(
-    folder: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_all_frames_of_a_recording(folder: Path, tmp_path: Path, run_tiny: Run) -> None:
     frame = open_recording(folder / "tx").all_samples(1 << 20)
     rng = np.random.default_rng(0)
     pause = np.zeros(5000, np.complex64)
@@ -103,10 +94,9 @@ def test_all_frames_of_a_recording(
     metadata["global"]["core:offset"] = 100_000
     metadata["captures"][0]["core:sample_start"] = 100_000
     meta.write_text(json.dumps(metadata))
-    capsys.readouterr()
     out = tmp_path / "out.png"
-    assert run(monkeypatch, "decode", meta, "-o", out, "--all", "--model", tiny_folder) == 0
-    told = capsys.readouterr().err
+    code, _, told = run_tiny("decode", meta, "-o", out, "--all")
+    assert code == 0
     third = 105_000 + 2 * (frame.size + 5000)
     assert f"out-1.png: 256×256, frame at sample {105_000}," in told
     assert f"out-3.png: 256×256, frame at sample {third}," in told
@@ -116,10 +106,7 @@ def test_all_frames_of_a_recording(
 
 
 @pytest.mark.slow
-def test_bad_recordings(
-    folder: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_bad_recordings(folder: Path, tmp_path: Path, run_tiny: Run) -> None:
     frame = open_recording(folder / "tx").all_samples(1 << 20)
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((60_000, 2)).astype(np.float32).view(np.complex64)[:, 0] * 0.2
@@ -140,9 +127,7 @@ def test_bad_recordings(
     for name, (samples, codes) in cases.items():
         meta = write_samples(tmp_path / "rx", frame, 2e6, "x")
         samples.astype(np.complex64).tofile(meta.with_suffix(".sigmf-data"))
-        capsys.readouterr()
-        code = run(monkeypatch, "decode", meta, "-o", picture, "--model", tiny_folder)
-        told = capsys.readouterr().err
+        code, _, told = run_tiny("decode", meta, "-o", picture)
         assert code in codes, (name, code, told)
         assert told.count("\n") == 1, (name, told)
         assert not picture.exists()
@@ -150,15 +135,15 @@ def test_bad_recordings(
     bare = tmp_path / "bare.iq"
     frame.tofile(bare)
     for datatype in ("ci16_le", "ci8", "cu8"):
-        options = ("--datatype", datatype, "--rate", "2e6", "--model", tiny_folder)
-        capsys.readouterr()
-        assert run(monkeypatch, "decode", bare, "-o", picture, *options) == 3
-        assert capsys.readouterr().err.count("\n") == 1
+        options = ("--datatype", datatype, "--rate", "2e6")
+        code, _, told = run_tiny("decode", bare, "-o", picture, *options)
+        assert code == 3
+        assert told.count("\n") == 1
     # Overdriven by 12 dB: that is noise, and the frame is there all the same.
     limit = np.float32(np.abs(frame).mean() / 2)
     clipped = np.clip(frame.real, -limit, limit) + 1j * np.clip(frame.imag, -limit, limit)
     meta = write_samples(tmp_path / "rx", clipped.astype(np.complex64), 2e6, "x")
-    assert run(monkeypatch, "decode", meta, "-o", picture, "--model", tiny_folder) in (0, 3)
+    assert run_tiny("decode", meta, "-o", picture).code in (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -173,25 +158,20 @@ def test_bad_recordings(
         (["channel", "TX", "-o", "OUT", "--snr", "5", "--channel", "rician", "--speed", "-1"],
          "speed"),
         (["channel", "TX", "-o", "OUT", "--snr", "5", "--block-length", "8"], "block length"),
-        (["decode", "TX", "-o", "OUT.png", "--plot", "OUT.png"], "plot"),
         (["decode", "TX", "-o", "OUT.png", "--plot", "x.pdf"], ".png"),
         (["decode", "TX", "-o", "OUT.png", "--rate", "2e6"], "data type"),
     ],
 )  # fmt: skip
 def test_usage_errors_are_one_line(
-    arguments: list[str], word: str, folder: Path, tmp_path: Path, tiny_folder: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    arguments: list[str], word: str, folder: Path, tmp_path: Path, run: Run, run_tiny: Run
+) -> None:
     names = {
         "PHOTO": folder / "photo.png", "TX": folder / "tx", "OUT": tmp_path / "out",
         "OUT.png": tmp_path / "out.png",
     }  # fmt: skip
-    command: list[object] = [names.get(argument, argument) for argument in arguments]
-    if arguments[0] != "channel":
-        command += ["--model", tiny_folder]
-    capsys.readouterr()
-    assert run(monkeypatch, *command) == 2
-    told = capsys.readouterr().err
+    command = [names.get(argument, argument) for argument in arguments]
+    code, _, told = (run if arguments[0] == "channel" else run_tiny)(*command)
+    assert code == 2
     assert word in told
     assert told.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

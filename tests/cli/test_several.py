@@ -1,6 +1,5 @@
 """Folders and lists of pictures, pictures of cameras, and how much is said."""
 
-import csv
 import json
 import logging
 import os
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.helpers import run
+from tests.helpers import Run, rows_of
 
 from lrisc.cli.several import find_jobs
 from lrisc.errors import InputError
@@ -29,20 +28,13 @@ def album(tmp_path: Path, portrait: Image.Image) -> Path:
     return folder
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.mark.slow
 def test_a_folder_is_sent_and_the_broken_one_told(
-    album: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    album: Path, tmp_path: Path, run_tiny: Run
+) -> None:
     out = tmp_path / "out"
-    code = run(monkeypatch, "transmit", album, "--model", tiny_folder, "--cbr", "1/8", "--out", out)
-    assert code == 2
-    captured = capsys.readouterr()
+    captured = run_tiny("transmit", album, "--cbr", "1/8", "--out", out)
+    assert captured.code == 2
     assert "1 of 4 pictures failed" in captured.err
     assert "c.jpg is not a picture" in captured.err.splitlines()[-1]
     assert sorted(p.name for p in out.iterdir()) == ["a", "a.png", "b", "summary.csv"]
@@ -62,38 +54,35 @@ def test_a_folder_is_sent_and_the_broken_one_told(
 
 
 @pytest.mark.slow
-def test_several_pictures_as_json_and_an_outage_among_them(
-    album: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    pictures = (album / "a.png", album / "b.png")
-    options = ("--model", tiny_folder, "--cbr", "1/8", "--json")
-    assert run(monkeypatch, "-q", "transmit", *pictures, *options) == 0
-    captured = capsys.readouterr()
+def test_several_pictures_as_json_and_an_outage_among_them(album: Path, run_tiny: Run) -> None:
+    command = ("-q", "transmit", album / "a.png", album / "b.png", "--cbr", "1/8", "--json")
+    captured = run_tiny(*command)
+    assert captured.code == 0
     printed = json.loads(captured.out)
     assert [Path(report["image"]).name for report in printed] == ["a.png", "b.png"]
     assert captured.err == ""
-    assert run(monkeypatch, "-q", "transmit", *pictures, *options, "--snr", "-15") == 3
-    captured = capsys.readouterr()
+    captured = run_tiny(*command, "--snr", "-15")
+    assert captured.code == 3
     assert all(report["outage"] for report in json.loads(captured.out))
     assert captured.err.count("\n") == 1
 
 
-def test_recordings_of_a_folder(
-    album: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recordings_of_a_folder(album: Path, tmp_path: Path, run_tiny: Run) -> None:
     (album / "c.jpg").unlink()
     out = tmp_path / "iq"
-    model = ("--model", tiny_folder)
-    assert run(monkeypatch, "encode", album, "-o", out, "--cbr", "1/8", *model) == 0
+    done = run_tiny("encode", album, "-o", out, "--cbr", "1/8")
+    assert done.code == 0
     names = sorted(p.name for p in out.iterdir())
     assert names == [
         "a.png.sigmf-data", "a.png.sigmf-meta", "a.sigmf-data", "a.sigmf-meta",
         "b.sigmf-data", "b.sigmf-meta", "summary.csv",
     ]  # fmt: skip
+    assert "mean of 3" in done.out
+    assert "PSNR" not in done.out  # nothing has arrived yet
+    assert f"written: {out / 'summary.csv'}, and a recording of every picture" in done.out
     assert rows_of(out / "summary.csv")[2]["recording"].endswith("b.sigmf-meta")
     picture = tmp_path / "b.png"
-    assert run(monkeypatch, "decode", out / "b", "-o", picture, *model) == 0
+    assert run_tiny("decode", out / "b", "-o", picture).code == 0
     assert Image.open(picture).size == (128, 96)
 
 
@@ -110,29 +99,25 @@ def test_names_of_places_are_unique(tmp_path: Path) -> None:
         find_jobs([tmp_path / "empty"])
 
 
-def test_a_photograph_of_a_camera_is_scaled_with_a_sentence(
-    tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_a_photograph_of_a_camera_is_scaled_with_a_sentence(tmp_path: Path, run_tiny: Run) -> None:
     Image.new("RGB", (6000, 4000), (90, 120, 150)).save(tmp_path / "large.jpg")
-    command = ("transmit", tmp_path / "large.jpg", "--model", tiny_folder, "--cbr", "1/8")
-    assert run(monkeypatch, *command) == 2
-    assert "--max-side 4096 scales it" in capsys.readouterr().err
-    assert run(monkeypatch, *command, "--max-side", "128", "--json") == 0
-    captured = capsys.readouterr()
+    command = ("transmit", tmp_path / "large.jpg", "--cbr", "1/8")
+    captured = run_tiny(*command)
+    assert captured.code == 2
+    assert "--max-side 4096 scales it" in captured.err
+    captured = run_tiny(*command, "--max-side", "128", "--json")
+    assert captured.code == 0
     assert "large.jpg: 6000×4000 pixels, scaled to 128×85" in captured.err
     assert json.loads(captured.out)["width"] == 128
 
 
 def test_verbose_tells_of_this_package_alone(
-    album: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+    album: Path, caplog: pytest.LogCaptureFixture, run_tiny: Run
+) -> None:
     package = logging.getLogger("lrisc")
     level = package.level
     try:
-        command = ("-v", "transmit", album / "b.png", "--model", tiny_folder, "--cbr", "1/8")
-        assert run(monkeypatch, *command) == 0
+        assert run_tiny("-v", "transmit", album / "b.png", "--cbr", "1/8").code == 0
     finally:
         package.setLevel(level)
     assert {record.name.split(".")[0] for record in caplog.records} == {"lrisc"}
@@ -152,9 +137,8 @@ def test_threads_are_set_before_torch_counts_them(album: Path) -> None:
 
 @pytest.mark.parametrize("input_there", [True, False])
 def test_no_output_of_a_turn_is_the_input_of_another(
-    tmp_path: Path, portrait: Image.Image, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str], input_there: bool,
-) -> None:  # fmt: skip
+    tmp_path: Path, portrait: Image.Image, input_there: bool, run_tiny: Run
+) -> None:
     """A picture that an earlier run painted is sent again, together with what it was painted from;
     or is not there yet, and would be sent as what the first turn has just painted."""
     out = tmp_path / "out"
@@ -164,17 +148,16 @@ def test_no_output_of_a_turn_is_the_input_of_another(
     if input_there:
         portrait.crop((60, 40, 188, 168)).save(second)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
-    command = ("transmit", first, second, "--model", tiny_folder, "--cbr", "1/8", "--out", out)
-    assert run(monkeypatch, *command) == 2
-    assert f"{second} is an input of this command" in capsys.readouterr().err
+    told = run_tiny("transmit", first, second, "--cbr", "1/8", "--out", out)
+    assert told.code == 2
+    assert f"{second} is an input of this command" in told.err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("linked", [True, False])
 def test_no_recording_of_a_turn_is_the_input_of_another(
-    tmp_path: Path, portrait: Image.Image, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str], linked: bool,
-) -> None:  # fmt: skip
+    tmp_path: Path, portrait: Image.Image, linked: bool, run_tiny: Run
+) -> None:
     """Pictures are known by what they hold: the second has a recording's name, or a link has."""
     out = tmp_path / "out"
     out.mkdir()
@@ -186,9 +169,9 @@ def test_no_recording_of_a_turn_is_the_input_of_another(
         named = tmp_path / "b.png"
         named.hardlink_to(second)
     before = second.read_bytes()
-    command = ("encode", first, named, "--model", tiny_folder, "--cbr", "1/8", "-o", out)
-    assert run(monkeypatch, *command) == 2
-    assert f"{second} is an input of this command" in capsys.readouterr().err
+    told = run_tiny("encode", first, named, "--cbr", "1/8", "-o", out)
+    assert told.code == 2
+    assert f"{second} is an input of this command" in told.err
     assert second.read_bytes() == before
     assert list(out.iterdir()) == [second]
 
@@ -196,57 +179,52 @@ def test_no_recording_of_a_turn_is_the_input_of_another(
 @pytest.mark.parametrize("command", ["transmit", "encode"])
 @pytest.mark.parametrize("theirs", ["image,caption\na.png,holiday\n", "", "a" * 200_000, "\0\xff"])
 def test_a_summary_that_is_not_ours_stays(
-    album: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str], command: str, theirs: str,
-) -> None:  # fmt: skip
+    album: Path, tmp_path: Path, command: str, theirs: str, run_tiny: Run
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "summary.csv").write_text(theirs)
-    options = ("--model", tiny_folder, "--cbr", "1/8", "--out" if command == "transmit" else "-o")
-    assert run(monkeypatch, command, album, *options, out) == 2
-    assert "summary.csv is no summary of this command" in capsys.readouterr().err
+    told = run_tiny(command, album, "--cbr", "1/8", "--out" if command == "transmit" else "-o", out)
+    assert told.code == 2
+    assert "summary.csv is no summary of this command" in told.err
     assert (out / "summary.csv").read_text() == theirs
     assert [path.name for path in out.iterdir()] == ["summary.csv"]
 
 
 @pytest.mark.parametrize("lines", ["image,error\na.png,no picture\n", None])
 def test_a_summary_of_ours_is_written_anew(
-    album: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    lines: str | None,
-) -> None:  # fmt: skip
+    album: Path, tmp_path: Path, lines: str | None, run_tiny: Run
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (album / "c.jpg").unlink()
-    command = ("encode", album, "--model", tiny_folder, "--cbr", "1/8", "-o", out)
+    command = ("encode", album, "--cbr", "1/8", "-o", out)
     if lines is None:
-        assert run(monkeypatch, *command) == 0
+        assert run_tiny(*command).code == 0
         (album / "a.jpg").unlink()
     else:
         (out / "summary.csv").write_text(lines)
-    assert run(monkeypatch, *command) == 0
+    assert run_tiny(*command).code == 0
     assert len(rows_of(out / "summary.csv")) == (2 if lines is None else 3)
 
 
 def test_names_in_the_summary_are_no_formulas(
-    tmp_path: Path, portrait: Image.Image, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, portrait: Image.Image, monkeypatch: pytest.MonkeyPatch, run_tiny: Run
 ) -> None:
     monkeypatch.chdir(tmp_path)
     portrait.crop((100, 40, 228, 136)).save("=cmd|'A0.png")
     Path("+1.png").write_text("no picture")
     command = ("encode", "=cmd|'A0.png", "+1.png", "-o", "iq", "--cbr", "1/8")
-    assert run(monkeypatch, *command, "--model", tiny_folder) == 2
+    assert run_tiny(*command).code == 2
     cells = [cell for row in rows_of(Path("iq/summary.csv")) for cell in row.values()]
     assert "'=cmd|'A0.png" in cells
     assert not [cell for cell in cells if cell.startswith(("=", "+", "@"))]
     # It is still known as ours.
-    assert run(monkeypatch, *command, "--model", tiny_folder) == 2
+    assert run_tiny(*command).code == 2
     assert "'+1.png" in (tmp_path / "iq" / "summary.csv").read_text()
 
 
-def test_names_need_not_be_text(
-    tmp_path: Path, portrait: Image.Image, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_names_need_not_be_text(tmp_path: Path, portrait: Image.Image, run_tiny: Run) -> None:
     strange = tmp_path / os.fsdecode(b"b\xff.png")
     try:
         portrait.crop((100, 40, 228, 136)).save(strange)
@@ -254,8 +232,8 @@ def test_names_need_not_be_text(
         pytest.skip("this file system takes text only")
     out = tmp_path / "out"
     command = ("transmit", strange, strange.with_name("none.png"), "--out", out, "--cbr", "1/8")
-    assert run(monkeypatch, *command, "--model", tiny_folder) == 2
-    captured = capsys.readouterr()
+    captured = run_tiny(*command)
+    assert captured.code == 2
     assert "there is no picture" in captured.err
     assert "mean of 1" in captured.out
     assert os.fsencode(strange) in (out / "summary.csv").read_bytes()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.link.waveform.signals import frame_symbols
+from tests.link.waveform.signals import frame_symbols, gold
 
 from lrisc.link.waveform.modulator import modulate
 from lrisc.link.waveform.numerology import PRESETS
@@ -31,14 +31,6 @@ def table() -> dict[str, tuple[float, int, int, int, int, int]]:
         name: (float(rate) * scale[unit], int(n), int(g), int(k), int(c), int(d))
         for name, rate, unit, n, g, k, c, d in rows
     }
-
-
-def gold(c_init: int, length: int) -> list[int]:
-    x1, x2 = [1] + [0] * 30, [c_init >> i & 1 for i in range(31)]
-    for n in range(length + 1600):
-        x1.append((x1[n + 3] + x1[n]) % 2)
-        x2.append((x2[n + 3] + x2[n + 2] + x2[n + 1] + x2[n]) % 2)
-    return [(x1[n + 1600] + x2[n + 1600]) % 2 for n in range(length)]
 
 
 def period(carriers: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:

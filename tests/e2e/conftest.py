@@ -1,17 +1,12 @@
 """The page as a visitor meets it: a real server, a real (headless) browser, no network."""
 
-import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.helpers import served
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("gradio", reason="gradio is not installed")
@@ -21,30 +16,6 @@ CHROMIUM = next((path for name in _NAMES if (path := shutil.which(name))), None)
 # Cores are often shared with other work; what is tested is behaviour, not speed.
 PATIENCE_MS = 180_000
 sync_api.expect.set_options(timeout=PATIENCE_MS)
-
-
-@contextmanager
-def served(folder: Path, *arguments: str) -> Generator[str]:
-    """Address of a page whose temporary files go to a folder; none of them stays behind."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lrisc", "app", "--port", "0", *arguments],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TMPDIR": str(folder), "HF_HUB_OFFLINE": "1"},
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if found := re.search(r"http://\S+", line):
-            break
-    else:
-        pytest.fail("the server did not start")
-    try:
-        yield found[0]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    assert list(folder.iterdir()) == []
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Figures: one per condition, with their data, whatever the rows."""
 
-import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from tests.helpers import rows_of
 
 from lrisc.errors import InputError
 from lrisc.evaluation.figures import curves, draw_all, sheets
@@ -24,11 +25,11 @@ SCHEMES = ("lrisc", "lrisc-roi", "bpg-ldpc", "bpg-ldpc:16qam-2/3", "mine")
 def row(scheme: str, image: str, snr_db: float, cbr: float, lpips: float | None = 0.2) -> Row:
     psnr_db = 20 + snr_db / 5 + cbr * 50 + SCHEMES.index(scheme)
     if scheme == "mine" and image == "b.png":
-        return Row(scheme, image, "awgn", snr_db, cbr, "impossible", False, *[None] * 6, 0.1)
+        return Row(scheme, image, "awgn", snr_db, cbr, 0, "impossible", False, *[None] * 7, 0.1)
     lost = scheme == "bpg-ldpc:16qam-2/3" and snr_db < 10
     return Row(
-        scheme, image, "awgn", snr_db, cbr, "outage" if lost else "sent", lost,
-        13.0 if lost else psnr_db, 0.9, lpips, cbr * 0.99, cbr * 1.1, cbr * 1.4, 0.1,
+        scheme, image, "awgn", snr_db, cbr, 0, "outage" if lost else "sent", lost,
+        13.0 if lost else psnr_db, 0.9, lpips, None, cbr * 0.99, cbr * 1.1, cbr * 1.4, 0.1,
     )  # fmt: skip
 
 
@@ -36,7 +37,7 @@ def results(
     path: Path, lpips: float | None = 0.2, schemes: tuple[str, ...] = SCHEMES
 ) -> ResultsFolder:
     folder = ResultsFolder(path)
-    folder.prepare({"seed": 0}, {"a.png": "1", "b.png": "2"}, dict.fromkeys(SCHEMES, ""))
+    folder.prepare({}, {"a.png": "1", "b.png": "2"}, dict.fromkeys(SCHEMES, ""))
     rng = np.random.default_rng(0)
     for scheme in schemes:
         for image in ("a.png", "b.png"):
@@ -75,8 +76,7 @@ def test_all_figures_and_their_data(tmp_path: Path) -> None:
     for path in written:
         if path.suffix == ".png":
             assert np.asarray(Image.open(path).convert("L")).std() > 5
-    with (tmp_path / "f" / "quality-vs-cbr_awgn_snr-10.csv").open() as file:
-        data = list(csv.DictReader(file))
+    data = rows_of(tmp_path / "f" / "quality-vs-cbr_awgn_snr-10.csv")
     measured = [r for r in data if r["source"] == "measured"]
     assert len(measured) == 5 * 2
     mine = next(r for r in measured if r["scheme"] == "mine")
@@ -95,8 +95,7 @@ def test_the_sheet_of_a_region_measures_both_pictures_inside_and_outside(tmp_pat
         if path.exists():
             Image.fromarray(mask).save(path)
     sheet = next(p for p in draw_all(folder.path, tmp_path / "f") if p.name.startswith("roi_a"))
-    with sheet.with_suffix(".csv").open() as file:
-        favoured, plain = csv.DictReader(file)
+    favoured, plain = rows_of(sheet.with_suffix(".csv"))
     assert (favoured["scheme"], plain["scheme"]) == ("lrisc-roi", "lrisc")
     source = np.asarray(Image.open(folder.source_path("a.png")), float)[16:48, 16:64]
     for data in (favoured, plain):
@@ -138,6 +137,38 @@ def test_means_count_what_was_lost_and_what_is_missing() -> None:
     assert (mine.pictures, mine.missing) == (1, 1)
 
 
+def test_means_and_bars_are_over_pictures_and_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        replace(
+            row("lrisc", image, snr_db, 1 / 48), seed=seed, psnr_db=20 + 4 * i + seed, lpips_vgg=0.3
+        )
+        for i, image in enumerate(("a.png", "b.png"))
+        for snr_db in (0.0, 10.0)
+        for seed in range(3)
+    ]
+    point = means(rows, 2)[0]
+    assert (point.pictures, point.draws, point.missing, point.psnr_db) == (2, 6, 0, 23)
+    # Each picture with all its draws: the ends are the two pictures' means.
+    assert point.interval("psnr_db") == (21, 25)
+    assert point.interval("lpips_vgg") == (0.3, 0.3)
+    # One draw of b.png is not done: the mean is over the rest, and marked.
+    assert means(rows[:-1], 2)[1].missing == 1
+    drawn: list[Figure] = []
+
+    def kept(figure: Figure, *_: Any) -> list[Path]:
+        drawn.append(figure)
+        return []
+
+    monkeypatch.setattr(curves, "save", kept)
+    list(curves.draw_versus_snr(means(rows, 2), [], tmp_path))
+    title = drawn[0].get_suptitle()
+    assert "mean of 2 pictures, 3 draws each, bars: 95 % bootstrap over pictures and draws" in title
+    labels = [axes.get_ylabel() for axes in drawn[0].axes]
+    assert labels == ["PSNR (dB)", "LPIPS (lower is better)", "LPIPS-VGG (lower is better)"]
+
+
 def test_schemes_are_told_apart() -> None:
     names = [*SCHEMES, "deepjscc", "deepjscc-per-snr", "bpg-capacity", *(f"x{i}" for i in range(8))]
     shown = looks(names)
@@ -169,7 +200,7 @@ def test_lost_pictures_have_a_panel_and_the_waveform_is_named(
 
     monkeypatch.setattr(curves, "save", keep)
     folder = ResultsFolder(tmp_path / "r")
-    settings = {"seed": 0, "waveform": "ofdm"}
+    settings = {"waveform": "ofdm"}
     folder.prepare(settings, {"a.png": "1", "b.png": "2"}, {"lrisc": ""})
     for image in ("a.png", "b.png"):
         for snr_db in (0.0, 10.0):
@@ -177,7 +208,7 @@ def test_lost_pictures_have_a_panel_and_the_waveform_is_named(
             status = "outage" if lost else "sent"
             folder.append(
                 Row(
-                    "lrisc", image, "tdl-a", snr_db, 1 / 48, status, lost, 20.0, 0.9, 0.2,
+                    "lrisc", image, "tdl-a", snr_db, 1 / 48, 0, status, lost, 20.0, 0.9, 0.2, None,
                     0.02, 0.024, 0.029, 0.1,
                 )
             )  # fmt: skip
@@ -185,7 +216,7 @@ def test_lost_pictures_have_a_panel_and_the_waveform_is_named(
     assert drawn[0].get_suptitle().startswith("TDL-A, waveform ofdm, CBR 1/48")
     lost_share = drawn[0].axes[2].lines[0]
     assert list(map(list, lost_share.get_xydata())) == [[0.0, 0.5], [10.0, 0.0]]
-    first = next(iter(csv.DictReader(data.open())))
+    first = rows_of(data)[0]
     assert (first["outages"], first["pictures"]) == ("1", "2")
     assert (float(first["cbr_grid"]), float(first["cbr_on_air"])) == (0.024, 0.029)
 
@@ -193,17 +224,16 @@ def test_lost_pictures_have_a_panel_and_the_waveform_is_named(
 @pytest.mark.slow
 def test_the_papers_number_stands_beside_ours(tmp_path: Path) -> None:
     folder = ResultsFolder(tmp_path / "r")
-    folder.prepare({"seed": 0}, {"a.png": "1"}, {"lrisc": "", "deepjscc": ""})
+    folder.prepare({}, {"a.png": "1"}, {"lrisc": "", "deepjscc": ""})
     for scheme, lpips in (("lrisc", (0.2, 0.1)), ("deepjscc", (0.4, 0.4))):
         for snr_db, value in zip((0.0, 10.0), lpips, strict=True):
-            numbers = (25.0, 0.9, value, 0.02, 0.02, 0.02, 0.1)
-            folder.append(Row(scheme, "a.png", "awgn", snr_db, 1 / 48, "sent", False, *numbers))
+            numbers = (25.0, 0.9, value, None, 0.02, 0.02, 0.02, 0.1)
+            folder.append(Row(scheme, "a.png", "awgn", snr_db, 1 / 48, 0, "sent", False, *numbers))
     name = "lpips-below-deepjscc_awgn_cbr-1-48"
     assert name not in {p.stem for p in draw_all(folder.path, tmp_path / "without")}
     drawn = list(draw_all(folder.path, tmp_path / "f", reference=True))
     data = next(p for p in drawn if p.name == f"{name}.csv")
-    table = list(csv.DictReader(data.open()))
-    below = [float(line["lpips_below_deepjscc_percent"]) for line in table]
+    below = [float(line["lpips_below_deepjscc_percent"]) for line in rows_of(data)]
     assert below == pytest.approx([50, 75, 43.3])
 
 
@@ -221,9 +251,7 @@ def test_schemes_are_chosen_and_a_crop_is_zoomed(tmp_path: Path) -> None:
     grid, zoom = (tmp_path / "f" / f"{kind}_a_awgn_cbr-1-48.csv" for kind in ("grid", "zoom"))
     assert {grid, zoom} <= set(written)
     for data in (grid, zoom):
-        with data.open() as file:
-            schemes = list(dict.fromkeys(line["scheme"] for line in csv.DictReader(file)))
-        assert schemes == ["bpg-ldpc", "lrisc"]
+        assert list(dict.fromkeys(row["scheme"] for row in rows_of(data))) == ["bpg-ldpc", "lrisc"]
     for picture in (path for path in written if path.suffix == ".png"):
         with Image.open(picture) as shown:
             assert shown.width == pytest.approx(3.5 * 160, abs=1), picture.name

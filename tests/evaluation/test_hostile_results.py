@@ -9,18 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.helpers import rows_of
 
 from lrisc.errors import InputError
 from lrisc.evaluation.figures import draw_all
 from lrisc.evaluation.results import COLUMNS, INFO_FILE, ROWS_FILE, ResultsFolder, Row
 
-ROW = Row("mine", "a.png", "awgn", 10.0, 1 / 48, "sent", False, 30.0, 0.95, 0.1, *[0.02] * 3, 1.5)
+ROW = Row(
+    "mine", "a.png", "awgn", 10.0, 1 / 48, 0, "sent", False, 30.0, 0.95, 0.1, None, *[0.02] * 3, 1.5
+)  # fmt: skip
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> ResultsFolder:
     folder = ResultsFolder(tmp_path / "in" / "results")
-    folder.prepare({"seed": 0}, {"a.png": "1"}, {"mine": "x"})
+    folder.prepare({}, {"a.png": "1"}, {"mine": "x"})
     for snr_db in (0.0, 10.0):
         folder.append(replace(ROW, snr_db=snr_db))
     return folder
@@ -33,8 +36,7 @@ def files(folder: Path) -> set[Path]:
 def rewrite(folder: ResultsFolder, **values: str) -> None:
     """Put cells into every row, whatever they are."""
     path = folder.path / ROWS_FILE
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(path)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -75,6 +77,7 @@ def test_pictures_and_schemes_are_no_paths(
         {"snr_db": "nan"}, {"psnr_db": "nan"}, {"ms_ssim": "inf"}, {"cbr_target": "0"},
         {"cbr_target": "1e-400"}, {"cbr_target": "7"}, {"seconds": "-inf"}, {"lpips": "nan"},
         {"snr_db": "1" * 5000}, {"note": "x" * 140_000}, {"seconds": "x"},
+        {"seed": ""}, {"seed": "-1"}, {"seed": "0.5"}, {"seed": "9" * 5000}, {"lpips_vgg": "nan"},
         {"seconds": "x" * 5000},
     ],
     ids=lambda cells: str(cells)[:30],
@@ -95,7 +98,7 @@ def test_rows_that_we_never_write_are_one_line(
     ("text", "word"),
     [
         ("[]", "another version"), ("null", "another version"), ("{}", "another version"),
-        ('{"format": 2, "settings": {}, "images": {}, "schemes": {}}', "another version"),
+        ('{"format": 3, "settings": {}, "images": {}, "schemes": {}}', "another version"),
         ("[" * 100_000, "cannot read"), ("1" * 5000, "cannot read"), ("{", "cannot read"),
     ],
 )  # fmt: skip
@@ -106,6 +109,8 @@ def test_a_sweep_file_that_we_never_write_is_one_line(
     with pytest.raises(InputError, match=word) as told:
         list(draw_all(folder.path, folder.path / "figures"))
     assert len(str(told.value)) < 500
+    with pytest.raises(InputError, match=word):
+        folder.prepare({"seed": 0}, {}, {})
 
 
 @pytest.mark.parametrize("part", ["settings", "images", "schemes"])
@@ -120,7 +125,7 @@ def test_a_sweep_file_without_its_parts_is_one_line(
         list(draw_all(folder.path, folder.path / "figures"))
     path.write_text(json.dumps({name: info[name] for name in info if name != part}))
     with pytest.raises(InputError, match=f"damaged: its {part} are missing"):
-        folder.prepare({"seed": 0}, {"a.png": "1"}, {"mine": "x"})
+        folder.prepare({}, {"a.png": "1"}, {"mine": "x"})
 
 
 def test_dollars_are_no_formulas(folder: ResultsFolder) -> None:

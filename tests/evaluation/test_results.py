@@ -1,6 +1,5 @@
 """Results folders: rows that survive, and rows that are refused."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from lrisc.evaluation.results import COLUMNS, INFO_FILE, ROWS_FILE, ResultsFolde
 from lrisc.files import UnwritableError
 
 ROW = Row(
-    "bpg-ldpc", "a.png", "awgn", 10.0, 1 / 48, "sent", False, 30.12345, 0.95, None, 0.0207,
+    "bpg-ldpc", "a.png", "awgn", 10.0, 1 / 48, 0, "sent", False, 30.12345, 0.95, None, None, 0.0207,
     0.023, 0.029, 1.5, "16qam-2/3, QP 35",
 )  # fmt: skip
 
@@ -19,7 +18,7 @@ ROW = Row(
 @pytest.fixture
 def folder(tmp_path: Path) -> ResultsFolder:
     folder = ResultsFolder(tmp_path / "results")
-    folder.prepare({"seed": 0}, {"a.png": "1"}, {"bpg-ldpc": "x"})
+    folder.prepare({"waveform": "ofdm"}, {"a.png": "1"}, {"bpg-ldpc": "x"})
     return folder
 
 
@@ -89,7 +88,7 @@ def test_order_is_by_scheme_condition_and_picture(folder: ResultsFolder) -> None
 @pytest.mark.parametrize(
     ("settings", "images", "schemes", "word"),
     [
-        ({"seed": 1}, {}, {}, "seed"),
+        ({"waveform": "x"}, {}, {}, "waveform"),
         ({}, {"a.png": "2"}, {}, "picture named a.png"),
         ({}, {}, {"bpg-ldpc": "y"}, "another bpg-ldpc"),
     ],
@@ -98,18 +97,9 @@ def test_rows_made_with_something_else_are_not_mixed(
     folder: ResultsFolder, settings: dict, images: dict, schemes: dict, word: str
 ) -> None:
     with pytest.raises(InputError, match=word):
-        folder.prepare({"seed": 0, **settings}, images, schemes)
-    folder.prepare({"seed": 0}, {"b.png": "3"}, {"lrisc": "z"})
+        folder.prepare({"waveform": "ofdm", **settings}, images, schemes)
+    folder.prepare({"waveform": "ofdm"}, {"b.png": "3"}, {"lrisc": "z"})
     assert folder.info()["images"] == {"a.png": "1", "b.png": "3"}
-
-
-def test_other_versions_are_refused(folder: ResultsFolder) -> None:
-    path = folder.path / INFO_FILE
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
-    with pytest.raises(InputError, match="another version"):
-        folder.info()
-    with pytest.raises(InputError, match="another version"):
-        folder.prepare({"seed": 0}, {}, {})
 
 
 def test_files_that_are_not_ours_are_refused(folder: ResultsFolder, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Sweeps: resumed, sharded and parallel ones give the same rows; bad input is told."""
 
-import csv
 import os
 import re
 import signal
@@ -11,18 +10,21 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests import helpers
-from tests.helpers import picture
+from tests.helpers import Run, picture, rows_of
+from torch import Tensor
 
 from lrisc.errors import InputError
 from lrisc.evaluation.figures import draw_all
 from lrisc.evaluation.measure_row import scheme_of
 from lrisc.evaluation.plan import Sweep, find_pictures, seed_of
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
-from lrisc.evaluation.schemes import SCHEMES, Options, create_scheme
-from lrisc.evaluation.sweep import run
+from lrisc.evaluation.schemes import SCHEMES, Condition, Options, Picture, create_scheme
+from lrisc.evaluation.sweep import run as sweep_over
 from lrisc.evaluation.workers import _still_pending
-from lrisc.images import to_pil
+from lrisc.images import load_image, to_pil
+from lrisc.metrics import lpips, lpips_weights
+from lrisc.metrics.lpips import Lpips, published_lpips
+from lrisc.metrics.lpips_weights import LpipsUnavailableError, resolve_weights
 from lrisc.models.config import Steering
 from lrisc.roi import detectors
 
@@ -38,8 +40,10 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def lrisc(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    return helpers.run(monkeypatch, "evaluate", *arguments)
+@pytest.fixture
+def evaluate(run: Run, pictures: Path) -> Run:
+    """``lrisc evaluate`` of the pictures."""
+    return lambda *arguments: run("evaluate", pictures, *arguments)
 
 
 def grey(*arguments: object) -> list[object]:
@@ -47,8 +51,7 @@ def grey(*arguments: object) -> list[object]:
 
 
 def table(folder: Path) -> list[dict[str, str]]:
-    with (folder / ROWS_FILE).open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(folder / ROWS_FILE)
     for row in rows:
         del row["seconds"]
     return rows
@@ -56,12 +59,12 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 @pytest.mark.slow
 def test_stopped_and_run_again_gives_the_same(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluate: Run
 ) -> None:
     what = grey("--snr", "0,10", "--cbr", "1/48,1/24")
-    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "whole") == 0
+    assert evaluate(*what, "-o", tmp_path / "whole").code == 0
     monkeypatch.setenv("GREY_STOPS_AT", "p1.png")
-    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "halves") == 130
+    assert evaluate(*what, "-o", tmp_path / "halves").code == 130
     assert len(table(tmp_path / "halves")) == 4
     with (tmp_path / "halves" / ROWS_FILE).open("a") as file:
         file.write("grey,p1.png,aw")
@@ -71,24 +74,24 @@ def test_stopped_and_run_again_gives_the_same(
     monkeypatch.setattr(
         ResultsFolder, "append", lambda self, row: (seen.append(row), append(self, row))
     )
-    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "halves") == 0
+    assert evaluate(*what, "-o", tmp_path / "halves").code == 0
     assert len(seen) == 8
     assert table(tmp_path / "halves") == table(tmp_path / "whole")
-    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "halves") == 0
+    assert evaluate(*what, "-o", tmp_path / "halves").code == 0
     assert len(seen) == 8
 
 
 @pytest.mark.slow
 def test_processes_and_shards_give_the_same(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluate: Run
 ) -> None:
     what = grey("--snr", "0,10", "--cbr", "1/48")
-    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "one") == 0
-    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "two", "--jobs", 2) == 0
+    assert evaluate(*what, "-o", tmp_path / "one").code == 0
+    assert evaluate(*what, "-o", tmp_path / "two", "--jobs", 2).code == 0
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in ("1", "0"):
         monkeypatch.setenv("RANK", rank)
-        assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "shards") == 0
+        assert evaluate(*what, "-o", tmp_path / "shards").code == 0
     rows = table(tmp_path / "one")
     assert len(rows) == 6
     assert len({row["psnr_db"] for row in rows}) == 6
@@ -96,41 +99,91 @@ def test_processes_and_shards_give_the_same(
     assert table(tmp_path / "shards") == rows
 
 
-def test_a_log_gets_a_line_for_every_row(
-    pictures: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert lrisc(monkeypatch, pictures, *grey("--snr", "10"), "-o", tmp_path / "out") == 0
-    lines = capsys.readouterr().err.splitlines()
-    told = [re.sub(r"\d:\d\d:\d\d", "TIME", line) for line in lines if " of 3" in line]
-    assert told == [f"{i} of 3: grey 10 dB p{i - 1}.png, TIME left" for i in (1, 2, 3)]
+def test_a_log_gets_a_line_for_every_row(tmp_path: Path, evaluate: Run) -> None:
+    told = evaluate(*grey("--snr", "10"), "-o", tmp_path / "out")
+    assert told.code == 0
+    lines = [line for line in told.err.splitlines() if " of 3" in line]
+    assert [re.sub(r"\d:\d\d:\d\d", "TIME", line) for line in lines] == [
+        f"{i} of 3: grey 10 dB p{i - 1}.png, TIME left" for i in (1, 2, 3)
+    ]
 
 
 def test_a_system_that_does_not_tell_its_cores(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluate: Run
 ) -> None:
     """As macOS; there was an AttributeError."""
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    what = ["--schemes", "grey", "--plugin", PLUGIN, "--snr", "10", "-o", tmp_path / "out"]
-    assert lrisc(monkeypatch, pictures, *what) == 0
+    what = ("--schemes", "grey", "--plugin", PLUGIN, "--snr", "10", "-o", tmp_path / "out")
+    assert evaluate(*what).code == 0
 
 
 def test_every_row_has_its_own_seed() -> None:
-    keys = Sweep(("a", "b"), (0.0, 10.0), (1 / 48, 1 / 24)).keys("p.png")
-    seeds = {key: seed_of(0, key) for key in keys}
-    assert len(set(seeds.values())) == 4  # the same noise for both schemes
+    keys = Sweep(("a", "b"), (0.0, 10.0), (1 / 48, 1 / 24), seed=7, seeds=3).keys("p.png")
+    seeds = {key: seed_of(key) for key in keys}
+    assert len(seeds) == 24
+    assert len(set(seeds.values())) == 12  # the same noise for both schemes
     assert all(0 <= seed < 1 << 63 for seed in seeds.values())
-    assert seeds[keys[0]] != seed_of(1, keys[0])
 
 
-def test_outages_and_impossible_rows_are_marked(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+def test_a_sweep_with_seeds_has_rows_for_each_and_goes_on_with_more(
+    tmp_path: Path, evaluate: Run
 ) -> None:
+    what = grey("--snr", "0,10", "--cbr", "1/48", "--limit", 2, "--keep", 1)
+    assert evaluate(*what, "-o", tmp_path / "one").code == 0
+    assert evaluate(*what, "-o", tmp_path / "all", "--seeds", 3).code == 0
+    one, every = table(tmp_path / "one"), table(tmp_path / "all")
+    assert [row["seed"] for row in every] == ["0", "0", "1", "1", "2", "2"] * 2
+    assert [row for row in every if row["seed"] == "0"] == one
+    assert len({row["psnr_db"] for row in every}) == 12
+    # The pictures of one draw are enough to see.
+    assert len(list((tmp_path / "all" / "pictures" / "grey").iterdir())) == 2
+    assert evaluate(*what, "-o", tmp_path / "one", "--seeds", 3).code == 0
+    assert table(tmp_path / "one") == every
+
+
+@pytest.mark.slow
+def test_lpips_with_vgg_stands_beside_that_with_alexnet(tmp_path: Path, evaluate: Run) -> None:
+    try:
+        vgg, alex = (Lpips.from_weights(backbone) for backbone in ("vgg", "alex"))
+    except LpipsUnavailableError:
+        pytest.skip("no LPIPS weights on this machine")
+    what = grey("--snr", "0,10", "--cbr", "1/48", "--limit", 2, "--keep", 2)
+    assert evaluate(*what, "--lpips-vgg", "-o", tmp_path / "r").code == 0
+    folder = ResultsFolder(tmp_path / "r")
+    for row in folder.rows():
+        kept = (folder.source_path(row.image), folder.picture_path(row.key, ".png"))
+        source, shown = (2 * load_image(path)[None] - 1 for path in kept)
+        assert row.lpips_vgg == pytest.approx(float(vgg(source, shown)), abs=1e-5)
+        assert row.lpips == pytest.approx(float(alex(source, shown)), abs=1e-5)
+    # Rows with and without it are not mixed.
+    assert evaluate(*what, "-o", tmp_path / "r").code == 2
+
+
+def test_without_the_weights_of_vgg_its_column_is_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluate: Run
+) -> None:
+    monkeypatch.setattr(lpips, "resolve_weights", missing_vgg)
+    monkeypatch.setattr(lpips_weights, "resolve_weights", missing_vgg)
+    published_lpips.cache_clear()
+    what = grey("--snr", "10", "--cbr", "1/48", "--limit", 1, "--lpips-vgg")
+    done = evaluate(*what, "-o", tmp_path / "r")
+    assert done.code == 0
+    assert "the lpips_vgg column stays empty: none here" in done.err
+    (row,) = ResultsFolder(tmp_path / "r").rows()
+    assert (row.status, row.lpips_vgg) == ("sent", None)
+
+
+def missing_vgg(backbone: str, path: Path | None = None) -> dict[str, Tensor]:
+    if backbone == "vgg":
+        raise LpipsUnavailableError("none here")
+    return resolve_weights(backbone, path)
+
+
+def test_outages_and_impossible_rows_are_marked(tmp_path: Path, evaluate: Run) -> None:
     what = grey("--snr=-10,10", "--cbr", "1/48,0.0005", "--limit", 1, "-o", tmp_path / "r")
-    assert lrisc(monkeypatch, pictures, *what) == 0
+    assert evaluate(*what).code == 0
     rows = {(r["snr_db"], r["cbr_target"]): r for r in table(tmp_path / "r")}
     assert len(rows) == 4
     lost = rows["-10", "0.02083333333"]
@@ -146,17 +199,16 @@ def test_outages_and_impossible_rows_are_marked(
 
 
 def test_unreadable_pictures_are_told_and_skipped(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    pictures: Path, tmp_path: Path, evaluate: Run
+) -> None:
     (pictures / "broken.png").write_bytes(b"no picture")
     (pictures / "p1.jpg").write_bytes((pictures / "p1.png").read_bytes()[:200])
     (pictures / "notes.txt").write_text("no picture at all")
     Image.new("RGB", (20, 20)).save(pictures / "small.png")
-    assert lrisc(monkeypatch, pictures, *grey("--snr", 10, "-o", tmp_path / "r")) == 0
-    told = capsys.readouterr().err
-    assert told.count("skipped:") == 3
-    assert "warnings: 3 pictures skipped" in told
+    told = evaluate(*grey("--snr", 10, "-o", tmp_path / "r"))
+    assert told.code == 0
+    assert told.err.count("skipped:") == 3
+    assert "warnings: 3 pictures skipped" in told.err
     assert [row["image"] for row in table(tmp_path / "r")] == ["p0.png", "p1.png", "p2.png"]
 
 
@@ -180,26 +232,24 @@ def test_unreadable_pictures_are_told_and_skipped(
         (["--channel", "wire"], "unknown channel"),
         (["--jobs", "0"], "--jobs"),
         (["--limit", "0"], "--limit"),
-        (["--lpips", "resnet"], "alex or vgg"),
+        (["--seeds", "0"], "--seeds must be at least 1"),
+        (["--seeds", "1001"], "--seeds must be at most 1000"),
+        (["--seed", str(2**63 - 1), "--seeds", "2"], "seed"),
         (["--plugin", "no_such_module"], "plugin"),
         (["--seed", "-1"], "seed"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_2(
-    arguments: list[str], word: str, pictures: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    defaults = ["--schemes", "grey", "--plugin", PLUGIN, "--jobs", "1"]
-    assert lrisc(monkeypatch, pictures, *defaults, *arguments, "-o", tmp_path / "r") == 2
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lrisc:")]
+    arguments: list[str], word: str, tmp_path: Path, evaluate: Run
+) -> None:
+    told = evaluate(*grey(*arguments, "-o", tmp_path / "r"))
+    assert told.code == 2
+    errors = [line for line in told.err.splitlines() if line.startswith("lrisc:")]
     assert len(errors) == 1
     assert word in errors[0]
 
 
-def test_folders_that_are_no_use(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+def test_folders_that_are_no_use(pictures: Path, tmp_path: Path, run: Run) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     old = tmp_path / "old"
@@ -212,8 +262,9 @@ def test_folders_that_are_no_use(
         (pictures, old, "another version"),
         (pictures, pictures / "p0.png", "cannot write"),
     ):
-        assert lrisc(monkeypatch, data, *grey("-o", output)) == 2
-        assert word in capsys.readouterr().err
+        told = run("evaluate", data, *grey("-o", output))
+        assert told.code == 2
+        assert word in told.err
     (empty / "x.png").write_text("")
     with pytest.raises(InputError, match="1 cannot be read"):
         find_pictures(empty, None, 0)
@@ -221,7 +272,7 @@ def test_folders_that_are_no_use(
 
 @pytest.mark.slow
 def test_names_need_not_be_text_and_a_fifo_is_no_picture(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: Path, tmp_path: Path, evaluate: Run
 ) -> None:
     strange = os.fsdecode(b"p\xff.png")
     try:
@@ -233,7 +284,7 @@ def test_names_need_not_be_text_and_a_fifo_is_no_picture(
     # Half of it, and the rest: rows of such names are found again.
     for snr in ("0", "0,10"):
         what = grey("--snr", snr, "--cbr", "1/48", "--keep", 1, "-o", tmp_path / "r")
-        assert lrisc(monkeypatch, pictures, *what) == 0
+        assert evaluate(*what).code == 0
     signal.alarm(0)
     rows = ResultsFolder(tmp_path / "r").rows()
     assert sorted(row.image for row in rows) == sorted(["p1.png", "p2.png", strange] * 2)
@@ -251,7 +302,7 @@ def test_our_own_schemes(pictures: Path, tmp_path: Path, tiny_folder: Path) -> N
     )  # fmt: skip
     sources, _ = find_pictures(pictures, 1, sweep.keep)
     folder = ResultsFolder(tmp_path / "r")
-    run(sweep, sources, folder)
+    sweep_over(sweep, sources, folder)
     rows = {(row.scheme, row.snr_db): row for row in folder.rows()}
     assert len(rows) == 10
     for row in rows.values():
@@ -292,25 +343,20 @@ def test_what_a_region_depends_on_is_told_apart(
 
 
 def test_a_plugin_in_the_working_directory(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluate: Run
 ) -> None:
     source = Path(__file__).with_name("grey_scheme.py").read_text()
     (tmp_path / "my_scheme.py").write_text(source.replace('"grey"', '"mine"'))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
     what = ["--schemes", "mine", "--plugin", "my_scheme", "--jobs", 1, "--snr", 0, "--cbr", "1/48"]
-    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "r") == 0
+    assert evaluate(*what, "-o", tmp_path / "r").code == 0
 
 
-def test_a_region_without_a_scheme_for_it_is_warned_of(
-    pictures: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_region_without_a_scheme_for_it_is_warned_of(tmp_path: Path, evaluate: Run) -> None:
     what = grey("--snr", 0, "--cbr", "1/48", "--roi", "auto")
-    assert lrisc(monkeypatch, pictures, *what, "-o", tmp_path / "r") == 0
-    told = capsys.readouterr()
+    told = evaluate(*what, "-o", tmp_path / "r")
+    assert told.code == 0
     assert "--roi is for the scheme lrisc-roi" in " ".join((told.out + told.err).split())
 
 
@@ -342,45 +388,38 @@ def test_masks_by_the_picture_s_name(pictures: Path, tmp_path: Path, tiny_folder
     scheme = f"lrisc-roi:{tiny_folder}"
     sweep = Sweep((scheme,), (10.0,), (1 / 8,), options=Options(roi=str(masks)), keep=0)
     folder = ResultsFolder(tmp_path / "r")
-    run(sweep, find_pictures(pictures, 2, 0)[0], folder)
+    sweep_over(sweep, find_pictures(pictures, 2, 0)[0], folder)
     assert [row.status for row in folder.rows()] == ["impossible", "sent"]
     assert "no mask named p0" in folder.rows()[0].note
     mask.paste(255, (0, 0, 8, 8))
     mask.save(masks / "p1.png")
     scheme_of.cache_clear()  # another process would read the masks anew
     with pytest.raises(InputError, match="by another lrisc-roi"):
-        run(sweep, find_pictures(pictures, 2, 0)[0], folder)
+        sweep_over(sweep, find_pictures(pictures, 2, 0)[0], folder)
 
 
 def test_what_was_impossible_is_tried_again(pictures: Path, tmp_path: Path) -> None:
     sweep = Sweep(("grey",), (10.0,), (1 / 48,), plugins=(PLUGIN,), keep=0)
     folder = ResultsFolder(tmp_path / "r")
     sources, _ = find_pictures(pictures, 2, 0)
-    run(sweep, sources, folder)
+    sweep_over(sweep, sources, folder)
     before = folder.rows()
-    numbers = ("psnr_db", "ms_ssim", "lpips", "cbr", "cbr_grid", "cbr_on_air")
+    numbers = ("psnr_db", "ms_ssim", "lpips", "lpips_vgg", "cbr", "cbr_grid", "cbr_on_air")
     gone = replace(before[0], status="impossible", **dict.fromkeys(numbers))
     folder.append(gone)
     counted: list[tuple[int, int]] = []
-    run(sweep, sources, folder, on_plan=lambda *plan: counted.append(plan))
+    sweep_over(sweep, sources, folder, on_plan=lambda *plan: counted.append(plan))
     assert counted == [(2, 1)]
     assert [replace(r, seconds=0.0) for r in folder.rows()] == [
         replace(r, seconds=0.0) for r in before
     ]
 
-
-def test_changed_settings_are_refused(pictures: Path, tmp_path: Path) -> None:
-    sweep = Sweep(("grey",), (10.0,), (1 / 48,), plugins=(PLUGIN,), keep=0)
-    folder = ResultsFolder(tmp_path / "r")
-    sources, _ = find_pictures(pictures, 1, 0)
-    run(sweep, sources, folder)
-    with pytest.raises(InputError, match="seed 0, this sweep has 1"):
-        run(replace(sweep, seed=1), sources, folder)
+    # With other settings nothing is added.
+    with pytest.raises(InputError, match="lpips_vgg False, this sweep has True"):
+        sweep_over(replace(sweep, lpips_vgg=True), sources, folder)
 
 
 def test_deepjscc_by_bandwidth_and_by_snr() -> None:
-    from lrisc.evaluation.schemes import Condition, Picture
-
     sent = Picture("p.png", picture(64, 64))
     for name, model in (("deepjscc", "1-48"), ("deepjscc-per-snr", "1-48-10db")):
         delivery = create_scheme(name, Options()).send(sent, Condition("awgn", 9.0, 1 / 48, 0))
@@ -391,10 +430,6 @@ def test_deepjscc_by_bandwidth_and_by_snr() -> None:
 @pytest.mark.slow
 def test_effort_is_a_scheme_of_its_own(tiny_folder: Path) -> None:
     """Both rows stand in one table, and rows of another effort are not taken for these."""
-    from tests.helpers import picture
-
-    from lrisc.evaluation.schemes import Condition, Options, Picture, create_scheme
-
     plain = create_scheme(f"lrisc:{tiny_folder}", Options(effort=2, objective="distortion"))
     tried = create_scheme(f"lrisc-effort:{tiny_folder}", Options(effort=2, objective="distortion"))
     assert "effort 2 distortion" in tried.fingerprint

@@ -196,15 +196,17 @@ def _results_seeds() -> list[bytes]:
     import tempfile
 
     row = Row(
-        "mine", "a.png", "awgn", 10.0, 1 / 48, "sent", False, 30.0, 0.95, 0.1, *[0.02] * 3, 1.5
-    )
+        "mine", "a.png", "awgn", 10.0, 1 / 48, 0, "sent", False, 30.0, 0.95, 0.1, None,
+        *[0.02] * 3, 1.5,
+    )  # fmt: skip
     lost = Row(
-        "mine", "b.png", "awgn", 5.0, 0.1, "outage", True, 13.0, 0.1, 0.9, *[0.1] * 3, 1.5, "x"
-    )
-    none = Row("lrisc", "a.png", "awgn", 5.0, 0.1, "impossible", False, *[None] * 6, 0.1)
+        "mine", "b.png", "awgn", 5.0, 0.1, 2, "outage", True, 13.0, 0.1, 0.9, 0.8,
+        *[0.1] * 3, 1.5, "x",
+    )  # fmt: skip
+    none = Row("lrisc", "a.png", "awgn", 5.0, 0.1, 0, "impossible", False, *[None] * 7, 0.1)
     with tempfile.TemporaryDirectory() as name:
         results = ResultsFolder(Path(name))
-        results.prepare({"seed": 0}, {"a.png": "1"}, {"mine": "x"})
+        results.prepare({"lpips_vgg": False}, {"a.png": "1"}, {"mine": "x"})
         for one in (row, lost, none):
             results.append(one)
         rows, info = (Path(name, file).read_bytes() for file in ("results.csv", "sweep.json"))

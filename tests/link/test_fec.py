@@ -1,8 +1,6 @@
 """The coded link: lengths, thresholds, outages."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -116,12 +114,3 @@ def test_choice_of_scheme() -> None:
         assert mcs.threshold_db(fec.LONG_BITS) == pytest.approx(mcs.min_snr_db)
         assert mcs.threshold_db(40_000) == pytest.approx(mcs.min_snr_db)
         assert mcs is fec.MCS_TABLE[mcs.index]
-
-
-@pytest.mark.process
-def test_importing_the_link_does_not_import_sionna() -> None:
-    code = (
-        "import sys, lrisc.link.frame, lrisc.link.iq, lrisc.link.rate_map;"
-        "sys.exit('sionna' in sys.modules or 'sigmf' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -26,13 +26,15 @@ def recording(tmp_path: Path) -> Path:
     "text",
     [
         "[" * 100_000, '{"global":' * 50_000, "9" * 5000, '{"global": ' + "9" * 5000 + "}",
-        "null", "[]", '{"global": [], "captures": [], "annotations": []}', "\ud800", "x" * 2**21,
+        "", "{", "{}", "null", "[]", '{"global": [], "captures": [], "annotations": []}', "\ud800",
+        '{"global": {"core:datatype": "cf32_le", "core:version": "1.2.0"}, "catches": []}',
+        "x" * 2**21,
     ],
     ids=lambda text: text[:20],
 )  # fmt: skip
 def test_metadata_that_nobody_writes_is_one_line(recording: Path, text: str) -> None:
     recording.write_text(text, errors="surrogatepass")
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError, match=r"is not SigMF|has more than") as told:
         read(recording)
     assert "\n" not in str(told.value)
 

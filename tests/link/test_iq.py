@@ -4,17 +4,16 @@ import json
 import logging
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.link.waveform.signals import frame_symbols
 
 from lrisc.errors import InputError, OutageError
 from lrisc.files import UnwritableError
-from lrisc.link import fec
 from lrisc.link.channels import channel
-from lrisc.link.frame import Header, build_frame, parse_body, parse_header
+from lrisc.link.frame import parse_body, parse_header
 from lrisc.link.iq import MAX_SYMBOLS, estimate_channel, write_recording
 from lrisc.link.recording import open_recording
 
@@ -23,13 +22,8 @@ def read(path: Path) -> np.ndarray:
     return open_recording(path).all_samples(MAX_SYMBOLS)
 
 
-def make_frame(snr_db: float, payload: int = 22000, side_bits: int = 3300) -> torch.Tensor:
-    header = Header(512, 768, 1, side_bits, payload, 99, fec.mcs_for(snr_db).index)
-    bits = np.random.default_rng(0).integers(0, 2, side_bits).astype(np.uint8)
-    generator = torch.Generator().manual_seed(0)
-    return build_frame(
-        header, bits, torch.randn(payload, dtype=torch.complex64, generator=generator)
-    )
+def make_frame(snr_db: float, payload: int = 22000, side_bits: int = 3000) -> torch.Tensor:
+    return torch.from_numpy(frame_symbols(snr_db, payload, side_bits))
 
 
 @pytest.fixture
@@ -45,14 +39,6 @@ def test_round_trip_by_any_name(recording: Path, tmp_path: Path) -> None:
     assert (tmp_path / "a.b.sigmf-data").stat().st_size == 8 * len(sent)
 
 
-def test_sigmf_accepts_it(recording: Path) -> None:
-    import sigmf
-
-    opened: Any = sigmf.fromfile(str(recording))
-    opened.validate()
-    assert np.array_equal(opened.read_samples(), make_frame(10, 500, 100).numpy())
-
-
 def test_metadata_tell_nothing(tmp_path: Path) -> None:
     # Two different frames, one text: so it carries nothing about the frame.
     first = write_recording(tmp_path / "x", make_frame(10, 500, 100))
@@ -62,29 +48,18 @@ def test_metadata_tell_nothing(tmp_path: Path) -> None:
 
 def test_bad_recordings(recording: Path) -> None:
     data = recording.with_name("a.b.sigmf-data")
-    good, text = data.read_bytes(), recording.read_text()
-
+    good = data.read_bytes()
     data.write_bytes(good[:-3])
     with pytest.raises(InputError, match="cut short"):
         read(recording)
     data.write_bytes(b"")
     with pytest.raises(InputError, match="empty"):
         read(recording)
-    data.write_bytes(good[:-8] + np.array([math.inf], "<c8").tobytes())
-    with pytest.raises(InputError, match="finite"):
-        read(recording)
     data.unlink()
     with pytest.raises(InputError, match="no file"):
         read(recording)
     data.write_bytes(good)
 
-    for broken in ("", "{", "[]", "null", "{}", text.replace("captures", "catches"), "\udcff"):
-        recording.write_bytes(broken.encode("utf-8", "surrogateescape"))
-        with pytest.raises(InputError, match="not SigMF"):
-            read(recording)
-    recording.write_text(text.replace("cf32_le", "rf64_be"))
-    with pytest.raises(InputError, match="rf64_be"):
-        read(recording)
     recording.unlink()
     with pytest.raises(InputError, match="no file"):
         read(recording)
@@ -118,7 +93,7 @@ def test_estimated_snr(snr_db: float) -> None:
         # The estimate is for the recording at mean power 1.
         found = complex(estimate.gains[0]) * float(symbols.abs().square().mean().sqrt())
         assert abs(found - gain) / abs(gain) < 0.05
-        assert parse_body(estimate, parse_header(estimate))[0].size == 3300
+        assert parse_body(estimate, parse_header(estimate))[0].size == 3000
     assert max(map(abs, errors)) < 0.5
 
 

@@ -5,7 +5,6 @@ from PIL import Image
 from tests.helpers import picture
 
 from lrisc.images import to_pil
-from lrisc.metrics.lpips import Backbone
 from lrisc.metrics.quality import quality
 from lrisc.metrics.region import region_quality, region_symbols
 
@@ -22,15 +21,14 @@ def test_psnr_inside_and_outside_by_hand() -> None:
     assert report["psnr_outside_db"] == pytest.approx(20 * np.log10(255 / 2))
 
 
-@pytest.mark.parametrize("backbone", ["alex", "vgg"])
-def test_lpips_of_either_backbone(backbone: Backbone) -> None:
+def test_lpips_of_both_parts_is_that_of_the_whole() -> None:
     source, other = (to_pil(picture(96, 96, seed)) for seed in (0, 1))
     mask = torch.zeros(96, 96)
     mask[:, :40] = 1
-    whole = quality(source, other, backbone)["lpips"]
+    whole = quality(source, other)["lpips"]
     if whole is None:
         pytest.skip("no LPIPS weights on this machine")
-    parts = region_quality(source, other, mask, backbone)
+    parts = region_quality(source, other, mask)
     inside, outside = parts["lpips_inside"], parts["lpips_outside"]
     assert inside is not None
     assert outside is not None

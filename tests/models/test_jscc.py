@@ -14,25 +14,25 @@ def test_mask_keeps_the_first_k_slots() -> None:
     assert mask[0, 1].tolist() == [True, True, False, False, False, False]
 
 
-def test_attention_sees_only_its_window() -> None:
+def sees(row: int, column: int, *, shifted: bool) -> torch.Tensor:
+    """Places of an 8×8 grid whose attention depends on one of them, bool (8, 8)."""
     torch.manual_seed(0)
-    attention = WindowAttention(8, 2, 4, shifted=False)
+    attention = WindowAttention(8, 2, 4, shifted=shifted)
     x = torch.randn(1, 8, 8, 8)
     y = x.clone()
-    y[0, 0, 0] += 1
-    changed = (attention(x) - attention(y)).abs().sum(-1)[0] > 1e-6
+    y[0, row, column] += 1
+    return (attention(x) - attention(y)).abs().sum(-1)[0] > 1e-6
+
+
+def test_attention_sees_only_its_window() -> None:
+    changed = sees(0, 0, shifted=False)
     assert bool(changed[:4, :4].all())
     assert not bool(changed[4:].any())
     assert not bool(changed[:, 4:].any())
 
 
 def test_shifted_windows_cross_the_border_between_windows() -> None:
-    torch.manual_seed(0)
-    attention = WindowAttention(8, 2, 4, shifted=True)
-    x = torch.randn(1, 8, 8, 8)
-    y = x.clone()
-    y[0, 3, 3] += 1
-    changed = (attention(x) - attention(y)).abs().sum(-1)[0] > 1e-6
+    changed = sees(3, 3, shifted=True)
     assert bool(changed[2:6, 2:6].all())
     assert int(changed.sum()) == 16
 

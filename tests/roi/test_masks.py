@@ -10,12 +10,18 @@ from PIL import Image
 from lrisc.errors import InputError
 from lrisc.roi.masks import region_mask
 
-BLANK = torch.zeros(3, 50, 100)
+BLANK, LARGE = torch.zeros(3, 50, 100), torch.zeros(3, 80, 100)
+
+
+def found(roi: Any, picture: torch.Tensor = BLANK) -> torch.Tensor:
+    """The mask of a region that there is."""
+    mask = region_mask(roi, picture)
+    assert mask is not None
+    return mask
 
 
 def test_boxes_add_up() -> None:
-    mask = region_mask(["0,0,10,20", "90,40,10,10"], BLANK)
-    assert mask is not None
+    mask = found(["0,0,10,20", "90,40,10,10"])
     assert float(mask.sum()) == 300
     assert float(mask[19, 9]) == 1
     assert float(mask[20, 9]) == 0
@@ -26,7 +32,7 @@ def test_many_regions_are_never_in_memory_together() -> None:
     most = 0
 
     # An array, as tensors of one memory are many objects.
-    def found(picture: torch.Tensor) -> Any:
+    def row(picture: torch.Tensor) -> Any:
         nonlocal most
         mask = np.zeros((50, 100), np.float32)
         mask[len(kept) % 50] = 1
@@ -34,7 +40,7 @@ def test_many_regions_are_never_in_memory_together() -> None:
         most = max(most, sum(one() is not None for one in kept))
         return mask
 
-    mask = region_mask([found] * 400, BLANK)
+    mask = region_mask([row] * 400, BLANK)
     assert mask is None  # their union is everything
     assert most <= 3
 
@@ -49,19 +55,13 @@ def test_detectors_are_functions() -> None:
         assert picture is BLANK
         return (torch.arange(100) < 10).float().expand(50, 100)
 
-    mask = region_mask(left, BLANK)
-    assert mask is not None
-    assert float(mask.sum()) == 500
-    both = region_mask([left, "90,0,10,50"], BLANK)
-    assert both is not None
-    assert float(both.sum()) == 1000
+    assert float(found(left).sum()) == 500
+    assert float(found([left, "90,0,10,50"]).sum()) == 1000
 
 
 def test_a_detector_that_finds_nothing_gives_no_region() -> None:
     assert region_mask(lambda _: 0.4 * torch.rand(50, 100), BLANK) is None
-    with_box = region_mask([lambda _: torch.zeros(50, 100), "0,0,5,5"], BLANK)
-    assert with_box is not None
-    assert float(with_box.sum()) == 25
+    assert float(found([lambda _: torch.zeros(50, 100), "0,0,5,5"]).sum()) == 25
 
 
 def test_a_detectors_map_is_checked() -> None:
@@ -73,9 +73,7 @@ def test_a_detectors_map_is_checked() -> None:
 
 def test_a_detector_that_fails_is_told_and_arrays_will_do() -> None:
     picture = torch.zeros(3, 64, 80)
-    mask = region_mask(lambda _: np.eye(64, 80), picture)  # type: ignore[arg-type,return-value]
-    assert mask is not None
-    assert mask.dtype == torch.float32
+    assert found(lambda _: np.eye(64, 80), picture).dtype == torch.float32
     for bad in (lambda _: 1 / 0, lambda _: "no map"):
         with pytest.raises(InputError, match=r"the detector failed: (Zero|Value|Type)"):
             region_mask(bad, picture)  # type: ignore[arg-type]
@@ -104,42 +102,35 @@ def test_mask_files(tmp_path: Path) -> None:
     picture = Image.new("L", (100, 80))
     picture.paste(255, (10, 10, 20, 20))
     picture.save(tmp_path / "m.png")
-    mask = region_mask(str(tmp_path / "m.png"), torch.zeros(3, 80, 100))
-    assert mask is not None
-    assert float(mask.sum()) == 100
+    assert float(found(str(tmp_path / "m.png"), LARGE).sum()) == 100
     with pytest.raises(InputError, match="100×80"):
         region_mask(tmp_path / "m.png", torch.zeros(3, 64, 64))
     (tmp_path / "bad.png").write_bytes(b"not a picture")
     with pytest.raises(InputError, match="not a mask that can be read"):
-        region_mask(tmp_path / "bad.png", torch.zeros(3, 80, 100))
+        region_mask(tmp_path / "bad.png", LARGE)
     Image.new("L", (50, 40)).save(tmp_path / "small.png")
     with pytest.raises(InputError, match="the mask has 50×40 pixels, the picture"):
-        region_mask(tmp_path / "small.png", torch.zeros(3, 80, 100))
+        region_mask(tmp_path / "small.png", LARGE)
     with pytest.raises(InputError, match="is a folder"):
-        region_mask(tmp_path, torch.zeros(3, 80, 100))
+        region_mask(tmp_path, LARGE)
     for text in ("0,0,32", "1.5,0,32,32"):
         with pytest.raises(InputError, match="a box is x,y,w,h in whole pixels"):
-            region_mask(text, torch.zeros(3, 80, 100))
+            region_mask(text, LARGE)
     with pytest.raises(InputError, match="there is no mask nowhere"):
-        region_mask("nowhere.png", torch.zeros(3, 80, 100))
+        region_mask("nowhere.png", LARGE)
 
 
 def test_sixteen_bits_and_transparency_mean_what_they_look_like(tmp_path: Path) -> None:
-    import numpy as np
-
     wide = np.zeros((80, 100), np.uint16)
     wide[:10], wide[10:20] = 65535, 300
     Image.fromarray(wide).save(tmp_path / "wide.png")
-    mask = region_mask(tmp_path / "wide.png", torch.zeros(3, 80, 100))
-    assert mask is not None
+    mask = found(tmp_path / "wide.png", LARGE)
     assert float(mask[5, 5]) == 1
     assert float(mask[15, 5]) < 0.01
     clear = Image.new("RGBA", (100, 80), (255, 255, 255, 0))
     clear.paste((255, 255, 255, 255), (0, 0, 10, 10))
     clear.save(tmp_path / "clear.png")
-    mask = region_mask(tmp_path / "clear.png", torch.zeros(3, 80, 100))
-    assert mask is not None
-    assert float(mask.sum()) == 100
+    assert float(found(tmp_path / "clear.png", LARGE).sum()) == 100
 
 
 @pytest.mark.parametrize("digits", [10, 5000])
@@ -151,4 +142,4 @@ def test_a_number_of_many_digits_is_no_box(digits: int) -> None:
 @pytest.mark.parametrize("roi", [(0, 0, 50, 40), 5, np.zeros((80, 100))])
 def test_what_is_no_region_is_told(roi: Any) -> None:
     with pytest.raises(InputError, match="a region is the text of a box"):
-        region_mask(roi, torch.zeros(3, 80, 100))
+        region_mask(roi, LARGE)

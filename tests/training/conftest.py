@@ -3,28 +3,17 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tests.training import runs
+from tests.training.runs import TINY, Overrides, Start, Train, save_pictures
 
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.squares import Squares, open_pictures
-
-CONFIGS = Path(__file__).parents[2] / "configs"
-
-
-def _save_pictures(folder: Path, count: int, width: int = 80, height: int = 72) -> None:
-    """Smooth random pictures that differ from each other."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        rng = np.random.default_rng(i)
-        small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
-        small.resize((width, height), Image.Resampling.BICUBIC).save(folder / f"{i:03d}.png")
+from lrisc.training.schedule import run
 
 
 @pytest.fixture
@@ -37,19 +26,9 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def save_pictures() -> Callable[..., None]:
-    return _save_pictures
-
-
-@pytest.fixture(scope="session")
-def tiny_configs() -> Path:
-    return CONFIGS / "tiny"
-
-
-@pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
-    _save_pictures(folder, 24)
+    save_pictures(folder, 24)
     return folder
 
 
@@ -62,9 +41,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def squares(pictures: Path, cache: Path) -> Squares:
     data = DataConfig(crop=64, square=64, cache=str(cache))
     return open_pictures((str(pictures),), data).squares
-
-
-Overrides = Callable[..., list[str]]
 
 
 @pytest.fixture
@@ -92,6 +68,18 @@ def short(pictures: Path, cache: Path, tmp_path: Path) -> Overrides:
     return overrides
 
 
+@pytest.fixture
+def train(short: Overrides) -> Train:
+    """How a short run of a stage of the tiny preset ends."""
+    return lambda stage="stage1", **changed: run(TINY / f"{stage}.yaml", short(**changed))
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """Where such a run keeps its state."""
+    return tmp_path / "run" / "state.safetensors"
+
+
 def _start_training(
     config: Path, overrides: list[str], processes: int = 1, module: str = "lrisc.training"
 ) -> subprocess.Popen[str]:
@@ -109,5 +97,5 @@ def _start_training(
 
 
 @pytest.fixture(scope="session")
-def start_training() -> Callable[..., subprocess.Popen[str]]:
+def start_training() -> Start:
     return _start_training

@@ -8,10 +8,28 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from lrisc.training.state import read_progress
+
+Overrides = Callable[..., list[str]]
+Train = Callable[..., str]
+Start = Callable[..., Any]
+
+TINY = Path(__file__).parents[2] / "configs" / "tiny"
+"""Configs of the tiny preset."""
+
+
+def save_pictures(folder: Path, count: int, width: int = 80, height: int = 72) -> None:
+    """Smooth random pictures that differ from each other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        rng = np.random.default_rng(i)
+        small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
+        small.resize((width, height), Image.Resampling.BICUBIC).save(folder / f"{i:03d}.png")
 
 
 def overrides(values: Mapping[str, object], changed: Mapping[str, object]) -> list[str]:
@@ -27,9 +45,9 @@ def lines(folder: Path, group: str = "train") -> list[dict[str, Any]]:
 
 
 def check_that_a_killed_run_ends_as_a_whole_one(
-    start: Callable[..., Any],
+    start: Start,
     config: Path,
-    options: Callable[..., list[str]],
+    options: Overrides,
     folder: Path,
     steps: int,
     kills: tuple[int, ...] = (2,),

@@ -1,15 +1,13 @@
 """f_e and f_d on stored latents."""
 
-import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.training.runs import TINY, Overrides, Train, lines
 
 from lrisc.checkpoint import load_checkpoint
 from lrisc.errors import InputError
@@ -20,13 +18,11 @@ from lrisc.training.tasks.codec import CodecTask
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
-Overrides = Callable[..., list[str]]
-
 
 @pytest.fixture
-def parent(tiny_configs: Path, short: Overrides, tmp_path: Path) -> Path:
+def parent(train: Train, tmp_path: Path) -> Path:
     """A checkpoint of one step, with a rough link."""
-    run(tiny_configs / "stage3.yaml", short(output=tmp_path / "parent", steps=1))
+    train("stage3", output=tmp_path / "parent", steps=1)
     return tmp_path / "parent" / "final"
 
 
@@ -46,17 +42,11 @@ def codec(parent: Path, short: Overrides) -> Overrides:
     return overrides
 
 
-def lines(folder: Path) -> list[dict[str, Any]]:
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [record for record in records if record["group"] == "train"]
-
-
 def test_the_codec_learns_and_nothing_else_moves(
-    tiny_configs: Path, codec: Overrides, parent: Path, tmp_path: Path
+    codec: Overrides, parent: Path, tmp_path: Path
 ) -> None:
     easy = {"link.easy_steps": 100, "link.easy_snr_db": 14, "optimiser.learning_rate": 3e-3}
-    settings = codec(steps=50, **easy)
-    assert run(tiny_configs / "stage3.yaml", settings) == "finished"
+    assert run(TINY / "stage3.yaml", codec(steps=50, **easy)) == "finished"
     losses = [line["weighted_latent"] for line in lines(tmp_path / "run")]
     assert sum(losses[-8:]) < 0.8 * sum(losses[:8])
     before = load_file(parent / "model.safetensors")
@@ -73,10 +63,8 @@ def test_the_codec_learns_and_nothing_else_moves(
     assert "on stored latents" in card
 
 
-def test_stopped_and_resumed_equals_uninterrupted(
-    tiny_configs: Path, codec: Overrides, tmp_path: Path
-) -> None:
-    config = tiny_configs / "stage3.yaml"
+def test_stopped_and_resumed_equals_uninterrupted(codec: Overrides, tmp_path: Path) -> None:
+    config = TINY / "stage3.yaml"
     run(config, codec(output=tmp_path / "whole", steps=6))
     run(config, codec(output=tmp_path / "cut", steps=6, max_minutes=1e-6, save_minutes=0))
     assert not (tmp_path / "cut" / "final").exists()
@@ -86,15 +74,15 @@ def test_stopped_and_resumed_equals_uninterrupted(
         assert torch.equal(tensor, cut[key]), key
 
 
-def opened(tiny_configs: Path, settings: list[str]) -> tuple[CodecTask, LatentData]:
-    config = read_schedule(tiny_configs / "stage3.yaml", settings).stages[0]
+def opened(settings: list[str]) -> tuple[CodecTask, LatentData]:
+    config = read_schedule(TINY / "stage3.yaml", settings).stages[0]
     assert isinstance(config, LriscStage)
     task = CodecTask(config)
     return task, task.data
 
 
-def test_what_is_stored_is_what_the_encoder_gives(tiny_configs: Path, codec: Overrides) -> None:
-    task, data = opened(tiny_configs, codec())
+def test_what_is_stored_is_what_the_encoder_gives(codec: Overrides) -> None:
+    task, data = opened(codec())
     raw = torch.from_numpy(data.squares[3].copy()).permute(2, 0, 1)[None]
     with torch.no_grad():
         latent = task.model.analysis(raw / 127.5 - 1)
@@ -108,24 +96,23 @@ def test_what_is_stored_is_what_the_encoder_gives(tiny_configs: Path, codec: Ove
 
 
 def test_other_weights_get_other_latents_and_damaged_ones_are_made_again(
-    tiny_configs: Path,
     codec: Overrides,
-    short: Overrides,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
+    train: Train,
 ) -> None:
     cache = tmp_path / "latents"
     settings = codec(**{"crops.cache": cache})
-    _, data = opened(tiny_configs, settings)
+    _, data = opened(settings)
     (path,) = cache.glob("latents-*.npy")
     whole = np.array(data.stored)
     path.write_bytes(path.read_bytes()[:-7])
     with caplog.at_level(logging.INFO):
-        _, again = opened(tiny_configs, settings)
+        _, again = opened(settings)
     assert "storing the latents" in caplog.text
     assert (again.stored == whole).all()
-    run(tiny_configs / "stage3.yaml", short(output=tmp_path / "other", steps=1, seed=5))
-    opened(tiny_configs, codec(**{"crops.cache": cache, "parent": tmp_path / "other" / "final"}))
+    train("stage3", output=tmp_path / "other", steps=1, seed=5)
+    opened(codec(**{"crops.cache": cache, "parent": tmp_path / "other" / "final"}))
     assert len(list(cache.glob("latents-*.npy"))) == 2
 
 
@@ -141,7 +128,7 @@ def test_other_weights_get_other_latents_and_damaged_ones_are_made_again(
     ],
 )
 def test_what_latents_cannot_give_is_refused(
-    tiny_configs: Path, codec: Overrides, change: dict[str, object], key: str
+    codec: Overrides, change: dict[str, object], key: str
 ) -> None:
     with pytest.raises(InputError, match=f"^{key}: must be .* with stored_latents$"):
-        run(tiny_configs / "stage3.yaml", codec(**change))
+        run(TINY / "stage3.yaml", codec(**change))

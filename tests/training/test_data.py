@@ -2,12 +2,12 @@
 
 import logging
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.training.runs import save_pictures
 
 from lrisc.errors import InputError
 from lrisc.link.draws import Draws
@@ -15,15 +15,13 @@ from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.crops import centre_crops, crop_batch
 from lrisc.training.data.squares import open_pictures
 
-Save = Callable[..., None]
-
 
 def config(cache: Path, **changed: object) -> DataConfig:
     return DataConfig(**({"crop": 64, "square": 64, "cache": str(cache)} | changed))  # type: ignore[arg-type]
 
 
 def test_corrupt_and_small_pictures_are_counted_and_skipped(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, save_pictures: Save
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     save_pictures(tmp_path / "d", 20)
     whole = (tmp_path / "d" / "000.png").read_bytes()
@@ -41,13 +39,13 @@ def test_corrupt_and_small_pictures_are_counted_and_skipped(
 
 
 @pytest.mark.parametrize(("count", "least"), [(3, 16), (20, 32)])
-def test_too_few_pictures(tmp_path: Path, count: int, least: int, save_pictures: Save) -> None:
+def test_too_few_pictures(tmp_path: Path, count: int, least: int) -> None:
     save_pictures(tmp_path / "d", count)
     with pytest.raises(InputError, match=f"only {count} usable squares.*at least {least}"):
         open_pictures((str(tmp_path / "d"),), config(tmp_path / "c"), least)
 
 
-def test_missing_and_wrong_paths(tmp_path: Path, save_pictures: Save) -> None:
+def test_missing_and_wrong_paths(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         open_pictures((str(tmp_path / "none"),), config(tmp_path))
     (tmp_path / "a.txt").touch()
@@ -60,7 +58,7 @@ def test_missing_and_wrong_paths(tmp_path: Path, save_pictures: Save) -> None:
         open_pictures((str(tmp_path / "d"),), config(tmp_path / "a.txt" / "cache"))
 
 
-def test_shards_folders_and_coco_give_the_same_squares(tmp_path: Path, save_pictures: Save) -> None:
+def test_shards_folders_and_coco_give_the_same_squares(tmp_path: Path) -> None:
     coco = tmp_path / "coco" / "train2017"
     save_pictures(coco, 18)
     save_pictures(tmp_path / "coco" / "val2017", 5)
@@ -78,7 +76,7 @@ def test_shards_folders_and_coco_give_the_same_squares(tmp_path: Path, save_pict
     assert np.array_equal(folder, shards)
 
 
-def test_truncated_shard(tmp_path: Path, save_pictures: Save) -> None:
+def test_truncated_shard(tmp_path: Path) -> None:
     save_pictures(tmp_path / "d", 20)
     shard = tmp_path / "s.tar"
     with tarfile.open(shard, "w") as tar:
@@ -92,7 +90,7 @@ def test_truncated_shard(tmp_path: Path, save_pictures: Save) -> None:
 
 
 def test_cache_is_built_once_and_anew_for_new_pictures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_pictures: Save
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_pictures(tmp_path / "d", 17)
     first = open_pictures((str(tmp_path / "d"),), config(tmp_path / "c"))
@@ -106,13 +104,13 @@ def test_cache_is_built_once_and_anew_for_new_pictures(
     assert not list((tmp_path / "c").glob(".building-*"))
 
 
-def test_number_of_pictures_and_squares(tmp_path: Path, save_pictures: Save) -> None:
+def test_number_of_pictures_and_squares(tmp_path: Path) -> None:
     save_pictures(tmp_path / "d", 20)
     some = config(tmp_path / "c", pictures=16, squares_per_picture=2)
     assert len(open_pictures((str(tmp_path / "d"),), some)) == 32
 
 
-def test_squares_file(tmp_path: Path, save_pictures: Save) -> None:
+def test_squares_file(tmp_path: Path) -> None:
     squares = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), np.uint8)
     np.save(tmp_path / "s.npy", squares)
     found = open_pictures((str(tmp_path / "s.npy"),), config(tmp_path))
@@ -145,7 +143,7 @@ def test_crops_of_a_part_are_part_of_the_joint_batch(squares) -> None:
     assert not torch.equal(joint, crop_batch(squares, Draws(3, 10, range(8)), data))
 
 
-def test_centre_crops(tmp_path: Path, save_pictures: Save) -> None:
+def test_centre_crops(tmp_path: Path) -> None:
     save_pictures(tmp_path, 3)
     (tmp_path / "000.png").write_text("broken")
     assert centre_crops((str(tmp_path),), 8, 64).shape == (2, 64, 64, 3)

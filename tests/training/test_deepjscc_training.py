@@ -1,15 +1,14 @@
 """DeepJSCC through the real loop: it learns, resumes to the bit and leaves a codec."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from tests.training import runs
+from tests.training.runs import Overrides, Start
 
 from lrisc.baselines.deepjscc.codec import DeepJscc
 from lrisc.errors import InputError
@@ -20,11 +19,10 @@ from lrisc.training.tasks.deepjscc import ship
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 CONFIG = Path(__file__).parents[2] / "configs" / "deepjscc" / "1-48.yaml"
-Start = Callable[..., Any]
 
 
 @pytest.fixture
-def few(tmp_path: Path, squares: Squares) -> Callable[..., list[str]]:
+def few(tmp_path: Path, squares: Squares) -> Overrides:
     """Overrides for short runs on a few squares."""
     np.save(tmp_path / "squares.npy", np.tile(squares[:6], (4, 1, 1, 1)))
 
@@ -49,7 +47,7 @@ def few(tmp_path: Path, squares: Squares) -> Callable[..., list[str]]:
     return overrides
 
 
-def test_it_learns_and_leaves_a_codec(few: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_it_learns_and_leaves_a_codec(few: Overrides, tmp_path: Path) -> None:
     assert run(CONFIG, few(steps=300, log_every=50, optimiser__ema=0.9)) == "finished"
     loss = [line["loss"] for line in runs.lines(tmp_path / "run")]
     assert loss[-1] < 0.2 * loss[0]
@@ -91,9 +89,7 @@ def test_it_learns_and_leaves_a_codec(few: Callable[..., list[str]], tmp_path: P
     ["loss.lpips=0.5", "link.cbr=[1/48,1/24]", "roi.fraction=0.3", "train=[unet]",
      "validate.cbr=[1/48]", "validate.metric=lpips"],
 )  # fmt: skip
-def test_keys_that_it_does_not_use_are_refused(
-    few: Callable[..., list[str]], override: str
-) -> None:
+def test_keys_that_it_does_not_use_are_refused(few: Overrides, override: str) -> None:
     key = override.partition("=")[0]
     with pytest.raises(InputError, match=r"unknown key|is none of psnr") as caught:
         run(CONFIG, [*few(), override])
@@ -102,7 +98,7 @@ def test_keys_that_it_does_not_use_are_refused(
 
 @pytest.mark.parametrize("compiled", ["false", "true"])
 def test_killed_and_resumed_equals_uninterrupted(
-    few: Callable[..., list[str]], start_training: Start, tmp_path: Path, compiled: str
+    few: Overrides, start_training: Start, tmp_path: Path, compiled: str
 ) -> None:
     settings = {"compile": compiled, "log_every": 5}
     settings["link.channels"] = "{awgn: 0.5, rayleigh: 0.5}"

@@ -1,10 +1,10 @@
 """What a run would cost, before it is paid."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.training.runs import TINY, Overrides
 
 from lrisc.errors import InputError
 from lrisc.models.config import PRESETS
@@ -12,15 +12,11 @@ from lrisc.models.lrisc import Lrisc
 from lrisc.training.dry_run import dry_run
 from lrisc.training.schedule import read_schedule
 
-Overrides = Callable[..., list[str]]
-
 
 @pytest.mark.slow
-def test_it_tells_parameters_steps_memory_and_time(
-    tiny_configs: Path, short: Overrides, tmp_path: Path
-) -> None:
+def test_it_tells_parameters_steps_memory_and_time(short: Overrides, tmp_path: Path) -> None:
     changed = [o for o in short(steps=3600) if not o.startswith("parent")]
-    lines = dry_run(read_schedule(tiny_configs / "all.yaml", changed))
+    lines = dry_run(read_schedule(TINY / "all.yaml", changed))
     text = "\n".join(lines)
     assert [line[:-1] for line in lines if re.fullmatch(r"stage\w+:", line)] == [
         "stage1", "stage2a", "stage2b", "stage3",
@@ -38,8 +34,8 @@ def test_it_tells_parameters_steps_memory_and_time(
     assert not (tmp_path / "run").exists()
 
 
-def test_steps_follow_epochs_and_pictures(tiny_configs: Path, short: Overrides) -> None:
-    config = tiny_configs / "stage1.yaml"
+def test_steps_follow_epochs_and_pictures(short: Overrides) -> None:
+    config = TINY / "stage1.yaml"
     # 24 pictures, 6 of them held out: 18 crops an epoch.
     text = "\n".join(dry_run(read_schedule(config, short(epochs=10))))
     assert "45 steps of 4 crops" in text

@@ -4,17 +4,15 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.training.runs import TINY, Overrides, Start, Train
 
 from lrisc.files import UnwritableError
 from lrisc.training.reporting import Reporter, board_errors_once
-from lrisc.training.schedule import run
-
-Overrides = Callable[..., list[str]]
 
 
 @pytest.fixture
@@ -47,45 +45,39 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_a_full_disk_costs_nothing(
-    disk: Path, tiny_configs: Path, short: Overrides, tmp_path: Path
-) -> None:
-    config, settings = tiny_configs / "stage1.yaml", {"save_minutes": 0, "validate.minutes": 0}
-
-    def train(output: Path, steps: int) -> str:
-        return run(config, short(output=output, steps=steps, **settings))
-
+def test_a_full_disk_costs_nothing(disk: Path, tmp_path: Path, train: Train) -> None:
+    often = {"save_minutes": 0, "validate.minutes": 0}
     for steps in (2, 4):
-        train(tmp_path / "whole", steps)
-    train(disk / "run", 2)
+        train(output=tmp_path / "whole", steps=steps, **often)
+    train(output=disk / "run", steps=2, **often)
     before = files(disk / "run")
-    state = len(before["state.safetensors"])
+    size = len(before["state.safetensors"])
     # Full at the log, and at the state.
-    for leave, where in ((0, "run"), (state // 2, "state.safetensors")):
+    for leave, where in ((0, "run"), (size // 2, "state.safetensors")):
         filler = fill(disk, leave)
         with pytest.raises(UnwritableError, match=f"{where}.*No space left on device") as told:
-            train(disk / "run", 4)
+            train(output=disk / "run", steps=4, **often)
         filler.unlink()
         assert "\n" not in str(told.value)
         assert files(disk / "run") == before
-    assert train(disk / "run", 4) == "finished"
+    assert train(output=disk / "run", steps=4, **often) == "finished"
     name = "final/model.safetensors"
     assert (disk / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     # Full at the first checkpoint, which comes before the first state.
-    filler, settings["save_minutes"] = fill(disk, state // 8), 60
+    filler, seldom = fill(disk, size // 8), often | {"save_minutes": 60}
     with pytest.raises(UnwritableError, match=r"best.*No space left on device"):
-        train(disk / "other", 1)
+        train(output=disk / "other", steps=1, **seldom)
     filler.unlink()
     assert all(name.startswith("samples/") for name in files(disk / "other"))
-    assert train(disk / "other", 1) == "finished"
+    assert train(output=disk / "other", steps=1, **seldom) == "finished"
 
 
 @pytest.mark.process
 def test_a_full_disk_is_told_in_one_line(
-    disk: Path, tiny_configs: Path, short: Overrides, start_training: Callable[..., Any]
+    disk: Path, short: Overrides, start_training: Start
 ) -> None:
     filler = fill(disk, 0)
-    process = start_training(tiny_configs / "stage1.yaml", short(output=disk / "run", steps=2))
+    process = start_training(TINY / "stage1.yaml", short(output=disk / "run", steps=2))
     _, errors = process.communicate()
     told = [line for line in errors.splitlines() if not line.startswith("INFO")]
     assert process.returncode == 2

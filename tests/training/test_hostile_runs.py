@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tests.training.runs import TINY, Overrides, Train
 
 from lrisc.errors import InputError
 from lrisc.files import UnwritableError
@@ -72,7 +72,7 @@ def test_a_sparse_member_of_gigabytes_is_skipped(tmp_path: Path) -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize("command", [["lrisc", "train"], ["lrisc.training"]])
-def test_without_accelerate_there_is_a_sentence(command: list[str], tmp_path: Path) -> None:
+def test_without_accelerate_there_is_a_sentence(command: list[str]) -> None:
     code = (
         "import runpy, sys; sys.modules['accelerate'] = None\n"
         "module, *arguments = sys.argv[1:]; sys.argv = [module, *arguments]\n"
@@ -92,10 +92,10 @@ def test_without_accelerate_there_is_a_sentence(command: list[str], tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.process
 def test_ctrl_c_while_compiling_is_one_line(
-    tiny_configs: Path, short: Callable[..., list[str]], tmp_path: Path
+    short: Overrides, tmp_path: Path, train: Train, state: Path
 ) -> None:
     """A terminal sends it to every process, compilers too; the run goes on from its state."""
-    config, compiled = tiny_configs / "stage1.yaml", tmp_path / "compiled"
+    config, compiled = TINY / "stage1.yaml", tmp_path / "compiled"
     environment = os.environ | {
         "TORCHINDUCTOR_CACHE_DIR": str(compiled),
         "OMP_NUM_THREADS": "1",
@@ -127,16 +127,15 @@ def test_ctrl_c_while_compiling_is_one_line(
     assert process.returncode == 130
     last = "WARNING: interrupted: stage1 stopped at step 0; the same command goes on from there"
     assert rest.splitlines() == [last]
-    assert read_progress(tmp_path / "run" / "state.safetensors").step == 0
+    assert read_progress(state).step == 0
     # Without compiling, which is another arithmetic.
-    assert run(config, short(steps=3, device="cpu", resume_anyway="true")) == "finished"
+    assert train(steps=3, device="cpu", resume_anyway="true") == "finished"
 
 
 @pytest.mark.parametrize("when", ["before", "within", "compilers die of it"])
 def test_ctrl_c_does_not_wait_for_the_compiler(
-    tiny_configs: Path, short: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path, when: str,
-) -> None:  # fmt: skip
+    monkeypatch: pytest.MonkeyPatch, when: str, train: Train, state: Path
+) -> None:
     def ctrl_c() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.1)  # the signal is handled between two lines
@@ -160,9 +159,9 @@ def test_ctrl_c_does_not_wait_for_the_compiler(
 
     monkeypatch.setattr("lrisc.training.tasks.lrisc.LriscTask.compile", asked)
     monkeypatch.setattr("lrisc.training.loop.Trainer._backward", compile_it)
-    assert run(tiny_configs / "stage1.yaml", short(steps=3, compile="true")) == "interrupted"
+    assert train(steps=3, compile="true") == "interrupted"
     assert begun == ([] if when == "before" else [True])
-    assert read_progress(tmp_path / "run" / "state.safetensors").step == 0
+    assert read_progress(state).step == 0
 
 
 def test_once_it_is_compiled_a_signal_only_asks_to_stop() -> None:
@@ -196,9 +195,9 @@ def test_our_own_log_goes_on_where_the_state_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("plan", [True, False])
 def test_a_checkpoint_that_no_state_tells_of_stays(
-    tiny_configs: Path, short: Callable[..., list[str]], tmp_path: Path, plan: bool
+    short: Overrides, tmp_path: Path, plan: bool
 ) -> None:
-    config = tiny_configs / ("all.yaml" if plan else "stage1.yaml")
+    config = TINY / ("all.yaml" if plan else "stage1.yaml")
     kept = tmp_path / "run" / "final" / "model.safetensors"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"mine")
@@ -252,14 +251,12 @@ def test_what_a_killed_training_left_half_written_goes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_step_that_compiles_changes_nothing(
-    tiny_configs: Path, short: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:  # fmt: skip
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, train: Train
+) -> None:
     """Weights, averages and moments are those of a run without it, to the bit."""
-    config = tiny_configs / "stage3.yaml"
-    run(config, short(output=tmp_path / "without", steps=2))
+    train("stage3", output=tmp_path / "without", steps=2)
     monkeypatch.setattr("lrisc.training.tasks.lrisc.LriscTask.compile", lambda *_: True)
-    run(config, short(output=tmp_path / "with", steps=2, compile="true"))
+    train("stage3", output=tmp_path / "with", steps=2, compile="true")
     without, there = (load_file(tmp_path / n / "state.safetensors") for n in ("without", "with"))
     assert without.keys() == there.keys()
     assert all(torch.equal(tensor, there[name]) for name, tensor in without.items())

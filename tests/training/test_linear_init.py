@@ -1,11 +1,13 @@
 """The linear channels start as principal components of the training pictures."""
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional as F
 
 from lrisc.models.config import PRESETS
 from lrisc.models.lrisc import Lrisc
+from lrisc.training.data.crops import to_signal
 from lrisc.training.linear_init import start_transforms, start_way
 
 
@@ -16,28 +18,34 @@ def pictures(count: int, seed: int) -> np.ndarray:
     return (smooth * 255).byte().permute(0, 2, 3, 1).numpy()
 
 
-def test_both_transforms_are_one_projection_that_fits_the_pictures() -> None:
+def signals(count: int, seed: int) -> torch.Tensor:
+    """Such pictures as the networks get them."""
+    return to_signal(torch.from_numpy(pictures(count, seed)).permute(0, 3, 1, 2))
+
+
+@pytest.fixture
+def model() -> Lrisc:
     torch.manual_seed(0)
-    model = Lrisc(PRESETS["tiny"])
-    start_transforms(model, pictures(48, 0))
+    made = Lrisc(PRESETS["tiny"]).eval()
+    start_transforms(made, pictures(48, 0))
+    return made
+
+
+def test_both_transforms_are_one_projection_that_fits_the_pictures(model: Lrisc) -> None:
     assert model.analysis.linear is not None
     assert model.context.linear is not None
     down, up = model.analysis.linear.weight[:, :, 0, 0], model.context.linear.weight[:, :, 0, 0]
     n = PRESETS["tiny"].linear_channels
     assert torch.allclose(down @ up, torch.eye(n), atol=1e-4)
 
-    others = torch.from_numpy(pictures(8, 1)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    patches = F.pixel_unshuffle(others, 16).flatten(2).transpose(1, 2).reshape(-1, 768)
+    patches = F.pixel_unshuffle(signals(8, 1), 16).flatten(2).transpose(1, 2).reshape(-1, 768)
     fitted = (patches @ down.T).square().sum()
     anywhere = torch.linalg.qr(torch.randn(768, n)).Q
     assert fitted > 3 * (patches @ anywhere).square().sum()
 
 
-def test_the_linear_part_crosses_the_latent_in_its_own_units() -> None:
-    torch.manual_seed(0)
-    model = Lrisc(PRESETS["tiny"]).eval()
-    start_transforms(model, pictures(48, 0))
-    image = torch.from_numpy(pictures(1, 2)).permute(0, 3, 1, 2).float() / 127.5 - 1
+def test_the_linear_part_crosses_the_latent_in_its_own_units(model: Lrisc) -> None:
+    image = signals(1, 2)
     with torch.no_grad():
         for parameter in model.analysis.stages.parameters():
             parameter.zero_()
@@ -48,15 +56,11 @@ def test_the_linear_part_crosses_the_latent_in_its_own_units() -> None:
     assert base.square().mean() > 0.01 * image.square().mean()
 
 
-def test_the_way_carries_every_linear_channel_once_there_are_symbols_enough() -> None:
-    torch.manual_seed(0)
-    model = Lrisc(PRESETS["tiny"]).eval()
-    start_transforms(model, pictures(48, 0))
+def test_the_way_carries_every_linear_channel_once_there_are_symbols_enough(model: Lrisc) -> None:
     start_way(model, pictures(48, 0))
     n, values = PRESETS["tiny"].linear_channels, PRESETS["tiny"].rate_values
-    images = torch.from_numpy(pictures(6, 3)).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
-        latent = model.analysis(images)
+        latent = model.analysis(signals(6, 3))
         errors: list[float] = []
         for symbols in (8, 128):
             levels = torch.full((6, 4, 4), values.index(symbols))

@@ -1,6 +1,7 @@
 """The loss of a step: physics of the link, what learns, and Eq. 11 by hand."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -35,6 +36,18 @@ class BrightnessDistance(nn.Module):
 def model() -> Lrisc:
     torch.manual_seed(0)
     return Lrisc(PRESETS["tiny"])
+
+
+def loss_of(
+    model: Lrisc, x: Tensor, config: LossConfig, *, rate: float = 0.0, **given: Any
+) -> tuple[float, dict[str, float]]:
+    """The loss and its terms, without a link and region unless they are given."""
+    given = {"conditions": None, "draws": Draws(0, 0, range(len(x)))} | given
+    perceptual = BrightnessDistance() if config.lpips else None
+    loss, terms = training_loss(
+        model, perceptual, x, given.pop("draws"), config, rate=rate, **given
+    )
+    return float(loss.detach()), {name: float(value) for name, value in terms.items()}
 
 
 def image(batch: int = 4) -> Tensor:
@@ -128,11 +141,8 @@ def test_only_the_papers_way_changes_the_latent() -> None:
     def bpp(steering: Steering | None) -> float:
         regions = Regions(mask, torch.tensor([0.2]), steering) if steering else None
         image = Draws(7, 0, range(1)).uniform("image", (3, 64, 64)) * 2 - 1
-        _, terms = training_loss(
-            model, None, image, Draws(0, 0, range(1)), PLAIN,
-            rate=0.01, conditions=fixed_link(1, 10.0, 1 / 48), regions=regions,
-        )  # fmt: skip
-        return float(terms["bpp"])
+        link = fixed_link(1, 10.0, 1 / 48)
+        return loss_of(model, image, PLAIN, rate=0.01, conditions=link, regions=regions)[1]["bpp"]
 
     assert bpp("rate") == bpp(None)
     assert bpp("latent") == bpp("both") != bpp(None)
@@ -205,19 +215,17 @@ def test_mean_over_parts_is_the_joint_loss(model: Lrisc) -> None:
     loss = LossConfig(lpips=0.6, latent=0.1, source="share", one_step_fraction=0.5)
     pictures = image(4)
 
-    def part(samples: range) -> Tensor:
+    def part(samples: range) -> float:
         draws = Draws(0, 40, samples)
         link = draw_link(draws, LinkConfig(channels={"awgn": 0.5, "rayleigh": 0.5}), 40)
         x = pictures[samples.start : samples.stop]
         regions = draw_regions(draws, RoiConfig(0.5), x)
-        perceptual = BrightnessDistance()
-        return training_loss(
-            model, perceptual, x, draws, loss, rate=0.1, conditions=link, regions=regions
-        )[0].detach()
+        given = {"draws": draws, "conditions": link, "regions": regions}
+        return loss_of(model, x, loss, rate=0.1, **given)[0]
 
     joint = part(range(4))
-    assert float((part(range(2)) + part(range(2, 4))) / 2) == pytest.approx(float(joint), rel=1e-5)
-    assert float(part(range(2))) != pytest.approx(float(joint), rel=1e-3)
+    assert (part(range(2)) + part(range(2, 4))) / 2 == pytest.approx(joint, rel=1e-5)
+    assert part(range(2)) != pytest.approx(joint, rel=1e-3)
 
 
 def test_eq_11_by_hand(model: Lrisc) -> None:
@@ -227,24 +235,15 @@ def test_eq_11_by_hand(model: Lrisc) -> None:
     for source in ("none", "both"):
         for eta in (0.0, 1.0):
             loss = replace(PLAIN, source=source, eta=eta, mse=3.0, lpips=5.0)
-            value, _ = training_loss(
-                model, BrightnessDistance(), x, Draws(0, 0, range(4)), loss,
-                rate=0.0, conditions=link,
-            )  # fmt: skip
-            terms[f"{source} {eta:g}"] = float(value.detach())
+            terms[f"{source} {eta:g}"] = loss_of(model, x, loss, conditions=link)[0]
     # The stand-in for LPIPS equals the MSE, so only the weights differ.
     assert terms["none 1"] / terms["none 0"] == pytest.approx(5 / 3, rel=1e-4)
     # Stage 1 decodes z itself: exactly the source term that "both" adds.
-    stage1, _ = training_loss(
-        model, None, x, Draws(0, 0, range(4)), replace(PLAIN, eta=0.0, mse=3.0),
-        rate=0.0, conditions=None,
-    )  # fmt: skip
-    assert terms["both 0"] == pytest.approx(terms["none 0"] + float(stage1.detach()), rel=1e-4)
-    rated, seen = training_loss(
-        model, None, x, Draws(0, 0, range(4)), replace(PLAIN, eta=0.0, mse=3.0),
-        rate=2.0, conditions=None,
-    )  # fmt: skip
-    assert float((rated - stage1).detach()) == pytest.approx(2 * float(seen["bpp"]) / 4, rel=1e-3)
+    squared = replace(PLAIN, eta=0.0, mse=3.0)
+    stage1, _ = loss_of(model, x, squared)
+    assert terms["both 0"] == pytest.approx(terms["none 0"] + stage1, rel=1e-4)
+    rated, seen = loss_of(model, x, squared, rate=2.0)
+    assert rated - stage1 == pytest.approx(2 * seen["bpp"] / 4, rel=1e-3)
 
 
 def test_only_the_squared_error_is_weighted_by_time(model: Lrisc) -> None:
@@ -252,14 +251,10 @@ def test_only_the_squared_error_is_weighted_by_time(model: Lrisc) -> None:
     ratios: list[float] = []
     for sample in range(8):
         draws = Draws(0, 0, range(sample, sample + 1))
+        config = replace(PLAIN, one_step_fraction=0.0, mse=1.0, lpips=1.0)
         losses = [
-            float(training_loss(
-                model, BrightnessDistance(), image(1), draws,
-                replace(PLAIN, one_step_fraction=0.0, eta=eta, mse=1.0, lpips=1.0),
-                rate=0.0, conditions=None,
-            )[0].detach())
-            for eta in (0.0, 1.0)
-        ]  # fmt: skip
+            loss_of(model, image(1), replace(config, eta=eta), draws=draws)[0] for eta in (0.0, 1.0)
+        ]
         # The stand-in for LPIPS equals the squared error, so only the weights differ.
         ratios.append(losses[0] / losses[1])
     times = Draws(0, 0, range(8)).uniform("time")
@@ -274,11 +269,7 @@ def test_errors_are_logged_over_all_pictures_and_by_time(model: Lrisc) -> None:
 
     def terms(**changed: object) -> dict[str, float]:
         loss = replace(PLAIN, mse=3.0, lpips=1.0, **changed)  # type: ignore[arg-type]
-        _, found = training_loss(
-            model, BrightnessDistance(), x, Draws(0, 0, range(16)), loss,
-            rate=0.0, conditions=fixed_link(16, 10.0, 1 / 24),
-        )  # fmt: skip
-        return {name: float(value) for name, value in found.items()}
+        return loss_of(model, x, loss, conditions=fixed_link(16, 10.0, 1 / 24))[1]
 
     found = terms(one_step_fraction=0.0, source="both")
     assert found["count@one step"] == 0
@@ -291,9 +282,7 @@ def test_errors_are_logged_over_all_pictures_and_by_time(model: Lrisc) -> None:
     assert found["weighted_mse"] != pytest.approx(3 * 0.5 * found["mse"], rel=0.05)
     assert found["weighted_lpips"] == pytest.approx(0.5 * 2 * found["lpips"], rel=1e-4)
     assert terms(one_step_fraction=1.0)["count@one step"] == 16
-    _, plain = training_loss(
-        model, None, x, Draws(0, 0, range(16)), PLAIN, rate=0.0, conditions=None
-    )
+    _, plain = loss_of(model, x, PLAIN)
     assert not [name for name in plain if "lpips" in name or "latent" in name]
 
 
@@ -304,19 +293,12 @@ def test_regional_loss(model: Lrisc) -> None:
     losses: list[float] = []
     for mask in (torch.zeros_like(half), half, torch.ones_like(half)):
         regions = Regions(mask, torch.ones(4), "latent")  # gamma 1: the latent is the same
-        value, _ = training_loss(
-            model, BrightnessDistance(), x, Draws(0, 0, range(4)),
-            replace(PLAIN, eta=0.5, mse=1.0, lpips=100.0),
-            rate=0.0, conditions=None, regions=regions,
-        )  # fmt: skip
-        losses.append(float(value.detach()))
-    plain, _ = training_loss(
-        model, None, x, Draws(0, 0, range(4)), replace(PLAIN, eta=0.0, mse=1.0),
-        rate=0.0, conditions=None,
-    )  # fmt: skip
-    assert losses[2] == pytest.approx(float(plain.detach()), rel=1e-4)
+        config = replace(PLAIN, eta=0.5, mse=1.0, lpips=100.0)
+        losses.append(loss_of(model, x, config, regions=regions)[0])
+    plain, _ = loss_of(model, x, replace(PLAIN, eta=0.0, mse=1.0))
+    assert losses[2] == pytest.approx(plain, rel=1e-4)
     assert losses[1] == pytest.approx((losses[0] + losses[2]) / 2, rel=0.1)
-    assert losses[0] == pytest.approx(50.5 * float(plain.detach()), rel=1e-4)
+    assert losses[0] == pytest.approx(50.5 * plain, rel=1e-4)
 
 
 def test_weak_background_sends_fewer_symbols(model: Lrisc) -> None:
@@ -327,12 +309,8 @@ def test_weak_background_sends_fewer_symbols(model: Lrisc) -> None:
         regions = Regions(mask, torch.full((4,), gamma), "latent")
         amplified = model.analysis.stages[-1]
         handle = amplified.register_forward_hook(lambda *args: args[-1] * 40)
-        _, terms = training_loss(
-            model, None, image(), Draws(0, 0, range(4)), PLAIN,
-            rate=1.0, conditions=None, regions=regions,
-        )  # fmt: skip
+        bpp.append(loss_of(model, image(), PLAIN, rate=1.0, regions=regions)[1]["bpp"])
         handle.remove()
-        bpp.append(float(terms["bpp"]))
     assert bpp[1] < 0.9 * bpp[0]
 
 

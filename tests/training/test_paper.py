@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.training.runs import save_pictures
 
 CONFIG = Path(__file__).parents[2] / "configs" / "paper" / "all.yaml"
 TIMEOUT = 300
@@ -29,9 +29,7 @@ def lrisc(*arguments: object) -> str:
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_all_four_stages_then_transmit(
-    pictures: Path, tmp_path: Path, save_pictures: Callable[..., None]
-) -> None:
+def test_all_four_stages_then_transmit(pictures: Path, tmp_path: Path) -> None:
     root = tmp_path / "run"
     settings = {
         "data": pictures, "output": root, "crops.cache": tmp_path / "cache", "crops.crop": 64,

@@ -2,7 +2,6 @@
 
 import logging
 import tarfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from lrisc.training.config.schema import DataConfig, LriscStage, RoiConfig
 from lrisc.training.data.opened import open_data
 from lrisc.training.data.photographs import open_photographs
 
-Save = Callable[..., None]
 PAPER = Path(__file__).parents[2] / "configs" / "paper"
 
 

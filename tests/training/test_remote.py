@@ -2,29 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.training.runs import TINY, Overrides, Start, Train
 from tools.remote.pieces import MANIFEST, join, split
 from tools.remote.pieces import main as pieces_main
 from tools.remote.slices import train_slice
 
 from lrisc.errors import InputError
 from lrisc.files import UnwritableError
-from lrisc.training.schedule import run
 from lrisc.training.state import read_progress
 
 pytestmark = pytest.mark.slow
 
-Overrides = Callable[..., list[str]]
 
-
-def test_slices_go_on_from_pieces(
-    tiny_configs: Path, short: Overrides, pictures: Path, tmp_path: Path
-) -> None:
-    config = tiny_configs / "stage1.yaml"
+def test_slices_go_on_from_pieces(short: Overrides, pictures: Path, tmp_path: Path) -> None:
+    config = TINY / "stage1.yaml"
     options = [o for o in short(steps=100_000) if not o.startswith(("data", "output", "parent"))]
     steps: list[int] = []
     start = None
@@ -52,20 +46,19 @@ def test_slices_go_on_from_pieces(
 
 
 def test_one_of_several_processes_unpacks_and_packs(
-    tiny_configs: Path,
     short: Overrides,
-    start_training: Callable[..., Any],
+    start_training: Start,
     pictures: Path,
     tmp_path: Path,
+    train: Train,
 ) -> None:
-    config = tiny_configs / "stage1.yaml"
-    run(config, short(steps=2))
+    train(steps=2)
     split(tmp_path / "run", tmp_path / "pieces", 3_000_000)
     options = [o for o in short(steps=4) if not o.startswith(("data", "output", "parent"))]
     options += ["--resume-from", str(tmp_path / "pieces"), "--data", str(pictures)]
     options += ["--minutes", "5", "--pieces", str(tmp_path / "out")]
     options += ["--work", str(tmp_path / "work")]
-    process = start_training(config, options, 2, "tools.remote.slices")
+    process = start_training(TINY / "stage1.yaml", options, 2, "tools.remote.slices")
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert errors.count("packed") == 1
@@ -125,14 +118,14 @@ def test_pieces_that_cannot_be_written_or_read(
 
 
 def test_slot_is_not_trained_where_its_pieces_cannot_go(
-    tiny_configs: Path, short: Overrides, pictures: Path, tmp_path: Path
+    short: Overrides, pictures: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     options = [o for o in short() if not o.startswith(("data", "output", "parent"))]
     for target, kind in (("file/out", UnwritableError), ("work/out", InputError)):
         with pytest.raises(kind, match="pieces"):
             train_slice(
-                tiny_configs / "stage1.yaml",
+                TINY / "stage1.yaml",
                 [str(pictures)],
                 1,
                 tmp_path / target,

@@ -20,7 +20,15 @@ from accelerate import Accelerator
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
-from tests.training.runs import check_that_a_killed_run_ends_as_a_whole_one, lines
+from tests.training.runs import (
+    TINY,
+    Overrides,
+    Start,
+    Train,
+    check_that_a_killed_run_ends_as_a_whole_one,
+    lines,
+    save_pictures,
+)
 
 from lrisc.checkpoint import load_checkpoint
 from lrisc.errors import InputError
@@ -40,8 +48,6 @@ from lrisc.training.state import read_progress
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
-Overrides = Callable[..., list[str]]
-
 
 @contextmanager
 def loss_at(monkeypatch: pytest.MonkeyPatch, call: int, change: Callable[..., Any]) -> Any:
@@ -57,9 +63,7 @@ def loss_at(monkeypatch: pytest.MonkeyPatch, call: int, change: Callable[..., An
         yield
 
 
-def test_all_stages_then_transmit(
-    tiny_configs: Path, short: Overrides, pictures: Path, tmp_path: Path
-) -> None:
+def test_all_stages_then_transmit(short: Overrides, pictures: Path, tmp_path: Path) -> None:
     import lrisc
 
     try:
@@ -69,7 +73,7 @@ def test_all_stages_then_transmit(
         lpips = 0.0
     changed = short(loss__lpips=lpips, steps=30, batch_size=8, log_every=10, validate__minutes=0)
     changed = [o for o in changed if not o.startswith(("parent", "optimiser"))]
-    assert run(tiny_configs / "all.yaml", changed) == "finished"
+    assert run(TINY / "all.yaml", changed) == "finished"
 
     root = tmp_path / "run"
     for name in ("stage1", "stage2a", "stage3"):
@@ -110,23 +114,19 @@ def test_all_stages_then_transmit(
 
     # Running it again finds everything done and writes nothing.
     before = {file: file.stat().st_mtime_ns for file in root.rglob("*") if file.is_file()}
-    assert run(tiny_configs / "all.yaml", changed) == "finished"
+    assert run(TINY / "all.yaml", changed) == "finished"
     assert {file: file.stat().st_mtime_ns for file in root.rglob("*") if file.is_file()} == before
 
 
 @pytest.mark.parametrize("compiled", ["false", "true"])
 def test_killed_and_resumed_equals_uninterrupted(
-    tiny_configs: Path,
-    short: Overrides,
-    start_training: Callable[..., Any],
-    tmp_path: Path,
-    compiled: str,
+    short: Overrides, start_training: Start, tmp_path: Path, compiled: str
 ) -> None:
     """SIGKILL at random moments; losses, weights, averages and moments agree to the bit."""
     settings = {"compile": compiled, "log_every": 2, "optimiser.warmup_steps": 4}
     settings["optimiser.name"] = "muon"  # and so AdamW, for what is no matrix
     state = check_that_a_killed_run_ends_as_a_whole_one(
-        start_training, tiny_configs / "stage3.yaml", short, tmp_path, 10, (1, 3), **settings
+        start_training, TINY / "stage3.yaml", short, tmp_path, 10, (1, 3), **settings
     )
     assert any(key.startswith("optimiser.") for key in state)
     names = ("step", "loss", "mse", "bpp", "latent", "gradient_norm", "learning_rate")
@@ -136,15 +136,13 @@ def test_killed_and_resumed_equals_uninterrupted(
 
 
 def test_two_processes_give_the_joint_gradient(
-    tiny_configs: Path, short: Overrides, start_training: Callable[..., Any], tmp_path: Path
+    short: Overrides, start_training: Start, tmp_path: Path
 ) -> None:
     """After one step Adam's first moment is a tenth of the clipped gradient."""
     settings = {"steps": 1, "optimiser.clip": 0.5, "loss.source_fraction": 0.5, "seed": 3}
     settings |= {"loss.one_step_fraction": 0.5, "roi.fraction": 0.5, "validation": ""}
     runs = [
-        start_training(
-            tiny_configs / "stage3.yaml", short(output=tmp_path / str(count), **settings), count
-        )
+        start_training(TINY / "stage3.yaml", short(output=tmp_path / str(count), **settings), count)
         for count in (1, 2)
     ]
     for process in runs:
@@ -166,44 +164,38 @@ def test_two_processes_give_the_joint_gradient(
 
 
 def test_changed_config_says_what_changed(
-    tiny_configs: Path, short: Overrides, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    caplog: pytest.LogCaptureFixture, train: Train, state: Path
 ) -> None:
-    config = tiny_configs / "stage1.yaml"
-    run(config, short(steps=1))
+    train(steps=1)
     with pytest.raises(InputError) as caught:
-        run(config, short(steps=2, loss__eta=0.25, optimiser__clip=2))
+        train(steps=2, loss__eta=0.25, optimiser__clip=2)
     message = str(caught.value)
     assert "loss.eta: 0.5 -> 0.25; optimiser.clip: 1.0 -> 2.0" in message
     assert "steps" not in message
     assert "\n" not in message
-    assert read_progress(tmp_path / "run" / "state.safetensors").step == 1
+    assert read_progress(state).step == 1
     with caplog.at_level(logging.WARNING, "lrisc"):
-        run(config, short(steps=2, loss__eta=0.25, resume_anyway="true"))
+        train(steps=2, loss__eta=0.25, resume_anyway="true")
     assert "resuming with a changed config: loss.eta: 0.5 -> 0.25" in caplog.text
-    assert read_progress(tmp_path / "run" / "state.safetensors").step == 2
+    assert read_progress(state).step == 2
 
 
 def test_finished_run_notices_other_settings_and_pictures(
-    tiny_configs: Path,
-    short: Overrides,
-    save_pictures: Callable[..., None],
-    caplog: pytest.LogCaptureFixture,
-    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, train: Train, state: Path
 ) -> None:
-    config = tiny_configs / "stage1.yaml"
-    state = tmp_path / "run" / "state.safetensors"
-    run(config, short(steps=1))
+    train(steps=1)
     before = state.read_bytes()
     with pytest.raises(InputError, match=r"loss.eta: 0.5 -> 0.25\. Change it back") as caught:
-        run(config, short(steps=1, loss__eta=0.25))
+        train(steps=1, loss__eta=0.25)
     assert "\n" not in str(caught.value)
     save_pictures(tmp_path / "other", 20)
-    with pytest.raises(InputError, match="other pictures than before"):
-        run(config, short(steps=1, data=tmp_path / "other"))
+    for steps in (1, 2):
+        with pytest.raises(InputError, match="other pictures than before"):
+            train(steps=steps, data=tmp_path / "other")
     with caplog.at_level(logging.WARNING, "lrisc"):
-        run(config, short(steps=1, loss__eta=0.25, resume_anyway="true"))
+        train(steps=1, loss__eta=0.25, resume_anyway="true")
     assert "stage1 is finished and stays as it was: loss.eta: 0.5 -> 0.25" in caplog.text
-    assert run(config, short(steps=1, log_every=7, validate__side=128)) == "finished"
+    assert train(steps=1, log_every=7, validate__side=128) == "finished"
     assert state.read_bytes() == before
 
 
@@ -221,13 +213,12 @@ def test_longer_run_that_was_stopped_is_not_finished(
     more: dict[str, Any],
     first: int,
     last: int,
-    tiny_configs: Path,
-    short: Overrides,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
+    train: Train,
+    state: Path,
 ) -> None:
-    config, state = tiny_configs / "stage1.yaml", tmp_path / "run" / "state.safetensors"
-    run(config, short(**less))
+    train(**less)
     assert read_progress(state).step == first
     final = tmp_path / "run" / "final" / "model.safetensors"
     before = final.read_bytes()
@@ -237,42 +228,41 @@ def test_longer_run_that_was_stopped_is_not_finished(
         return loss
 
     with loss_at(monkeypatch, 0, stop):
-        assert run(config, short(**more)) == "interrupted"
+        assert train(**more) == "interrupted"
     assert first < read_progress(state).step < last
     assert final.read_bytes() == before
-    assert run(config, short(**more)) == "finished"
+    assert train(**more) == "finished"
     assert read_progress(state).step == last
     assert final.read_bytes() != before
 
 
 def test_run_that_was_stopped_in_its_export_is_not_finished(
-    tiny_configs: Path, short: Overrides, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, train: Train
 ) -> None:
-    config, final = tiny_configs / "stage1.yaml", tmp_path / "run" / "final" / "model.safetensors"
-    run(config, short(steps=1))
+    final = tmp_path / "run" / "final" / "model.safetensors"
+    train(steps=1)
     before = final.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr("lrisc.training.tasks.lrisc.export", lambda *_: pytest.fail("stopped"))
         with pytest.raises(pytest.fail.Exception, match="stopped"):
-            run(config, short(steps=2))
+            train(steps=2)
     assert final.read_bytes() == before
-    assert run(config, short(steps=2)) == "finished"
+    assert train(steps=2) == "finished"
     assert final.read_bytes() != before
 
 
 def test_two_trainings_do_not_share_a_folder(
-    tiny_configs: Path, short: Overrides, start_training: Callable[..., Any], tmp_path: Path
+    short: Overrides, start_training: Start, train: Train, state: Path
 ) -> None:
-    config, state = tiny_configs / "stage1.yaml", tmp_path / "run" / "state.safetensors"
-    first = start_training(config, short(steps=100_000, save_minutes=0))
+    first = start_training(TINY / "stage1.yaml", short(steps=100_000, save_minutes=0))
     while not state.is_file() and first.poll() is None:
         time.sleep(0.02)
     with pytest.raises(InputError, match=r"run is in use by another training") as caught:
-        run(config, short(steps=1))
+        train(steps=1)
     assert "\n" not in str(caught.value)
     first.kill()
     first.communicate()
-    assert run(config, short(steps=read_progress(state).step)) == "finished"
+    assert train(steps=read_progress(state).step) == "finished"
 
 
 @pytest.mark.parametrize("strict", [True, False])
@@ -289,7 +279,7 @@ def test_deterministic_kernels_are_as_strict_as_before(strict: bool) -> None:
 
 
 def test_detector_finds_regions_in_half_precision(
-    tiny_configs: Path, short: Overrides, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, train: Train
 ) -> None:
     original, sizes = conditions.saliency, list[int]()
 
@@ -299,16 +289,14 @@ def test_detector_finds_regions_in_half_precision(
 
     monkeypatch.setattr(conditions, "saliency", counted)
     detected = {"roi.fraction": 1, "roi.detector_fraction": 1, "precision": "bf16"}
-    assert run(tiny_configs / "stage3.yaml", short(steps=2, **detected)) == "finished"
+    assert train("stage3", steps=2, **detected) == "finished"
     assert sizes == [4, 4]
 
 
-def test_stages_hand_over_full_precision(
-    tiny_configs: Path, short: Overrides, tmp_path: Path
-) -> None:
+def test_stages_hand_over_full_precision(short: Overrides, tmp_path: Path) -> None:
     """To the bit; the schedule's own checkpoint, which is shipped, is half of it."""
     (tmp_path / "two.yaml").write_text(
-        f"stages: [{tiny_configs / 'stage1.yaml'}, {tiny_configs / 'stage3.yaml'}]\noutput: runs\n"
+        f"stages: [{TINY / 'stage1.yaml'}, {TINY / 'stage3.yaml'}]\noutput: runs\n"
     )
     changed = [o for o in short(steps=1, roi__fraction=0) if not o.startswith("parent")]
     steering = ["stage3.roi.fraction=0.5", "stage3.roi.steering=power"]
@@ -331,7 +319,7 @@ def test_stages_hand_over_full_precision(
 
 
 def test_weights_beyond_half_precision_stop_the_run_at_once(
-    tiny_configs: Path, short: Overrides, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, train: Train
 ) -> None:
     original = Trainer.apply_gradient
 
@@ -344,44 +332,32 @@ def test_weights_beyond_half_precision_stop_the_run_at_once(
     monkeypatch.setattr(Trainer, "apply_gradient", grow)
     complaint = r"at step 2 a weight of unet.out.bias is 7e\+04, beyond the 65504 of float16"
     with pytest.raises(DivergedError, match=complaint):
-        run(tiny_configs / "stage1.yaml", short(steps=9))
+        train(steps=9)
 
 
-def test_other_pictures_are_noticed(
-    tiny_configs: Path, short: Overrides, save_pictures: Callable[..., None], tmp_path: Path
-) -> None:
-    run(tiny_configs / "stage1.yaml", short(steps=1))
-    save_pictures(tmp_path / "other", 20)
-    with pytest.raises(InputError, match="other pictures than before"):
-        run(tiny_configs / "stage1.yaml", short(steps=2, data=tmp_path / "other"))
-
-
-def test_unwritable_folder(tiny_configs: Path, short: Overrides, tmp_path: Path) -> None:
+def test_unwritable_folder(tmp_path: Path, train: Train) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UnwritableError, match=r"cannot write into .*run: Not a directory") as e:
-        run(tiny_configs / "stage1.yaml", short(output=tmp_path / "file" / "run"))
+        train(output=tmp_path / "file" / "run")
     assert "\n" not in str(e.value)
 
 
-def test_full_disk_leaves_the_last_state_intact(
-    tiny_configs: Path, short: Overrides, tmp_path: Path
-) -> None:
-    config, state = tiny_configs / "stage1.yaml", tmp_path / "run" / "state.safetensors"
-    run(config, short(steps=2))
+def test_full_disk_leaves_the_last_state_intact(train: Train, state: Path) -> None:
+    train(steps=2)
     before = state.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     # The kernel refuses the rest of a file beyond the limit, as it does on a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
     try:
         with pytest.raises(UnwritableError, match="the previous one is intact") as caught:
-            run(config, short(steps=3, save_minutes=0))
+            train(steps=3, save_minutes=0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert str(state) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert state.read_bytes() == before
     assert not list(state.parent.glob("*.tmp")) + list(state.parent.glob(".*.tmp"))
-    assert run(config, short(steps=3)) == "finished"
+    assert train(steps=3) == "finished"
 
 
 def test_full_disk_under_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,58 +394,52 @@ def test_full_disk_under_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_nan_loss_stops_and_saves_the_batch(
-    tiny_configs: Path,
     short: Overrides,
     monkeypatch: pytest.MonkeyPatch,
     squares: Any,
     tmp_path: Path,
+    train: Train,
+    state: Path,
 ) -> None:
-    config = tiny_configs / "stage1.yaml"
     with (
         loss_at(monkeypatch, 2, lambda loss: loss * torch.nan),
         pytest.raises(DivergedError, match="at step 2 the loss is nan") as caught,
     ):
-        run(config, short(save_minutes=0))
+        train(save_minutes=0)
     assert "\n" not in str(caught.value)
     path = tmp_path / "run" / "diverged-step-2-process-0.safetensors"
     assert str(path) in str(caught.value)
-    stage = read_schedule(config, short()).stages[0]
+    stage = read_schedule(TINY / "stage1.yaml", short()).stages[0]
     data = DataConfig(crop=64, square=64)
     expected = crop_batch(squares[: len(squares) - 6], Draws(stage.draw_seed, 2, range(4)), data)
     assert torch.equal(load_file(path)["pictures"], expected)
-    state = tmp_path / "run" / "state.safetensors"
     assert read_progress(state).step == 2
     assert all(bool(torch.isfinite(t).all()) for t in load_file(state).values())
-    assert run(config, short()) == "finished"  # the cause is gone, and it goes on
+    assert train() == "finished"  # the cause is gone, and it goes on
 
 
 def test_infinite_gradients_are_skipped_but_not_for_ever(
-    tiny_configs: Path, short: Overrides, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, train: Train, state: Path
 ) -> None:
     def explode(loss: torch.Tensor) -> torch.Tensor:
         return loss + (loss - loss.detach()) * 1e38 * 1e38
 
     with loss_at(monkeypatch, 1, explode):
-        run(tiny_configs / "stage1.yaml", short(steps=3))
-    progress = read_progress(tmp_path / "run" / "state.safetensors")
+        train(steps=3)
+    progress = read_progress(state)
     assert (progress.step, progress.skipped) == (3, 1)
-    state = load_file(tmp_path / "run" / "state.safetensors")
-    assert all(bool(torch.isfinite(t).all()) for t in state.values())
+    assert all(bool(torch.isfinite(t).all()) for t in load_file(state).values())
     monkeypatch.setattr("lrisc.training.loop._MAX_SKIPPED", 1)
     with (
         loss_at(monkeypatch, 0, explode),
         pytest.raises(DivergedError, match="gradients in a row are not finite"),
     ):
-        run(tiny_configs / "stage1.yaml", short(steps=5))
+        train(steps=5)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_save_and_stop(
-    tiny_configs: Path,
-    short: Overrides,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    number: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals, train: Train, state: Path
 ) -> None:
     handlers = signal.getsignal(number)
 
@@ -478,19 +448,18 @@ def test_signals_save_and_stop(
         return loss
 
     with loss_at(monkeypatch, 1, send):
-        assert run(tiny_configs / "stage1.yaml", short(steps=50)) == "interrupted"
-    assert read_progress(tmp_path / "run" / "state.safetensors").step in (2, 3)
+        assert train(steps=50) == "interrupted"
+    assert read_progress(state).step in (2, 3)
     assert signal.getsignal(number) == handlers
 
 
-def test_slot_and_time_schedule(tiny_configs: Path, short: Overrides, tmp_path: Path) -> None:
+def test_slot_and_time_schedule(tmp_path: Path, train: Train, state: Path) -> None:
     """The learning rate follows the total time over several slots, and ends at zero."""
-    config, state = tiny_configs / "stage1.yaml", tmp_path / "run" / "state.safetensors"
     timed = {"schedule": "time", "total_minutes": 0.15, "steps": 1}
-    assert run(config, short(max_minutes=0.04, **timed)) == "out of time"
+    assert train(max_minutes=0.04, **timed) == "out of time"
     first = read_progress(state)
     assert 0 < first.seconds < 9
-    assert run(config, short(**timed)) == "finished"
+    assert train(**timed) == "finished"
     last = read_progress(state)
     assert last.step > first.step
     assert last.seconds >= 9
@@ -499,41 +468,26 @@ def test_slot_and_time_schedule(tiny_configs: Path, short: Overrides, tmp_path: 
     assert all(a >= b for a, b in pairwise(rates))
 
 
-def test_missing_or_wrong_parent(
-    tiny_configs: Path, short: Overrides, tiny_folder: Path, tmp_path: Path
-) -> None:
-    config = tiny_configs / "stage2a.yaml"
+def test_missing_or_wrong_parent(tiny_folder: Path, tmp_path: Path, train: Train) -> None:
     with pytest.raises(InputError, match="is no checkpoint folder"):
-        run(config, short(parent=tmp_path / "none"))
+        train("stage2a", parent=tmp_path / "none")
     with pytest.raises(InputError, match="not of preset compact"):
-        run(config, short(parent=tiny_folder, preset="compact"))
+        train("stage2a", parent=tiny_folder, preset="compact")
 
 
 def test_a_parent_with_gains_that_the_preset_lacks_is_refused(
-    tiny_configs: Path, short: Overrides, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, train: Train
 ) -> None:
     tiny = PRESETS["tiny"]
     assert tiny.snr_gains
     without = {"tiny": replace(tiny, snr_gains=False)}
     monkeypatch.setattr("lrisc.training.step.PRESETS", without)
     with pytest.raises(InputError, match="has snr_gains, preset tiny has none"):
-        run(tiny_configs / "stage2a.yaml", short(parent=tiny_folder))
+        train("stage2a", parent=tiny_folder)
 
 
-def test_batch_that_does_not_divide(
-    tiny_configs: Path, short: Overrides, start_training: Callable[..., Any]
-) -> None:
-    process = start_training(tiny_configs / "stage1.yaml", short(batch_size=3), 2)
+def test_batch_that_does_not_divide(short: Overrides, start_training: Start) -> None:
+    process = start_training(TINY / "stage1.yaml", short(batch_size=3), 2)
     _, errors = process.communicate()
     assert process.returncode != 0
     assert "batch_size: 3 is not a multiple of 2 processes" in errors
-
-
-def test_command_line_errors_are_one_line(
-    tiny_configs: Path, start_training: Callable[..., Any]
-) -> None:
-    process = start_training(tiny_configs / "stage1.yaml", ["stepz=3"])
-    _, errors = process.communicate()
-    assert process.returncode == 2
-    assert errors.startswith("error: unknown key 'stepz'")
-    assert errors.count("\n") == 1

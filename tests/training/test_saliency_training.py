@@ -1,9 +1,7 @@
 """The detector through the real loop: it learns, resumes to the bit, and leaves a detector."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from tests.training import runs
+from tests.training.runs import Overrides, Start
 
 from lrisc.errors import InputError
 from lrisc.metrics.lpips import Lpips
@@ -21,11 +20,10 @@ from lrisc.training.tasks import make_task
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 CONFIG = Path(__file__).parents[2] / "configs" / "saliency.yaml"
-Few = Callable[..., list[str]]
 
 
 @pytest.fixture
-def few(tmp_path: Path) -> Few:
+def few(tmp_path: Path) -> Overrides:
     """Overrides for short runs on photographs whose left half is bright and salient."""
     masks = tmp_path / "masks"
     masks.mkdir()
@@ -55,7 +53,7 @@ def few(tmp_path: Path) -> Few:
 
 
 def test_it_learns_and_leaves_a_detector_without_guesses(
-    few: Few, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    few: Overrides, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     torch.manual_seed(1)
     trunk = Lpips("alex")  # random weights: that hints are learnt from, not what
@@ -81,12 +79,12 @@ def test_it_learns_and_leaves_a_detector_without_guesses(
 
 
 def test_killed_and_resumed_equals_uninterrupted(
-    few: Few, start_training: Callable[..., Any], tmp_path: Path
+    few: Overrides, start_training: Start, tmp_path: Path
 ) -> None:
     runs.check_that_a_killed_run_ends_as_a_whole_one(start_training, CONFIG, few, tmp_path, 8)
 
 
-def test_crops_grow_and_exact_masks_come_more_often(few: Few, tmp_path: Path) -> None:
+def test_crops_grow_and_exact_masks_come_more_often(few: Overrides, tmp_path: Path) -> None:
     np.save(tmp_path / "s.npy", np.zeros((6, 64, 64, 3), np.uint8))
     np.save(tmp_path / "m.npy", np.full((6, 32, 32), 100, np.uint8))
     (tmp_path / "m.done").write_text("6")
@@ -111,7 +109,7 @@ def test_crops_grow_and_exact_masks_come_more_often(few: Few, tmp_path: Path) ->
         (["crops.crop=64"], "unknown key 'crops'"),
     ],
 )
-def test_what_it_cannot_use_is_one_line(few: Few, overrides: list[str], message: str) -> None:
+def test_what_it_cannot_use_is_one_line(few: Overrides, overrides: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         run(CONFIG, few() + overrides)
     assert "\n" not in str(caught.value)

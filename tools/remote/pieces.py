@@ -16,12 +16,11 @@ import tarfile
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
-from lrisc.errors import InputError, LriscError
-from lrisc.files import replace_atomically, told
+from lrisc.errors import InputError, LriscError, one_line
+from lrisc.files import replace_atomically, told, write_atomically
 
 MANIFEST = "pieces.json"
 _CHUNK = 1 << 20
@@ -105,7 +104,7 @@ def split(folder: Path, pieces: Path, limit: int) -> list[Path]:
             made.append(path)
             facts.append({"name": path.name, "sha256": digest.hexdigest()})
     manifest = json.dumps({"size": size, "sha256": whole.hexdigest(), "pieces": facts}, indent=1)
-    replace_atomically(pieces / MANIFEST, partial(_write_text, manifest))
+    write_atomically(pieces / MANIFEST, manifest.encode())
     return [*made, pieces / MANIFEST]
 
 
@@ -114,10 +113,6 @@ def _temporary(task: str) -> Generator[IO[bytes]]:
     """A nameless file for a folder's tar; its troubles are told as those of the task."""
     with told(f"{task} by way of a temporary file"), tempfile.TemporaryFile() as packed:
         yield packed
-
-
-def _write_text(text: str, path: Path) -> None:
-    path.write_text(text)
 
 
 def join(pieces: Path, folder: Path) -> None:
@@ -151,8 +146,9 @@ def join(pieces: Path, folder: Path) -> None:
                 with tarfile.open(fileobj=packed) as tar:
                     tar.extractall(folder, filter="data")
         except tarfile.TarError as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{pieces} does not hold a packed folder: {reason}") from error
+            raise InputError(
+                f"{pieces} does not hold a packed folder: {one_line(error)}"
+            ) from error
 
 
 def _chunks(pieces: Path, name: str) -> Iterator[bytes]:

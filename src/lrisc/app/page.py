@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from lrisc.app.reader import read_upload_paint
 from lrisc.app.region import BOXES, MAX_BOXES_TEXT, PAINTED, REGIONS
 from lrisc.app.service import CHANNEL_CHOICES, SIZES, Answer, Request, Service, sentence
 from lrisc.link.waveform.numerology import WAVEFORMS
-from lrisc.refinement.objective import OBJECTIVES, ObjectiveName
+from lrisc.refinement.objective import OBJECTIVES
 from lrisc.roi.region import DEFAULT_GAMMA
 
 TITLE = "LRISC: a photograph over a noisy channel"
@@ -78,18 +78,8 @@ def _send_tab(service: Service, sample: Path) -> None:
                     elem_id="cbr",
                 )
             with gr.Group(), gr.Row(elem_classes="lrisc-pair"):
-                channel = gr.Dropdown(
-                    list(CHANNEL_CHOICES),
-                    value=next(iter(CHANNEL_CHOICES)),
-                    label="Channel",
-                    elem_id="channel",
-                )
-                waveform = gr.Dropdown(
-                    list(WAVEFORMS),
-                    value=WAVEFORMS[0],
-                    label="Waveform",
-                    elem_id="waveform",
-                )
+                channel = _choice(CHANNEL_CHOICES, "Channel", "channel")
+                waveform = _choice(WAVEFORMS, "Waveform", "waveform")
             with gr.Accordion("Region of interest", open=False, elem_id="region-part"):
                 region, editor, boxes, strength = _region_controls(service)
             with gr.Accordion("More", open=False, elem_id="more-part"):
@@ -111,52 +101,27 @@ def _send_tab(service: Service, sample: Path) -> None:
                     visible=False,
                     elem_id="objective",
                 )
-                size = gr.Dropdown(
-                    list(SIZES), value=next(iter(SIZES)), label="Longer side", elem_id="size"
-                )
+                size = _choice(SIZES, "Longer side", "size")
                 seed = gr.Number(
                     0, label="Seed of the noise", precision=0, minimum=0, elem_id="seed"
                 )
             send = gr.Button("Send", variant="primary", elem_id="send")
         with gr.Column(scale=3, min_width=320):
             status = gr.HTML(_status("Nothing is sent yet."), elem_id="status")
-            preview = gr.Image(
-                label="Photograph",
-                interactive=False,
-                format="jpeg",
-                buttons=[],
-                height=PICTURE_HEIGHT,
-                visible=False,
-                elem_id="preview",
+            preview = _image(
+                "Photograph", "preview", buttons=[], height=PICTURE_HEIGHT, visible=False
             )
-            pair = _slider("Source (left) and reconstruction (right)", "pair")
+            pair = _slider("Source | reconstruction", "pair")
             figures = gr.HTML(elem_id="figures")
             with gr.Column(visible=False) as details:
                 with gr.Row():
-                    region_map = gr.Image(
-                        label="Region of interest",
-                        interactive=False,
-                        format="jpeg",
-                        buttons=_BUTTONS,
-                        visible=False,
-                        elem_id="roi-map",
-                    )
+                    region_map = _image("Region of interest", "roi-map", visible=False)
                     with gr.Column(min_width=300):
-                        rate_map = gr.Image(
-                            label="Rate map",
-                            interactive=False,
-                            format="jpeg",
-                            buttons=_BUTTONS,
-                            elem_id="rate-map",
-                        )
+                        rate_map = _image("Rate map", "rate-map")
                         scale = gr.HTML(elem_id="rate-scale")
                     with gr.Column(min_width=300):
-                        constellation = gr.Image(
-                            label="Received constellation",
-                            interactive=False,
-                            format="png",
-                            buttons=_BUTTONS,
-                            elem_id="constellation",
+                        constellation = _image(
+                            "Received constellation", "constellation", format="png"
                         )
                 symbols = gr.HTML(label="Symbols by kind", elem_id="symbols")
                 plot = _plot("plot")
@@ -179,16 +144,20 @@ def _send_tab(service: Service, sample: Path) -> None:
                     visible=False,
                     elem_id="scheme",
                 )
-                against = _slider("Source (left) and what arrived (right)", "against")
+                against = _slider("Source | what arrived", "against")
                 delivered = gr.State({})
 
-    controls: list[Any] = [
-        photo, editor, snr, cbr, channel, region, boxes, strength, steps, effort,
-        objective, size, seed, waveform,
-    ]  # fmt: skip
+    controls: dict[str, Any] = {
+        "picture": photo, "layers": editor, "snr_db": snr, "cbr": cbr, "channel": channel,
+        "region": region, "boxes": boxes, "roi_strength": strength, "steps": steps,
+        "effort": effort, "objective": objective, "size": size, "seed": seed, "waveform": waveform,
+    }  # fmt: skip
     shown = [status, pair, figures, preview, details]
     results = [*shown, region_map, rate_map, scale, constellation, plot, symbols, files]
     compared = [table, scheme, against, delivered]
+
+    def asked(values: Sequence[Any]) -> Request:
+        return _request(dict(zip(controls, values, strict=True)))
 
     def show(path: str | None) -> tuple[Any, ...]:
         told, image = _status("Nothing is sent yet."), None
@@ -208,14 +177,14 @@ def _send_tab(service: Service, sample: Path) -> None:
         visitor: gr.Request, progress: gr.Progress = _PROGRESS, *values: Any
     ) -> tuple[Any, ...]:
         tell = _teller(progress)
-        done = _attempt(lambda: service.send(_request(*values), visitor.session_hash, tell))
+        done = _attempt(lambda: service.send(asked(values), visitor.session_hash, tell))
         return (*_outputs(done), *_no_comparison())
 
     def others_answer(
         visitor: gr.Request, progress: gr.Progress = _PROGRESS, *values: Any
     ) -> tuple[Any, ...]:
         try:
-            done = service.compare(_request(*values), visitor.session_hash, _teller(progress))
+            done = service.compare(asked(values), visitor.session_hash, _teller(progress))
         except Exception as error:
             return (_status(sentence(error), failed=True), *_no_comparison()[1:])
         pairs = {name: (str(done.source), str(path)) for path, name in done.pictures}
@@ -240,12 +209,11 @@ def _send_tab(service: Service, sample: Path) -> None:
     )
     take_sample.click(lambda: str(service.workspace.copy(sample)), None, photo)
     effort.change(tried, effort, objective, **_QUIET)
-    answered = send.click(
-        answer, controls, [*results, *compared], show_progress_on=[status], **_MODEL
-    )
+    given = list(controls.values())
+    answered = send.click(answer, given, [*results, *compared], show_progress_on=[status], **_MODEL)
     send.click(None, js=_SHOW_STATUS)
     answered.then(None, js=_SHOW_STATUS)
-    others.click(others_answer, controls, compared, show_progress_on=[table], **_MODEL)
+    others.click(others_answer, given, compared, show_progress_on=[table], **_MODEL)
     scheme.input(chosen, [scheme, delivered], against, **_QUIET)
 
 
@@ -295,6 +263,23 @@ def _region_controls(service: Service) -> tuple[gr.Radio, gr.ImageEditor, gr.Tex
     return region, editor, boxes, strength
 
 
+def _choice(names: Iterable[str], label: str, name: str) -> gr.Dropdown:
+    """One of several names; the first one, unless another is chosen."""
+    first, *_ = names = list(names)
+    return gr.Dropdown(names, value=first, label=label, elem_id=name)
+
+
+def _image(label: str, name: str | None = None, **options: Any) -> gr.Image:
+    """A picture to look at and to save."""
+    settings: dict[str, Any] = {
+        "interactive": False,
+        "format": "jpeg",
+        "buttons": _BUTTONS,
+        **options,
+    }
+    return gr.Image(label=label, elem_id=name, **settings)
+
+
 def _slider(label: str, name: str) -> gr.ImageSlider:
     """Two pictures, one over the other; hidden until there are two."""
     return gr.ImageSlider(
@@ -330,16 +315,8 @@ def _teller(progress: gr.Progress) -> Tell:
 
 def _plot(name: str) -> gr.Image:
     """Where the plot of a recording appears, once there is one."""
-    return gr.Image(
-        # Short: it lies over the plot, whose own title stands at the right.
-        label="Recording",
-        type="filepath",
-        format="png",
-        interactive=False,
-        buttons=_BUTTONS,
-        visible=False,
-        elem_id=name,
-    )
+    # A label would lie over the plot, which has a title of its own.
+    return _image("Recording", name, type="filepath", format="png", visible=False, show_label=False)
 
 
 def _decode_tab(service: Service) -> None:
@@ -358,20 +335,8 @@ def _decode_tab(service: Service) -> None:
             button = gr.Button("Decode", variant="primary", elem_id="decode")
         with gr.Column(scale=3, min_width=320):
             status = gr.HTML(_status("Nothing is decoded yet."), elem_id="decode-status")
-            picture = gr.Image(
-                label="Decoded picture",
-                interactive=False,
-                format="png",
-                buttons=_BUTTONS,
-                elem_id="decoded",
-            )
-            constellation = gr.Image(
-                label="Constellation",
-                interactive=False,
-                format="png",
-                height=420,
-                buttons=_BUTTONS,
-            )
+            picture = _image("Decoded picture", "decoded", format="png")
+            constellation = _image("Constellation", format="png", height=420)
             plot = _plot("decode-plot")
             files = gr.File(label="Download", file_count="multiple", interactive=False)
 
@@ -401,39 +366,18 @@ def _decode_tab(service: Service) -> None:
     )
 
 
-def _request(
-    photo: str | None,
-    editor: dict[str, Any] | None,
-    snr: float,
-    cbr: str,
-    channel: str,
-    region: str,
-    boxes: str,
-    strength: float,
-    steps: float,
-    effort: float,
-    objective: ObjectiveName,
-    size: str,
-    seed: float | None,
-    waveform: str,
-) -> Request:
-    layers = (editor or {}).get("layers", [])
-    return Request(
-        picture=None if photo is None else Path(photo),
-        snr_db=float(snr),
-        cbr=str(cbr),
-        channel=channel,
-        steps=int(steps),
-        effort=int(effort),
-        objective=objective,
-        roi_strength=float(strength),
-        region=region,
-        layers=[read_upload_paint(path) for path in layers] if region == PAINTED else [],
-        boxes=boxes,
-        seed=int(seed or 0),
-        size=size,
-        waveform=waveform,
-    )
+def _request(asked: dict[str, Any]) -> Request:
+    """What the controls say, which have numbers and files of Gradio's kinds."""
+    painted = asked["region"] == PAINTED and (asked["layers"] or {}).get("layers")
+    plain: dict[str, Any] = {
+        "picture": None if asked["picture"] is None else Path(asked["picture"]),
+        "layers": [read_upload_paint(path) for path in painted or ()],
+        "cbr": str(asked["cbr"]),
+        "seed": int(asked["seed"] or 0),
+    }
+    plain |= {name: float(asked[name]) for name in ("snr_db", "roi_strength")}
+    plain |= {name: int(asked[name]) for name in ("steps", "effort")}
+    return Request(**{**asked, **plain})
 
 
 def _attempt(work: Callable[[], Answer]) -> Answer:

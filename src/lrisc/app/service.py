@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 import torch
 from PIL import Image
-from torch import nn
 
 from lrisc import system, transmission
 from lrisc.app import compare, pictures
@@ -29,7 +28,7 @@ from lrisc.app.region import PAINTED, chosen_region
 from lrisc.app.visits import Visit, Visits
 from lrisc.app.workspace import FullError, Workspace
 from lrisc.checkpoint import load_checkpoint
-from lrisc.errors import InputError, LriscError, OutageError
+from lrisc.errors import InputError, LriscError, OutageError, one_line
 from lrisc.evaluation.figures.recording import draw_reception
 from lrisc.evaluation.schemes import Condition
 from lrisc.images import MIN_SIDE
@@ -165,19 +164,10 @@ class Service:
         # Between two networks, and between two steps of one, is where work can end early.
         for module in self.checkpoint.model.children():
             for part in (module, *module.children()):
-                part.register_forward_pre_hook(self._check_visit)
+                part.register_forward_pre_hook(lambda _, __: self._visit.check())
         network = self.checkpoint.model
-        network.jscc_decoder.register_forward_pre_hook(self._tell_decode)
-        network.unet.register_forward_pre_hook(self._tell_step)
-
-    def _check_visit(self, module: nn.Module, inputs: object) -> None:
-        self._visit.check()
-
-    def _tell_decode(self, module: nn.Module, inputs: object) -> None:
-        self._meter.decode()
-
-    def _tell_step(self, module: nn.Module, inputs: object) -> None:
-        self._meter.step()
+        network.jscc_decoder.register_forward_pre_hook(lambda _, __: self._meter.decode())
+        network.unet.register_forward_pre_hook(lambda _, __: self._meter.step())
 
     def warm_up(self) -> None:
         """Send a small grey picture, so that the first visitor does not wait for imports."""
@@ -280,25 +270,15 @@ class Service:
         _check_work(*image.size, request.steps, request.effort)
         self._meter = Meter(tell, request.steps, request.effort)
         self._meter.encode()
-        channel, block_length = CHANNEL_CHOICES[request.channel]
-        result = transmission.transmit(
+        region = chosen_region(request.region, request.layers, request.boxes, image.size)
+        result = self._transmit(
             image,
-            snr_db=request.snr_db,
-            cbr=parse_cbr(request.cbr),
-            channel=channel,
-            block_length=block_length,
-            roi=Region(
-                chosen_region(request.region, request.layers, request.boxes, image.size),
-                gamma=request.roi_strength,
-            ),
-            steps=request.steps,
+            request,
+            roi=Region(region, gamma=request.roi_strength),
             effort=request.effort,
             objective=request.objective,
-            model=self.checkpoint,
-            seed=request.seed,
             progress=self._meter.iterate,
             compare_region=False,
-            waveform=request.waveform,
         )
         report = result.report
         files, plot = self._write(result)
@@ -310,7 +290,8 @@ class Service:
         else:
             seconds = sum(report.seconds.values())
             tried = f", effort {report.effort} for {report.objective}" if report.effort else ""
-            status = f"Sent {sent} over {channel} at {request.snr_db:g} dB{tried}; {seconds:.1f} s."
+            link = f"{report.channel} at {report.snr_db:g} dB"
+            status = f"Sent {sent} over {link}{tried}; {seconds:.1f} s."
         return Answer(
             status=status,
             failed=result.reconstruction is None,
@@ -327,11 +308,26 @@ class Service:
             files=files,
         )
 
+    def _transmit(
+        self, image: Image.Image, request: Request, **more: Unpack[transmission.TransmitOptions]
+    ) -> transmission.TransmitResult:
+        channel, block_length = CHANNEL_CHOICES[request.channel]
+        common: transmission.TransmitOptions = {
+            "snr_db": request.snr_db,
+            "cbr": parse_cbr(request.cbr),
+            "channel": channel,
+            "block_length": block_length,
+            "steps": request.steps,
+            "model": self.checkpoint,
+            "seed": request.seed,
+            "waveform": request.waveform,
+        }
+        return transmission.transmit(image, **{**common, **more})
+
     def _compare(self, request: Request, tell: Tell | None) -> Comparison:
         image, _ = self.source(request)
         _check_work(*image.size, request.steps)
         channel, block_length = CHANNEL_CHOICES[request.channel]
-        cbr = parse_cbr(request.cbr)
         if block_length is not None:
             raise InputError(
                 f"the comparison fades every {DEFAULT_BLOCK_LENGTH} symbols or not at all: "
@@ -339,17 +335,10 @@ class Service:
             )
         tell = tell or (lambda share, what: None)
         tell(0, "LRISC")
-        condition = Condition(channel, request.snr_db, cbr, request.seed, request.waveform)
-        result = transmission.transmit(
-            image,
-            snr_db=request.snr_db,
-            cbr=cbr,
-            channel=channel,
-            steps=request.steps,
-            model=self.checkpoint,
-            seed=request.seed,
-            waveform=request.waveform,
+        condition = Condition(
+            channel, request.snr_db, parse_cbr(request.cbr), request.seed, request.waveform
         )
+        result = self._transmit(image, request)
         others = compare.deliver(image, condition, self.checkpoint.device, tell)
         shown = [("LRISC", result.reconstruction)]
         shown += [(compare.OTHERS[other.name], other.picture) for other in others]
@@ -450,7 +439,7 @@ def _check_work(width: int, height: int, steps: int, effort: int = 0) -> None:
 def sentence(error: Exception) -> str:
     """What the page says of an error; the whole story of an unexpected one goes to the log."""
     if isinstance(error, InputError | OutageError | FullError):
-        text = " ".join(str(error).split())
+        text = one_line(error)
         return f"{text[0].upper()}{text[1:]}."
     _log.error("a request failed", exc_info=error)
     return "The program failed on this request; its log on the server says why."

@@ -13,8 +13,8 @@ import typer
 from lrisc._version import __version__
 from lrisc.cli import about, evaluate, export, link, page, train
 from lrisc.cli.options import CommandWithChannels
-from lrisc.cli.output import one_line, set_quiet
-from lrisc.errors import LriscError
+from lrisc.cli.output import set_quiet
+from lrisc.errors import LriscError, one_line
 
 app = typer.Typer(
     name="lrisc",

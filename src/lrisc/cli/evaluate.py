@@ -71,6 +71,10 @@ def evaluate(
     ] = 0,
     objective: ObjectiveOption = "perception",
     seed: SeedOption = 0,
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", help="Draws of the channel for every row, from --seed upwards."),
+    ] = 1,
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", help="Processes; default: one per core.")
     ] = None,
@@ -80,7 +84,9 @@ def evaluate(
     keep: Annotated[
         int, typer.Option("--keep", help="Keep the pictures of the first so many sources.")
     ] = 4,
-    lpips: Annotated[str, typer.Option("--lpips", help="Backbone: alex or vgg.")] = "alex",
+    lpips_vgg: Annotated[
+        bool, typer.Option("--lpips-vgg", help="Measure LPIPS with VGG, too, which takes seconds.")
+    ] = False,
     device: DeviceOption = "cpu",
     plugin: PluginOption = None,
 ) -> None:
@@ -107,6 +113,7 @@ def evaluate(
         waveform=waveform,
         mobility=mobility(delay_spread, speed, carrier_frequency),
         seed=seed,
+        seeds=seeds,
         options=Options(
             roi=roi,
             roi_strength=roi_strength,
@@ -117,11 +124,9 @@ def evaluate(
             device=device,
         ),
         plugins=tuple(plugin or ()),
-        lpips="vgg" if lpips == "vgg" else "alex",
+        lpips_vgg=lpips_vgg,
         keep=keep,
     )
-    if lpips not in ("alex", "vgg"):
-        raise InputError(f"--lpips is alex or vgg, not {lpips}")
     console = terminal()
     try:
         evaluate_folder(sweep, data, output, jobs=jobs, limit=limit, console=console)

@@ -43,7 +43,16 @@ from lrisc.cli.options import (
     region_of,
 )
 from lrisc.cli.output import effort_progress, is_quiet, terminal
-from lrisc.cli.several import SUMMARY, Job, are_many, check_places, fail_for, find_jobs, run_all
+from lrisc.cli.several import (
+    SUMMARY,
+    Job,
+    are_many,
+    check_places,
+    fail_for,
+    find_jobs,
+    run_all,
+    show_table,
+)
 from lrisc.errors import InputError, OutageError, check_steps
 from lrisc.files import check_outputs, check_regular
 
@@ -157,7 +166,9 @@ def _transmit_many(
     if as_json:
         print(json.dumps(rows, indent=2))
     elif not is_quiet():
-        _show_many(rows, out)
+        show_table(
+            rows, None if out is None else f"{out / SUMMARY}, and a folder for every picture"
+        )
     fail_for(rows)
 
 
@@ -284,7 +295,10 @@ def encode(
         return frame.to_dict() | {"recording": str(meta)}
 
     if many:
-        fail_for(run_all(jobs, work, terminal(), output / SUMMARY))
+        rows = run_all(jobs, work, terminal(), output / SUMMARY)
+        if not is_quiet():
+            show_table(rows, f"{output / SUMMARY}, and a recording of every picture")
+        fail_for(rows)
     else:
         work(jobs[0])
 
@@ -522,30 +536,3 @@ def _show(result: TransmitResult, out: Path | None) -> None:
     console.print(f"seconds: {parts}")
     if out is not None:
         console.print(f"written: {out / 'overview.png'}, reconstruction.png, report.json")
-
-
-def _show_many(rows: list[dict[str, Any]], out: Path | None) -> None:
-    """A line a picture, and the means of what arrived."""
-    from rich.table import Table
-
-    table = Table("picture", "pixels", "CBR", "PSNR dB", "MS-SSIM", "LPIPS", box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    keys = (("cbr", 5), ("psnr_db", 2), ("ms_ssim", 4), ("lpips", 4))
-    for row in rows:
-        size = f"{row['width']}×{row['height']}" if "width" in row else "–"
-        cells = [
-            f"{row[key]:.{digits}f}" if row.get(key) is not None else "–" for key, digits in keys
-        ]
-        table.add_row(Path(row["image"]).name, size, *cells)
-    arrived = [row for row in rows if "error" not in row]
-    means: list[str] = []
-    for key, digits in keys:
-        values = [row[key] for row in arrived if row.get(key) is not None]
-        means.append(f"{sum(values) / len(values):.{digits}f}" if values else "–")
-    table.add_section()
-    table.add_row(f"mean of {len(arrived)}", "", *means)
-    console = terminal(stderr=False)
-    console.print(table)
-    if out is not None:
-        console.print(f"written: {out / SUMMARY}, and a folder for every picture")

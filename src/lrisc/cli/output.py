@@ -26,11 +26,6 @@ def is_quiet() -> bool:
     return _quiet.get()
 
 
-def one_line(message: object) -> str:
-    """A message without line breaks."""
-    return " ".join(str(message).split())
-
-
 @contextmanager
 def effort_progress(console: Console, task: str) -> Generator[OnProgress]:
     """Say what is done, and with effort how far it is and how long it will take."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrisc.errors import InputError, LriscError, OutageError
+from lrisc.cli.output import terminal
+from lrisc.errors import InputError, LriscError, OutageError, one_line
 from lrisc.files import check_outputs, slug, told, write_atomically
 from lrisc.images import SUFFIXES
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SUMMARY = "summary.csv"
+_SHOWN = (
+    ("CBR", "cbr", 5), ("PSNR dB", "psnr_db", 2), ("MS-SSIM", "ms_ssim", 4), ("LPIPS", "lpips", 4),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -117,13 +121,46 @@ def run_all(
         try:
             row |= work(job)
         except LriscError as error:
-            row |= {"error": " ".join(str(error).split()), "exit_code": error.exit_code}
+            row |= {"error": one_line(error), "exit_code": error.exit_code}
         rows.append(row)
         console.print(f"{number}/{len(jobs)} {job.source.name}: {_short(row)}")
         if summary is not None:
             # A file's name need not be text: what is not comes back as it was.
             write_atomically(summary, os.fsencode(_csv(rows)))
     return rows
+
+
+def show_table(rows: Sequence[dict[str, Any]], written: str | None) -> None:
+    """Print a line a picture, and the means of what arrived.
+
+    Args:
+        rows: of :func:`run_all`; a column that none of them has is left out.
+        written: what was written, if anything.
+    """
+    from rich.table import Table
+
+    shown = [column for column in _SHOWN if any(row.get(column[1]) is not None for row in rows)]
+    table = Table("picture", "pixels", *(head for head, _, _ in shown), box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    arrived = [row for row in rows if "error" not in row]
+    means: list[str] = []
+    for _, key, digits in shown:
+        values = [row[key] for row in arrived if row.get(key) is not None]
+        means.append(f"{sum(values) / len(values):.{digits}f}" if values else "–")
+    for row in rows:
+        size = f"{row['width']}×{row['height']}" if "width" in row else "–"
+        cells = (
+            f"{row[key]:.{digits}f}" if row.get(key) is not None else "–"
+            for _, key, digits in shown
+        )
+        table.add_row(Path(row["image"]).name, size, *cells)
+    table.add_section()
+    table.add_row(f"mean of {len(arrived)}", "", *means)
+    console = terminal(stderr=False)
+    console.print(table)
+    if written is not None:
+        console.print(f"written: {written}")
 
 
 def fail_for(rows: Sequence[dict[str, Any]]) -> None:

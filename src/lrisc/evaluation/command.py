@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 _Advance = Callable[[str], None]
+_MOST_SEEDS = 1000
 
 
 def evaluate_folder(
@@ -94,13 +95,16 @@ def evaluate_folder(
 
 def check(sweep: Sweep, jobs: int | None, limit: int | None) -> None:
     """Raise InputError for numbers that make no sense, before anything is computed."""
-    for snr_db in sweep.snrs_db:
-        make_link(sweep.channel, snr_db, waveform=sweep.waveform, seed=sweep.seed)
-    for cbr in sweep.cbrs:
-        check_cbr(cbr)
-    for name, value in (("--jobs", jobs), ("--limit", limit)):
+    for name, value in (("--jobs", jobs), ("--limit", limit), ("--seeds", sweep.seeds)):
         if value is not None and value < 1:
             raise InputError(f"{name} must be at least 1, not {value}")
+    if sweep.seeds > _MOST_SEEDS:
+        raise InputError(f"--seeds must be at most {_MOST_SEEDS}, not {sweep.seeds}")
+    for snr_db in sweep.snrs_db:
+        for seed in (sweep.seed, sweep.seed + sweep.seeds - 1):
+            make_link(sweep.channel, snr_db, waveform=sweep.waveform, seed=seed)
+    for cbr in sweep.cbrs:
+        check_cbr(cbr)
     if sweep.options.roi_strength is not None:
         Region(None, gamma=sweep.options.roi_strength)
     if sweep.keep < 0:
@@ -118,10 +122,11 @@ def shard_from_environment() -> tuple[int, int]:
 def _warn_without_lpips(sweep: Sweep, console: Console) -> None:
     from lrisc.metrics.lpips_weights import LpipsUnavailableError, resolve_weights
 
-    try:
-        resolve_weights(sweep.lpips)
-    except LpipsUnavailableError as error:
-        console.print(f"warning: the lpips column stays empty: {error}")
+    for backbone, column in (("alex", "lpips"), ("vgg", "lpips_vgg"))[: 1 + sweep.lpips_vgg]:
+        try:
+            resolve_weights(backbone)
+        except LpipsUnavailableError as error:
+            console.print(f"warning: the {column} column stays empty: {error}")
 
 
 def _progress(

@@ -25,12 +25,12 @@ from lrisc.evaluation.schemes import (
     create_scheme,
 )
 from lrisc.files import write_atomically
-from lrisc.images import load_image, to_pil
+from lrisc.images import from_pil, load_image, to_pil
 from lrisc.link.waveform.numerology import on_the_air
-from lrisc.metrics.lpips import Backbone
 
 OnRow = Callable[[Row], None]
-_NUMBERS = ("psnr_db", "ms_ssim", "lpips", "cbr", "cbr_grid", "cbr_on_air")
+_CBRS = ("cbr", "cbr_grid", "cbr_on_air")
+_NUMBERS = ("psnr_db", "ms_ssim", "lpips", "lpips_vgg", *_CBRS)
 
 
 def measure_picture(
@@ -53,12 +53,12 @@ def measure_picture(
 
 
 def _measure(sweep: Sweep, picture: Picture, row_key: Key, keep_in: ResultsFolder | None) -> Row:
-    spec, name, channel, snr_db, cbr = row_key
+    spec, name, channel, snr_db, cbr, seed = row_key
     condition = Condition(
         channel,
         float(snr_db),
         float(cbr),
-        seed_of(sweep.seed, row_key),
+        seed_of(row_key),
         sweep.waveform,
         sweep.mobility,
     )
@@ -68,6 +68,7 @@ def _measure(sweep: Sweep, picture: Picture, row_key: Key, keep_in: ResultsFolde
         "channel": channel,
         "snr_db": condition.snr_db,
         "cbr_target": condition.cbr,
+        "seed": int(seed),
     }
     numbers: dict[str, Any] = dict.fromkeys(_NUMBERS)
     start = time.perf_counter()
@@ -84,13 +85,15 @@ def _measure(sweep: Sweep, picture: Picture, row_key: Key, keep_in: ResultsFolde
     received = delivery.reconstruction
     shown = torch.full_like(picture.pixels, 0.5) if received is None else received
     device = find_device(sweep.options.device)
-    numbers.update(_quality(picture, shown, sweep.lpips, device))
+    numbers.update(_quality(picture, shown, device))
+    if sweep.lpips_vgg:
+        numbers["lpips_vgg"] = _lpips_vgg(picture, shown, device)
     on_air = on_the_air(delivery.symbols, sweep.waveform)
-    for measured, count in zip(_NUMBERS[3:], (delivery.symbols, *on_air), strict=True):
+    for measured, count in zip(_CBRS, (delivery.symbols, *on_air), strict=True):
         numbers[measured] = count / picture.pixels.numel()
     if received is not None:
-        numbers.update(_region(picture, received, delivery, sweep.lpips, device))
-    if keep_in is not None:
+        numbers.update(_region(picture, received, delivery, device))
+    if keep_in is not None and int(seed) == sweep.seed:
         _keep_delivery(keep_in, row_key, shown, delivery)
     return Row(
         **common,
@@ -103,21 +106,45 @@ def _measure(sweep: Sweep, picture: Picture, row_key: Key, keep_in: ResultsFolde
 
 
 def _quality(
-    picture: Picture, shown: torch.Tensor, backbone: Backbone, device: torch.device
+    picture: Picture, shown: torch.Tensor, device: torch.device
 ) -> dict[str, float | None]:
     from lrisc.metrics.quality import quality
 
-    measured = quality(to_pil(picture.pixels), to_pil(shown), backbone, device)
+    measured = quality(to_pil(picture.pixels), to_pil(shown), device=device)
     if measured["psnr_db"] is None:
         measured["psnr_db"] = float("inf")
     return {name: measured[name] for name in ("psnr_db", "ms_ssim", "lpips")}
+
+
+def _lpips_vgg(picture: Picture, shown: torch.Tensor, device: torch.device) -> float | None:
+    """``None`` where the weights are not on this machine."""
+    from lrisc.metrics.lpips import published_lpips
+    from lrisc.metrics.lpips_weights import LpipsUnavailableError
+
+    try:
+        lpips = published_lpips("vgg", device)
+    except LpipsUnavailableError:
+        return None
+    other = (2 * from_pil(to_pil(shown))[None] - 1).to(device)
+    with torch.no_grad():
+        return float(lpips.to_features(other, _vgg_features(picture, device)))
+
+
+@lru_cache(maxsize=1)
+def _vgg_features(picture: Picture, device: torch.device) -> list[torch.Tensor]:
+    """Of a source: most of the work, and the same for all rows of a picture."""
+    from lrisc.metrics.lpips import published_lpips
+
+    with torch.no_grad():
+        return published_lpips("vgg", device).unit_features(
+            (2 * picture.pixels[None] - 1).to(device)
+        )
 
 
 def _region(
     picture: Picture,
     received: torch.Tensor,
     delivery: Delivery,
-    backbone: Backbone,
     device: torch.device,
 ) -> dict[str, float | None]:
     """Measures inside and outside of the region, if there was one."""
@@ -127,7 +154,7 @@ def _region(
         return {}
     mask = torch.from_numpy(np.asarray(delivery.roi_mask, dtype=np.float32))
     rate_map = np.asarray(delivery.rate_map, dtype=np.int64)
-    measured = region_quality(to_pil(picture.pixels), to_pil(received), mask, backbone, device)
+    measured = region_quality(to_pil(picture.pixels), to_pil(received), mask, device=device)
     return measured | region_symbols(rate_map, mask)
 
 

@@ -16,7 +16,6 @@ from lrisc.evaluation.schemes import Options, split_beta
 from lrisc.images import SUFFIXES, load_image, to_pil
 from lrisc.link.multipath import Mobility
 from lrisc.link.waveform.numerology import SYMBOLS
-from lrisc.metrics.lpips import Backbone
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,10 @@ class Sweep:
         cbrs: ceilings on the bandwidth ratio.
         channel: name of the channel.
         seed: everything random follows from it.
+        seeds: how many rows a picture has at a condition, with seeds from ``seed`` upwards.
         options: for the schemes.
         plugins: modules that register more schemes.
-        lpips: backbone of LPIPS.
+        lpips_vgg: measure LPIPS with VGG, too.
         keep: of the first so many pictures, reconstructions and rate maps are kept.
         waveform: see :func:`lrisc.link.ofdm_link.make_link`.
         mobility: of channels with paths.
@@ -42,16 +42,17 @@ class Sweep:
     cbrs: tuple[float, ...]
     channel: str = "awgn"
     seed: int = 0
+    seeds: int = 1
     options: Options = field(default_factory=Options)
     plugins: tuple[str, ...] = ()
-    lpips: Backbone = "alex"
+    lpips_vgg: bool = False
     keep: int = 4
     waveform: str = SYMBOLS
     mobility: Mobility = field(default_factory=Mobility)
 
     def settings(self) -> dict[str, Any]:
         """What changes the numbers of all schemes; rows of one folder share it."""
-        common: dict[str, Any] = {"seed": self.seed, "lpips": self.lpips}
+        common: dict[str, Any] = {"lpips_vgg": self.lpips_vgg}
         if self.waveform != SYMBOLS or self.mobility != Mobility():
             common |= {"waveform": self.waveform, **asdict(self.mobility)}
         return common
@@ -59,11 +60,12 @@ class Sweep:
     def keys(self, image: str) -> list[Key]:
         """The rows of one picture, in the order they are computed."""
         return [
-            key(scheme, image, self.channel, snr_db, cbr)
+            key(scheme, image, self.channel, snr_db, cbr, seed)
             for scheme in self.schemes
             # A fixed beta keeps no ceiling: all symbols there are may be sent.
             for cbr in (self.cbrs if split_beta(scheme)[1] is None else (1.0,))
             for snr_db in self.snrs_db
+            for seed in range(self.seed, self.seed + self.seeds)
         ]
 
 
@@ -116,7 +118,8 @@ def find_pictures(folder: Path, limit: int | None, keep: int) -> tuple[list[Sour
     return found, skipped
 
 
-def seed_of(seed: int, row_key: Key) -> int:
-    """The seed of one row: a function of the sweep's and of what the row is, the scheme aside."""
-    text = "|".join([str(seed), *row_key[1:]])
+def seed_of(row_key: Key) -> int:
+    """What a row's channel draws from: a function of what the row is, the scheme aside."""
+    *condition, seed = row_key[1:]
+    text = "|".join([seed, *condition])
     return int.from_bytes(hashlib.sha256(os.fsencode(text)).digest()[:7])

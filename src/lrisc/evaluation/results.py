@@ -1,6 +1,6 @@
 """A results folder: rows that survive a kill, and what they were made with.
 
-    results.csv      one row per (scheme, image, channel, snr_db, cbr_target)
+    results.csv      one row per (scheme, image, channel, snr_db, cbr_target, seed)
     sweep.json       format, settings, and fingerprints of pictures and schemes
     pictures/        reconstructions and rate maps of the first pictures
 
@@ -26,17 +26,18 @@ from lrisc._version import __version__
 from lrisc.errors import InputError, shown
 from lrisc.files import check_regular, slug, told, write_atomically
 
-FORMAT = 3
+FORMAT = 4
 ROWS_FILE = "results.csv"
 INFO_FILE = "sweep.json"
 _LOCK_FILE = ".lock"
 
 Status = Literal["sent", "outage", "impossible"]
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_SEED = re.compile(r"0|[1-9][0-9]{0,18}")
 _MEASURED = ("psnr_db", "ms_ssim", "cbr", "cbr_grid", "cbr_on_air")
 _MAX_SNR_DB = 1000.0
 _MAX_BYTES = 2**28  # of either file; a sweep of a million rows takes half as many
-Key = tuple[str, str, str, str, str]
+Key = tuple[str, str, str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,12 @@ class Row:
         channel: name of the channel.
         snr_db: mean Es/N0, dB.
         cbr_target: the ceiling that was asked for.
+        seed: that everything random follows from, the same for all pictures and conditions.
         status: "impossible" where the scheme cannot keep the ceiling: without any numbers.
         outage: lost on the channel; the numbers are those of a mid-grey picture.
-        psnr_db, ms_ssim, lpips: quality; ``lpips`` is ``None`` without its weights.
+        psnr_db, ms_ssim: quality.
+        lpips, lpips_vgg: with AlexNet and with VGG; ``None`` without the weights, or where VGG was
+            not asked for.
         cbr: symbols that were really sent, per 3·H·W.
         cbr_grid: resource elements of the waveform with comb, training and preamble, per 3·H·W.
         cbr_on_air: samples of the waveform, per 3·H·W.
@@ -67,11 +71,13 @@ class Row:
     channel: str
     snr_db: float
     cbr_target: float
+    seed: int
     status: Status
     outage: bool
     psnr_db: float | None
     ms_ssim: float | None
     lpips: float | None
+    lpips_vgg: float | None
     cbr: float | None
     cbr_grid: float | None
     cbr_on_air: float | None
@@ -87,7 +93,7 @@ class Row:
     @property
     def key(self) -> Key:
         """What makes two rows the same."""
-        return key(self.scheme, self.image, self.channel, self.snr_db, self.cbr_target)
+        return key(self.scheme, self.image, self.channel, self.snr_db, self.cbr_target, self.seed)
 
     def cells(self) -> list[str]:
         """The row as text, in the order of ``COLUMNS``."""
@@ -100,13 +106,13 @@ _TEXTS = ("scheme", "image", "channel", "note")
 REGION_COLUMNS = COLUMNS[COLUMNS.index("note") + 1 :]
 _CBRS = ("cbr", "cbr_grid", "cbr_on_air")
 _DIGITS = (
-    {"psnr_db": 4, "ms_ssim": 6, "lpips": 6, "seconds": 3}
+    {"psnr_db": 4, "ms_ssim": 6, "lpips": 6, "lpips_vgg": 6, "seconds": 3}
     | dict.fromkeys(_CBRS, 8)
     | {name: 6 if name.startswith("lpips") else 4 for name in REGION_COLUMNS}
 )
 
 
-def key(scheme: str, image: str, channel: str, snr_db: float, cbr_target: float) -> Key:
+def key(scheme: str, image: str, channel: str, snr_db: float, cbr_target: float, seed: int) -> Key:
     """Key of a row, in the text of its cells."""
     return (
         scheme,
@@ -114,6 +120,7 @@ def key(scheme: str, image: str, channel: str, snr_db: float, cbr_target: float)
         channel,
         _cell("snr_db", snr_db),
         _cell("cbr_target", cbr_target),
+        _cell("seed", seed),
     )
 
 
@@ -239,6 +246,7 @@ class ResultsFolder:
                     r.channel,
                     r.cbr_target,
                     r.snr_db,
+                    r.seed,
                     r.image,
                 ),
             )
@@ -247,8 +255,8 @@ class ResultsFolder:
 
     def picture_path(self, row_key: Key, suffix: str) -> Path:
         """Where something drawn for a row is kept."""
-        scheme, image, channel, snr_db, cbr = row_key
-        name = f"{image}_{channel}_{snr_db}dB_{float(cbr):.6f}{suffix}"
+        scheme, image, channel, snr_db, cbr, seed = row_key
+        name = f"{image}_{channel}_{snr_db}dB_{float(cbr):.6f}_seed-{seed}{suffix}"
         return self.path / "pictures" / slug(scheme) / slug(name)
 
     def source_path(self, image: str) -> Path:
@@ -287,7 +295,7 @@ def _cell(name: str, value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float | int):
+    if isinstance(value, float | int) and name != "seed":
         return f"{value:.{_DIGITS[name]}f}" if name in _DIGITS else f"{value:.10g}"
     # A name stays as it is: the key of a row that is read must be that of the row to compute.
     return " ".join(str(value).split()) if name == "note" else str(value)
@@ -312,8 +320,11 @@ def _parse(cells: list[str]) -> Row:
         values[name] = _number(name, values[name])
     if not (abs(values["snr_db"]) <= _MAX_SNR_DB and 0 < values["cbr_target"] <= 1):
         raise ValueError(f"no sweep has {values['snr_db']:g} dB and CBR {values['cbr_target']:g}")
-    for name in ("psnr_db", "ms_ssim", "lpips", *_CBRS, *REGION_COLUMNS):
+    for name in ("psnr_db", "ms_ssim", "lpips", "lpips_vgg", *_CBRS, *REGION_COLUMNS):
         values[name] = _number(name, values[name]) if values[name] else None
+    if not _SEED.fullmatch(values["seed"]):
+        raise ValueError(f"{shown(values['seed'])} is no seed")
+    values["seed"] = int(values["seed"])
     measured = [name for name in _MEASURED if values[name] is not None]
     if measured != ([] if values["status"] == "impossible" else list(_MEASURED)):
         raise ValueError(f"{values['status']}, but measured is {', '.join(measured) or 'nothing'}")

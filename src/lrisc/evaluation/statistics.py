@@ -16,20 +16,30 @@ Curve = Sequence[tuple[float, float]]
 """(CBR, quality), any order."""
 
 
-def bootstrap_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Percentile bootstrap of a mean over pictures (and seeds, where a picture has several).
+def bootstrap_interval(
+    pictures: Sequence[Sequence[float]], level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap of a mean over pictures and over draws of the channel.
+
+    Pictures are resampled, each with all its draws: their means differ by picture and by draw, so
+    that both are inside. Resampling the draws of a picture as well would count them twice (Davison
+    and Hinkley 1997, section 3.8). Those of the only picture are resampled.
 
     Args:
-        values: one for each picture; two at least, else there is nothing to resample.
+        pictures: for each picture its values, one for every draw; two in all at least, else there
+            is nothing to resample.
         level: share of the resampled means inside.
 
     Returns:
         Lower and upper end; both the only value, where there is one.
     """
-    array = np.asarray(values, dtype=np.float64)
+    clusters = pictures if len(pictures) > 1 else [[value] for value in pictures[0]]
+    sums = np.array([sum(values) for values in clusters], dtype=np.float64)
+    counts = np.array([len(values) for values in clusters])
     rng = np.random.default_rng(_SEED)
-    drawn = rng.integers(0, array.size, (_RESAMPLES, array.size))
-    low, high = np.quantile(array[drawn].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
+    drawn = rng.integers(0, len(clusters), (_RESAMPLES, len(clusters)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

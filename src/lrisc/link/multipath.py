@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lrisc.errors import InputError
 from lrisc.link.sionna_blocks import IMPORTING
 from lrisc.link.waveform.modulator import data_columns
-from lrisc.link.waveform.numerology import PRESETS, IntArray, Numerology
+from lrisc.link.waveform.numerology import PRESETS, Numerology
 from lrisc.link.waveform.sequences import ComplexArray
 
 SPEED_OF_LIGHT = 299_792_458.0
@@ -109,7 +109,9 @@ class Realisation:
                     )
         return out
 
-    def on_grid(self, numerology: Numerology, rows: IntArray) -> ComplexArray:
+    def on_grid(
+        self, numerology: Numerology, rows: npt.NDArray[np.integer | np.floating[Any]]
+    ) -> ComplexArray:
         """H of OFDM symbols, complex64 (len(rows), occupied): what a perfect receiver knows."""
         middle = numerology.start_samples + numerology.cyclic_prefix + numerology.fft_size / 2
         times = (middle + rows * numerology.symbol_samples) / numerology.sample_rate

@@ -11,6 +11,7 @@ channel estimate, element by element: every symbol comes with its own effective 
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -236,15 +237,15 @@ class _Synchronised:
 
     def training(self) -> ComplexArray:
         """Carriers of the training's periods, complex64 (2, occupied)."""
-        n = self.numerology
-        back = n.cyclic_prefix + n.fft_size * np.arange(TRAINING_PERIODS, 0, -1)
-        return self._windows(self.first - back * (1 + self.clock))
+        return self._windows(self.first - self._training_back() * (1 + self.clock))
 
     def training_times(self) -> FloatArray:
         """When the training's periods are, in OFDM symbols."""
+        return -self._training_back() / self.numerology.symbol_samples
+
+    def _training_back(self) -> IntArray:
         n = self.numerology
-        back = n.cyclic_prefix + n.fft_size * np.arange(TRAINING_PERIODS, 0, -1)
-        return -back / n.symbol_samples
+        return n.cyclic_prefix + n.fft_size * np.arange(TRAINING_PERIODS, 0, -1)
 
     def _windows(self, starts: FloatArray) -> ComplexArray:
         n = self.numerology
@@ -299,15 +300,9 @@ def _header(link: _Synchronised) -> tuple[Header, _Synchronised]:
     begin, span = _stretched(float(link.training_times()[0]), rows.size)
     fitted = _fit(link, grid, known, known != 0, rows, begin, span, training=True, max_order=4)
     times = (rows - begin) / span
-    columns = data_columns(n, rows)
-    received = _received(
-        np.take_along_axis(grid, columns, 1).reshape(-1),
-        np.take_along_axis(fitted.response(n.carriers, times), columns, 1).reshape(-1),
-        np.take_along_axis(
-            fitted.noise + fitted.error_variance(n.carriers, times), columns, 1
-        ).reshape(-1),
-    )
-    header = decode_header(received)
+    variance = fitted.noise + fitted.error_variance(n.carriers, times)
+    elements = grid, fitted.response(n.carriers, times), variance
+    header = decode_header(_received(*_chosen(data_columns(n, rows), *elements)))
     return header, replace(link, noise=fitted.noise)
 
 
@@ -332,12 +327,8 @@ def _fit(
     if training:
         times = (link.training_times() - begin) / span
         before = _training_observations(link.training(), n, times)
-        seen = Observations(
-            np.concatenate([before.received, seen.received]),
-            np.concatenate([before.sent, seen.sent]),
-            np.concatenate([before.carriers, seen.carriers]),
-            np.concatenate([before.times, seen.times]),
-        )
+        both = zip(vars(before).values(), vars(seen).values(), strict=True)
+        seen = Observations(*map(np.concatenate, both))
     return estimate(seen, link.delays, link.profile, link.noise, n.fft_size, max_order)
 
 
@@ -413,30 +404,22 @@ def _equalise(
     rows = grid.shape[0]
     blocks = max(1, -(-rows // BLOCK_ROWS))
     edges = np.linspace(0, rows, blocks + 1).round().astype(np.int64)
-    symbols: list[ComplexArray] = []
-    gains: list[ComplexArray] = []
-    variances: list[npt.NDArray[np.float32]] = []
+    parts: list[list[npt.NDArray[Any]]] = []
     diagnostics: Diagnostics | None = None
     signal = noise = 0.0
-    for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+    for low, high in pairwise(edges.tolist()):
         begin, stop = max(low - BLOCK_OVERLAP, 0), min(high + BLOCK_OVERLAP, rows)
         index = np.arange(begin, stop)
         y, response, variance, fitted = _equalise_block(link, grid, known, index)
         inner = slice(low - begin, high - begin)
         columns = known.data[low:high]
-        symbols.append(np.take_along_axis(y[inner], columns, 1).reshape(-1))
-        gains.append(np.take_along_axis(response[inner], columns, 1).reshape(-1))
-        variances.append(np.take_along_axis(variance[inner], columns, 1).reshape(-1))
+        parts.append(_chosen(columns, y[inner], response[inner], variance[inner]))
         signal += float(np.sum(np.abs(response[inner]) ** 2))
         noise += fitted.noise * response[inner].size
         if diagnostics is None:
             diagnostics = Diagnostics(y[inner], response[inner], variance[inner], columns)
     assert diagnostics is not None  # a frame has rows
-    received = _received(
-        np.concatenate(symbols)[:count],
-        np.concatenate(gains)[:count],
-        np.concatenate(variances)[:count],
-    )
+    received = _received(*(np.concatenate(part)[:count] for part in zip(*parts, strict=True)))
     return received, diagnostics, signal / noise
 
 
@@ -503,6 +486,11 @@ def _window_shift(fitted: ChannelEstimate, prefix: int) -> int:
     inside = (fitted.delays[None, :] - shifts[:, None]) / prefix  # 0 to 1 within the prefix
     worth = np.where((inside >= 0) & (inside <= 1), 1 - 0.02 * (2 * inside - 1) ** 2, 0.0)
     return int(shifts[(worth * fitted.profile).sum(axis=1).argmax()])
+
+
+def _chosen(columns: IntArray, *elements: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    """The data among some rows' elements, each (n,) in sending order."""
+    return [np.take_along_axis(each, columns, 1).reshape(-1) for each in elements]
 
 
 def _received(

@@ -12,7 +12,7 @@ from PIL import Image
 from lrisc.device import CPU
 from lrisc.images import from_pil
 from lrisc.metrics.distortion import ms_ssim, psnr
-from lrisc.metrics.lpips import Backbone, published_lpips
+from lrisc.metrics.lpips import published_lpips
 from lrisc.metrics.lpips_weights import LpipsUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -21,15 +21,13 @@ logger = logging.getLogger(__name__)
 def quality(
     source: Image.Image,
     reconstruction: Image.Image,
-    backbone: Backbone = "alex",
     device: torch.device = CPU,
 ) -> dict[str, Any]:
-    """PSNR, MS-SSIM and LPIPS of 8-bit RGB pictures of one size.
+    """PSNR, MS-SSIM and LPIPS (AlexNet) of 8-bit RGB pictures of one size.
 
     Args:
         source: what was sent.
         reconstruction: what arrived.
-        backbone: of LPIPS.
         device: where LPIPS runs.
 
     Returns:
@@ -45,7 +43,7 @@ def quality(
     try:
         with torch.no_grad():
             pair = (2 * x.to(device) - 1 for x in (a, b))
-            report["lpips"] = float(published_lpips(backbone, device)(*pair))
+            report["lpips"] = float(published_lpips("alex", device)(*pair))
     except LpipsUnavailableError as error:
         report["lpips"], report["lpips_reason"] = None, str(error)
     return report

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from lrisc.device import CPU
 from lrisc.images import from_pil
-from lrisc.metrics.lpips import Backbone, published_lpips
+from lrisc.metrics.lpips import published_lpips
 from lrisc.metrics.lpips_weights import LpipsUnavailableError
 from lrisc.models.config import LATENT_STRIDE
 
@@ -26,10 +26,9 @@ def region_quality(
     source: Image.Image,
     reconstruction: Image.Image,
     mask: Tensor,
-    backbone: Backbone = "alex",
     device: torch.device = CPU,
 ) -> dict[str, float | None]:
-    """PSNR and LPIPS over the pixels inside and over those outside a region.
+    """PSNR and LPIPS (AlexNet) over the pixels inside and over those outside a region.
 
     LPIPS is the mean of its spatial map over those pixels; over all pixels that would be the
     usual number, up to the enlargement of the layers.
@@ -38,7 +37,6 @@ def region_quality(
         source: 8-bit RGB.
         reconstruction: 8-bit RGB of the same size.
         mask: (H, W) in [0, 1]; inside is above 0.5.
-        backbone: of LPIPS.
         device: where LPIPS runs.
 
     Returns:
@@ -52,7 +50,7 @@ def region_quality(
     try:
         with torch.no_grad():
             pair = (2 * x.to(device) - 1 for x in (a, b))
-            distance = published_lpips(backbone, device)(*pair, spatial=True)[0, 0].double().cpu()
+            distance = published_lpips("alex", device)(*pair, spatial=True)[0, 0].double().cpu()
     except LpipsUnavailableError:
         pass  # the reason is told beside the whole picture's LPIPS
     report: dict[str, float | None] = {}

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from lrisc.device import CPU
-from lrisc.errors import InputError
+from lrisc.errors import InputError, one_line
 from lrisc.images import to_pil
 from lrisc.registry import Registry
 
@@ -88,12 +88,12 @@ def _rembg(model: str) -> Detector:
     try:
         session: Any = new_session(model)
     except ValueError as error:
-        raise InputError(f"rembg has no model {model}: {_one_line(error)}") from error
+        raise InputError(f"rembg has no model {model}: {one_line(error)[:200]}") from error
     # Downloads fail with errors of many libraries.
     except Exception as error:
         raise InputError(
             f"rembg could not fetch its model {model} (it downloads on first use): "
-            f"{_one_line(error)}"
+            f"{one_line(error)[:200]}"
         ) from error
 
     def detect(picture: Tensor) -> Tensor:
@@ -103,7 +103,3 @@ def _rembg(model: str) -> Detector:
         return torch.from_numpy(np.asarray(found.convert("L"), np.float32) / 255)
 
     return detect
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -9,7 +9,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from lrisc.link.draws import Draws
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.conditions import draw_link
 from lrisc.training.config.schema import LriscStage, StageConfig
-from lrisc.training.data.crops import to_signal
+from lrisc.training.data.crops import signals
 from lrisc.training.data.squares import Squares
 from lrisc.training.state import Progress
 from lrisc.training.statement import card_head, runs_table, write_card
@@ -60,11 +59,8 @@ def rate_maps(model: Lrisc, squares: Squares, config: LriscStage) -> list[npt.ND
     multiple = model.config.multiple
     side = squares.shape[1] // multiple * multiple
     maps: list[npt.NDArray[Any]] = []
-    count = min(config.prior_pictures, len(squares))
-    for start in range(0, count, _BATCH):
-        raw = np.array(squares[start : min(count, start + _BATCH), :side, :side])
-        image = to_signal(torch.from_numpy(raw).permute(0, 3, 1, 2).to(device))
-        draws = Draws(config.draw_seed, -1, range(start, start + len(image)), device)
+    for chosen, image in signals(squares[: config.prior_pictures], _BATCH, device, side):
+        draws = Draws(config.draw_seed, -1, range(chosen.start, chosen.stop), device)
         with torch.inference_mode():
             latent = model.analysis(image)
             bits = model.embedding_bits(latent)
@@ -167,10 +163,7 @@ def model_card(model: Lrisc, records: list[dict[str, Any]], precision: str) -> s
             lines.append(
                 f"- **{r['stage']}** trains {', '.join(c['train'])} on stored latents: squared "
                 f"error of the received latent, each channel weighted by what an error in it costs "
-                f"in the picture; {_link_text(c)}; {c['optimiser.name']} "
-                f"{c['optimiser.learning_rate']:g}, {c['optimiser.decay']}, batch "
-                f"{c['batch_size']}, {c['precision']}, EMA "
-                f"{c['optimiser.ema']:g}, seed {c['seed']}."
+                f"in the picture; {_link_text(c)}; {settings(c)}."
             )
             continue
         lines.append(
@@ -178,10 +171,7 @@ def model_card(model: Lrisc, records: list[dict[str, Any]], precision: str) -> s
             f"{c['loss.mse']:g} · MSE + {c['loss.eta']:g} · {c['loss.lpips']:g} · LPIPS "
             f"({c['loss.lpips_backbone']}, v0.1) + {c['loss.rate']:g} · bpp + "
             f"{c['loss.latent']:g} · latent MSE, pixels in [-1, 1], source reconstruction: "
-            f"{c['loss.source']}; {_link_text(c)}; {c['optimiser.name']} "
-            f"{c['optimiser.learning_rate']:g}, {c['optimiser.decay']}, batch {c['batch_size']}, "
-            f"crops of {c['crops.crop']} pixels, {c['precision']}, EMA {c['optimiser.ema']:g}, "
-            f"seed {c['seed']}."
+            f"{c['loss.source']}; {_link_text(c)}; {settings(c)}."
         )
     lines += ["", "## Validation", ""]
     for r in records:
@@ -194,6 +184,15 @@ def model_card(model: Lrisc, records: list[dict[str, Any]], precision: str) -> s
         "",
     ]
     return "\n".join(lines)
+
+
+def settings(c: dict[str, Any]) -> str:
+    """Optimiser, batch and the like of a record's config for a model card."""
+    crops = "" if c.get("stored_latents") else f"crops of {c['crops.crop']} pixels, "
+    return (
+        f"{c['optimiser.name']} {c['optimiser.learning_rate']:g}, {c['optimiser.decay']}, batch "
+        f"{c['batch_size']}, {crops}{c['precision']}, EMA {c['optimiser.ema']:g}, seed {c['seed']}"
+    )
 
 
 def _link_text(c: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from lrisc.errors import InputError
-from lrisc.files import UnwritableError, check_regular, replace_atomically, told
+from lrisc.files import UnwritableError, check_regular, told, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,7 @@ class Reporter:
         self._path = folder / METRICS_FILE
         self._name = name
         kept = [line for line, at in self._lines() if at <= step]
-        text = "".join(line + "\n" for line in kept)
-        replace_atomically(self._path, lambda path: _write(path, text))
+        write_atomically(self._path, "".join(line + "\n" for line in kept).encode())
         self._board_folder = folder / "tensorboard"
         with told(f"write {self._board_folder}"):
             self._board = _summary_writer(self._board_folder, step)
@@ -138,10 +137,6 @@ def board_errors_once() -> Generator[None]:
 
 def _is_board(thread: threading.Thread | None) -> bool:
     return type(thread).__module__.startswith("tensorboard.")
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
 
 
 def _summary_writer(folder: Path, step: int) -> Any:

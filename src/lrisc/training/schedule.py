@@ -181,11 +181,7 @@ def _finish(source: Path, target: Path) -> None:
 def _copy(source: Path, target: Path) -> None:
     for file in sorted(source.iterdir()):
         if not (target / file.name).is_file() or not filecmp.cmp(file, target / file.name, False):
-            replace_atomically(target / file.name, partial(_copy_file, file))
-
-
-def _copy_file(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
+            replace_atomically(target / file.name, partial(shutil.copyfile, file))
 
 
 def exit_code(train: Callable[[], Outcome]) -> int:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ from lrisc.models.lrisc import Lrisc
 from lrisc.models.snr import SnrAdaptive
 from lrisc.training.conditions import fixed_link
 from lrisc.training.config.schema import LriscStage
-from lrisc.training.data.crops import to_signal
+from lrisc.training.data.crops import signals
 from lrisc.training.data.squares import Squares
 
 _SHEET_ROWS = 6
@@ -95,9 +94,7 @@ def _decode_all(
     totals: dict[str, float] = {}
     columns: list[list[Tensor]] = [[] for _ in range(len(conditions) + 1)]
     half = config.precision == "bf16"
-    for start in range(0, len(pictures), _BATCH):
-        raw = torch.from_numpy(np.array(pictures[start : start + _BATCH])).permute(0, 3, 1, 2)
-        image = to_signal(raw.to(device))
+    for chosen, image in signals(pictures, _BATCH, device):
         columns[0].append(image)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
             latent = model.analysis(image).float()
@@ -106,7 +103,7 @@ def _decode_all(
             rate = total / (image.shape[2] * image.shape[3])
             totals["bpp"] = totals.get("bpp", 0.0) + float(rate.sum())
             for column, condition in enumerate(conditions, start=1):
-                draws = Draws(_SEED, column, range(start, start + len(image)), device)
+                draws = Draws(_SEED, column, range(chosen.start, chosen.stop), device)
                 guide, name = latent, ""
                 if condition is None:
                     guide = latent + draws.uniform("noise", tuple(latent.shape[1:])) - 0.5
@@ -116,7 +113,7 @@ def _decode_all(
                     link = fixed_link(len(image), snr, cbr, device)
                     wanted = embedding_bits(densities.p_latent)
                     guide = send(model, latent, wanted, link, draws, config.link.adapt).estimate
-                noise = torch.Generator(device).manual_seed(_SEED + start)
+                noise = torch.Generator(device).manual_seed(_SEED + chosen.start)
                 made = model.synthesise(guide, config.validate.steps, noise).float()
                 columns[column].append(made)
                 unit = round_to_8_bit((made + 1) / 2)

@@ -16,6 +16,15 @@ OFDM = PRESETS["ofdm"]
 GUARD = 700
 
 
+def gold(c_init: int, length: int) -> list[int]:
+    """The Gold sequence of TS 38.211, 5.2.1, bit by bit as written there."""
+    x1, x2 = [1] + [0] * 30, [c_init >> i & 1 for i in range(31)]
+    for n in range(length + 1600):
+        x1.append((x1[n + 3] + x1[n]) % 2)
+        x2.append((x2[n + 3] + x2[n + 2] + x2[n + 1] + x2[n]) % 2)
+    return [(x1[n + 1600] + x2[n + 1600]) % 2 for n in range(length)]
+
+
 def frame_symbols(
     snr_db: float, payload: int = 6000, side_bits: int = 800, seed: int = 0
 ) -> Samples:
@@ -53,5 +62,9 @@ def recorded(
 
 def effective_snr_db(sent: Samples, equalised: torch.Tensor) -> float:
     """SNR whose MMSE estimate has the mean square error that was reached, dB."""
-    error = float(np.mean(np.abs(equalised.numpy() - sent) ** 2))
+    return snr_of(float(np.mean(np.abs(equalised.numpy() - sent) ** 2)))
+
+
+def snr_of(error: float) -> float:
+    """SNR whose MMSE estimate has a mean square error, dB."""
     return -10 * float(np.log10(error / (1 - error)))

@@ -21,35 +21,31 @@ def found(samples: Samples) -> list[Detection]:
     return list(find_frames(ArraySource(samples), EVERY))
 
 
+def check_at_minus_3_db(rng: np.random.Generator, carriers: float, start: int) -> None:
+    """A frame at a place is found there, and its CFO to a twentieth of a carrier."""
+    frame = modulate(frame_symbols(0, 300, 20), OFDM)
+    amplitude = 10 ** (-3 / 20) / np.sqrt(OFDM.occupied / OFDM.fft_size)
+    turn = np.exp(2j * np.pi * carriers / OFDM.fft_size * np.arange(frame.size)) * amplitude
+    samples = noise(rng, 6000)
+    samples[start : start + frame.size] += (frame * turn).astype(np.complex64)
+    (detection,) = found(samples)
+    assert detection.start == start
+    assert abs(detection.cfo * OFDM.fft_size - carriers) < 0.05
+
+
 @pytest.mark.slow
 def test_at_minus_3_db_a_sample_with_any_offset() -> None:
     # 100 trials; scripts/measure_waveform.py does thousands.
     rng = np.random.default_rng(0)
-    frame = modulate(frame_symbols(0, 300, 20), OFDM)
-    amplitude = np.float32(10 ** (-3 / 20) / np.sqrt(OFDM.occupied / OFDM.fft_size))
     for _ in range(100):
-        cfo = rng.uniform(-3.9, 3.9) / OFDM.fft_size
-        start = int(rng.integers(0, 2000))
-        samples = noise(rng, 6000)
-        turned = frame * np.exp(2j * np.pi * cfo * np.arange(frame.size)) * amplitude
-        samples[start : start + frame.size] += turned.astype(np.complex64)
-        (detection,) = found(samples)
-        assert detection.start == start
-        assert abs(detection.cfo - cfo) * OFDM.fft_size < 0.05  # of a carrier
+        check_at_minus_3_db(rng, rng.uniform(-3.9, 3.9), int(rng.integers(0, 2000)))
 
 
 @pytest.mark.parametrize("carriers", [3.98, -3.98])
 def test_at_the_ends_of_the_range_of_cfo(carriers: float) -> None:
     rng = np.random.default_rng(5)
-    frame = modulate(frame_symbols(0, 300, 20), OFDM)
-    amplitude = np.float32(10 ** (-3 / 20) / np.sqrt(OFDM.occupied / OFDM.fft_size))
-    turn = np.exp(2j * np.pi * carriers / OFDM.fft_size * np.arange(frame.size)) * amplitude
     for _ in range(20):
-        samples = noise(rng, 5000)
-        samples[1000 : 1000 + frame.size] += (frame * turn).astype(np.complex64)
-        (detection,) = found(samples)
-        assert detection.start == 1000
-        assert abs(detection.cfo * OFDM.fft_size - carriers) < 0.05
+        check_at_minus_3_db(rng, carriers, 1000)
 
 
 def test_several_frames_across_chunks() -> None:

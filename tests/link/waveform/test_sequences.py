@@ -2,23 +2,15 @@
 
 import numpy as np
 import pytest
+from tests.link.waveform.signals import gold
 
 from lrisc.link.waveform.numerology import PREAMBLE_SIGNS, PRESETS, Numerology
 from lrisc.link.waveform.sequences import gold_sequence, known_elements, rotations, start_waveform
 
 
-def bit_by_bit(c_init: int, length: int) -> list[int]:
-    """TS 38.211, 5.2.1, as written there."""
-    x1, x2 = [1] + [0] * 30, [c_init >> i & 1 for i in range(31)]
-    for n in range(length + 1600):
-        x1.append((x1[n + 3] + x1[n]) % 2)
-        x2.append((x2[n + 3] + x2[n + 2] + x2[n + 1] + x2[n]) % 2)
-    return [(x1[n + 1600] + x2[n + 1600]) % 2 for n in range(length)]
-
-
 @pytest.mark.parametrize("c_init", [1, 2, 0x5A5A5A5])
 def test_gold_sequence(c_init: int) -> None:
-    assert gold_sequence(c_init, 500).tolist() == bit_by_bit(c_init, 500)
+    assert gold_sequence(c_init, 500).tolist() == gold(c_init, 500)
 
 
 def test_a_longer_sequence_begins_like_a_shorter() -> None:

@@ -26,6 +26,13 @@ def collection(value: int) -> MaskedSquares:
     return MaskedSquares(pictures, maps)
 
 
+def pasted(
+    data: MaskedSquares, found: np.ndarray, numbers: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first picture's disc on the third, which has nothing."""
+    return paste_onto(data.squares[2], found, data.squares[0], data.maps[0], numbers)
+
+
 def test_what_can_be_cut_out() -> None:
     whole = np.full((32, 32), 255, np.uint8)
     unsure = (disc(32, 8) // 2).astype(np.uint8)
@@ -43,9 +50,7 @@ def test_the_mask_says_where_it_was_pasted(seed: int) -> None:
     numbers = np.random.default_rng(seed).random(7)
     numbers[5] = 0.9  # colours as they are
     before = data.squares[2].copy()
-    picture, mask = paste_onto(
-        data.squares[2], data.maps[2][:16, :16], data.squares[0], data.maps[0], numbers
-    )
+    picture, mask = pasted(data, data.maps[2][:16, :16], numbers)
     red = (picture[:, :, 0] > 150) & (picture[:, :, 1] < 90)
     salient = mask.repeat(4, 0).repeat(4, 1) > 127
     assert red.sum() > 20
@@ -59,7 +64,7 @@ def test_what_was_salient_stays_so() -> None:
     data = collection(100)
     found = np.zeros((16, 16), np.uint8)
     found[:3] = 200
-    _, mask = paste_onto(data.squares[2], found, data.squares[0], data.maps[0], np.full(7, 0.6))
+    _, mask = pasted(data, found, np.full(7, 0.6))
     assert mask[:3].min() == 200
     assert mask[4:].max() == 255
 
@@ -68,9 +73,7 @@ def test_shared_light_moves_the_colour_of_what_is_pasted() -> None:
     data = collection(100)
     numbers = np.full(7, 0.6)
     numbers[5:] = 0.0, 1.0
-    picture, mask = paste_onto(
-        data.squares[2], data.maps[2][:16, :16], data.squares[0], data.maps[0], numbers
-    )
+    picture, mask = pasted(data, data.maps[2][:16, :16], numbers)
     inside = picture[(mask == 255).repeat(4, 0).repeat(4, 1)]
     assert len(inside) > 0
     assert np.abs(inside.astype(float) - 100).max() < 10

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -102,13 +103,7 @@ class Curve:
 
     def at(self, snr_db: float) -> float:
         """Block error rate at an SNR, linear between the measured points."""
-        if snr_db < self.snr_db[0]:
-            return 1.0
-        for i in range(1, len(self.snr_db)):
-            if snr_db < self.snr_db[i]:
-                share = (snr_db - self.snr_db[i - 1]) / (self.snr_db[i] - self.snr_db[i - 1])
-                return self.rate[i - 1] + share * (self.rate[i] - self.rate[i - 1])
-        return 0.0
+        return float(np.interp(snr_db, self.snr_db, self.rate, left=1.0))
 
 
 def channels() -> list[str]:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lrisc import checkpoint
 from lrisc.baselines.deepjscc.network import STRIDE, DeepJsccConfig, DeepJsccNetwork
 from lrisc.checkpoint import EMBEDDED
 from lrisc.device import find_device
@@ -29,7 +30,7 @@ from lrisc.link.frame import interleaver
 from lrisc.link.multipath import Mobility
 from lrisc.link.ofdm_link import make_link
 from lrisc.link.waveform.numerology import SYMBOLS
-from lrisc.stored import CONFIG_FILE, read_folder, read_info, write_folder
+from lrisc.stored import read_folder, read_info, write_folder
 
 FORMAT = "deepjscc-1"
 _TOLERANCE = 0.25
@@ -164,10 +165,7 @@ class DeepJscc:
 
 def embedded_names() -> list[str]:
     """Names of the DeepJSCC codecs that come inside the package."""
-    folders = sorted(path.parent for path in EMBEDDED.glob(f"*/{CONFIG_FILE}"))
-    return [
-        folder.name for folder in folders if read_info(folder, "DeepJSCC").get("format") == FORMAT
-    ]
+    return checkpoint.embedded_names(FORMAT)
 
 
 def nearest(cbr: float, snr_db: float | None = None) -> str:

@@ -59,15 +59,18 @@ def draw_all(
     points = means(rows, len(info["images"]))
     published = load_curves() if reference else []
     waveform = info["settings"].get("waveform", SYMBOLS)
+    # A sheet shows one draw: the first, which is the one that is kept.
+    first = min(row.seed for row in rows)
+    shown = [row for row in rows if row.seed == first]
     drawn = 0
     for path in chain(
         draw_versus_snr(points, published, output, waveform, choice.width),
         draw_versus_cbr(points, published, output, waveform, choice.width),
         draw_reduction(points, output) if reference else (),
-        draw_grids(folder, rows, output, choice),
-        draw_zooms(folder, rows, output, choice) if choice.crop else (),
-        draw_rate_maps(folder, rows, output, choice.width),
-        draw_regions(folder, rows, output, choice.width),
+        draw_grids(folder, shown, output, choice),
+        draw_zooms(folder, shown, output, choice) if choice.crop else (),
+        draw_rate_maps(folder, shown, output, choice.width),
+        draw_regions(folder, shown, output, choice.width),
     ):
         drawn += 1
         yield path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -86,7 +87,8 @@ def _draw(
     name: str,
     width: float | None,
 ) -> list[Path]:
-    metrics = ["psnr_db"] + ["lpips"] * any(p.lpips is not None for p in points)
+    metrics = ["psnr_db"]
+    metrics += [m for m in ("lpips", "lpips_vgg") if any(p.value(m) is not None for p in points)]
     metrics += ["outage"] * any(p.outages for p in points)
     table: list[tuple[Any, ...]] = [(*astuple(p), "measured") for p in points]
     with styled():
@@ -108,7 +110,9 @@ def _draw(
             _draw_schemes(panel, points, look, axis, metric)
             _draw_published(panel, [c for c in fitting if c.metric == metric], lines)
             _set_ticks(panel, points, axis)
-            panel.set_ylabel(LABELS[metric] + (" (lower is better)" if metric == "lpips" else ""))
+            panel.set_ylabel(
+                LABELS[metric] + (" (lower is better)" if metric.startswith("lpips") else "")
+            )
             panel.set_xlabel("SNR Es/N0 (dB)" if axis == "snr_db" else "CBR, everything counted")
         shown: dict[str, Any] = {}
         for panel in axes:
@@ -125,12 +129,19 @@ def _draw(
             ncols=3 if figure.get_figwidth() > 2 * _LEAST_PANEL else 2,
             fontsize=7.5,
         )
-        count = max(p.pictures for p in points)
-        over = f"mean of {count} picture{'s' * (count > 1)}"
-        bars = ", bars: 95 % bootstrap over pictures" if count > 1 else ""
+        over, bars = _told(points)
         narrow = len(title + over + bars) > 14 * figure.get_figwidth()
         figure.suptitle(title + (",\n" if narrow else ", ") + over + bars, fontsize=9)
         return save(figure, output, name, _COLUMNS, table)
+
+
+def _told(points: Sequence[Point]) -> tuple[str, str]:
+    """What the means are over, and what the bars are, for a title."""
+    count = max(p.pictures for p in points)
+    draws = max(math.ceil(p.draws / p.pictures) for p in points)
+    over = f"mean of {count} picture{'s' * (count > 1)}" + f", {draws} draws each" * (draws > 1)
+    kinds = ["pictures"] * (count > 1) + ["draws"] * (draws > 1)
+    return over, f", bars: 95 % bootstrap over {' and '.join(kinds)}" if kinds else ""
 
 
 def _set_ticks(panel: Any, points: Sequence[Point], axis: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,11 +17,13 @@ class Point:
     Attributes:
         scheme, channel, snr_db, cbr_target: what was asked for.
         cbr, cbr_grid, cbr_on_air: means of what was really sent, per 3·H·W.
-        psnr_db, ms_ssim, lpips: means; lost pictures count as the mid-grey ones they are.
+        psnr_db, ms_ssim, lpips, lpips_vgg: means; lost pictures count as the grey ones they are.
         pictures: how many the means are over.
+        draws: of the channel, all pictures' together: rows that the means are over.
         outages: how many of them were lost.
-        missing: pictures of the sweep that are not in the means: impossible, or not done yet.
-        psnr_db_low, psnr_db_high, lpips_low, lpips_high: 95 % bootstrap interval over the pictures;
+        missing: pictures of the sweep that are not in the means, or not with all draws: impossible,
+            or not done yet.
+        psnr_db_low, psnr_db_high and so on: 95 % bootstrap interval over pictures and draws;
             ``None`` of a single one.
     """
 
@@ -34,35 +37,39 @@ class Point:
     psnr_db: float
     ms_ssim: float
     lpips: float | None
+    lpips_vgg: float | None
     pictures: int
+    draws: int
     outages: int
     missing: int
     psnr_db_low: float | None = None
     psnr_db_high: float | None = None
+    ms_ssim_low: float | None = None
+    ms_ssim_high: float | None = None
     lpips_low: float | None = None
     lpips_high: float | None = None
+    lpips_vgg_low: float | None = None
+    lpips_vgg_high: float | None = None
 
     def interval(self, metric: str) -> tuple[float, float] | None:
         """Where the mean of a metric lies with 95 %, if that is known."""
-        ends = {
-            "psnr_db": (self.psnr_db_low, self.psnr_db_high),
-            "lpips": (self.lpips_low, self.lpips_high),
-        }.get(metric, (None, None))
-        return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
+        low, high = (getattr(self, f"{metric}_{end}", None) for end in ("low", "high"))
+        return None if low is None or high is None else (low, high)
 
     def value(self, metric: str) -> float | None:
-        """One of the means, or the share of lost pictures (``outage``), by its name."""
+        """One of the means, or the share of what was lost (``outage``), by its name."""
         values = {
             "psnr_db": self.psnr_db,
             "ms_ssim": self.ms_ssim,
             "lpips": self.lpips,
-            "outage": self.outages / self.pictures,
+            "lpips_vgg": self.lpips_vgg,
+            "outage": self.outages / self.draws,
         }
         return values[metric]
 
 
 def means(rows: Sequence[Row], pictures: int) -> list[Point]:
-    """Average over pictures.
+    """Average over pictures and draws of the channel.
 
     Args:
         rows: of any schemes and conditions.
@@ -80,6 +87,8 @@ def means(rows: Sequence[Row], pictures: int) -> list[Point]:
         measured = [row for row in group if row.status != "impossible"]
         if not measured:
             continue
+        draws = Counter(row.image for row in measured)
+        seeds = len({row.seed for row in group})
         points.append(
             Point(
                 scheme,
@@ -92,9 +101,11 @@ def means(rows: Sequence[Row], pictures: int) -> list[Point]:
                 psnr_db=_mean([row.psnr_db for row in measured]) or 0.0,
                 ms_ssim=_mean([row.ms_ssim for row in measured]) or 0.0,
                 lpips=_mean([row.lpips for row in measured]),
-                pictures=len(measured),
+                lpips_vgg=_mean([row.lpips_vgg for row in measured]),
+                pictures=len(draws),
+                draws=len(measured),
                 outages=sum(row.outage for row in measured),
-                missing=pictures - len(measured),
+                missing=pictures - sum(count == seeds for count in draws.values()),
                 **_intervals(measured),
             )
         )
@@ -103,10 +114,14 @@ def means(rows: Sequence[Row], pictures: int) -> list[Point]:
 
 def _intervals(rows: Sequence[Row]) -> dict[str, float]:
     found: dict[str, float] = {}
-    for metric in ("psnr_db", "lpips"):
-        known = [value for row in rows if (value := getattr(row, metric)) is not None]
-        if len(known) == len(rows) > 1:
-            found[f"{metric}_low"], found[f"{metric}_high"] = bootstrap_interval(known)
+    for metric in ("psnr_db", "ms_ssim", "lpips", "lpips_vgg"):
+        known: dict[str, list[float]] = {}
+        for row in rows:
+            if (value := getattr(row, metric)) is not None:
+                known.setdefault(row.image, []).append(value)
+        if sum(map(len, known.values())) == len(rows) > 1:
+            ends = bootstrap_interval(list(known.values()))
+            found[f"{metric}_low"], found[f"{metric}_high"] = ends
     return found
 
 

@@ -82,8 +82,7 @@ def _spectrogram(
     axes.set_title(
         f"{reception.detection.numerology.name}: frame at sample {offset + start}, "
         f"CFO {reception.cfo * rate:+.1f} Hz, clock {reception.clock_ppm:+.1f} ppm, "
-        f"SNR {reception.snr_db:.1f} dB",
-        loc="right",
+        f"SNR {reception.snr_db:.1f} dB"
     )
 
 

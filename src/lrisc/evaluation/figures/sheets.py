@@ -24,7 +24,6 @@ from lrisc.evaluation.figures.style import (
 from lrisc.evaluation.results import REGION_COLUMNS, ResultsFolder, Row
 from lrisc.files import check_regular
 from lrisc.images import read_rgb
-from lrisc.metrics.lpips import Backbone
 from lrisc.metrics.region import region_quality, region_symbols
 
 _PREFERRED_SNRS = (0.0, 5.0, 10.0, 15.0)
@@ -138,7 +137,6 @@ def draw_regions(
     Both reconstructions are measured inside and outside of the same region, from what was kept.
     """
     stems = _stems(rows)
-    backbone: Backbone = "vgg" if folder.info()["settings"].get("lpips") == "vgg" else "alex"
     for (image, channel, cbr), group in _kept(folder, rows, ".png").items():
         for row in (r for r in group if r.scheme.split(":")[0] == "lrisc-roi"):
             if not folder.picture_path(row.key, ".roi.png").exists():
@@ -164,7 +162,7 @@ def draw_regions(
                 found: dict[str, float | None] = dict.fromkeys(REGION_COLUMNS)
                 if not one.outage:
                     source = _picture(folder.source_path(image))
-                    found |= region_quality(source, picture, mask, backbone)
+                    found |= region_quality(source, picture, mask)
                     found |= region_symbols(_rate_map(folder, one), mask)
                 _show(panel, picture, "\n".join((name, _caption(one), *_inside_outside(found))))
                 table.append((*_cells(one), *(found[column] for column in REGION_COLUMNS)))

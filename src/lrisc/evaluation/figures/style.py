@@ -61,6 +61,7 @@ LABELS = {
     "psnr_db": "PSNR (dB)",
     "ms_ssim": "MS-SSIM",
     "lpips": "LPIPS",
+    "lpips_vgg": "LPIPS-VGG",
     "outage": "share of pictures lost",
 }
 _NAMES = {

@@ -145,20 +145,32 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class LinkConfig:
-    """What lies between z and its estimate.
+class ChannelConfig:
+    """The channel that pictures cross.
+
+    Attributes:
+        snr_db: lowest and highest mean SNR in dB, uniform per picture.
+        channels: name of a channel -> share of the pictures that cross it.
+        block_length: shortest and longest fading block in symbols, log-uniform per picture.
+    """
+
+    snr_db: Annotated[tuple[Decibels, Decibels], Rising()] = (-2.0, 20.0)
+    channels: ChannelShares = field(default_factory=lambda: {"awgn": 0.8, "rayleigh": 0.2})
+    block_length: Annotated[tuple[Count, Count], Rising()] = (32, 1024)
+
+
+@dataclass(frozen=True)
+class LinkConfig(ChannelConfig):
+    """What lies between z and its estimate, see :class:`ChannelConfig`.
 
     Attributes:
         enabled: whether the latent goes through f_e, a channel and f_d at all.
         adapt: whether f_e and f_d use their SNR-adaptive models.
-        snr_db: lowest and highest mean SNR in dB, uniform per picture.
         cbr: lowest and highest payload CBR, log-uniform per picture.
         favourite_cbr: a CBR that ``favourite_fraction`` of the pictures gets.
         favourite_fraction: that share.
         beta: symbols per bit of Eq. 3, for the pictures that get no budget.
         beta_fraction: share of pictures whose rate is ``beta`` times their bits.
-        channels: name of a channel -> share of the pictures that cross it.
-        block_length: shortest and longest fading block in symbols, log-uniform per picture.
         easy_steps: first steps, at ``easy_snr_db`` and ``easy_cbr`` on AWGN only.
         easy_snr_db: see ``easy_steps``.
         easy_cbr: see ``easy_steps``.
@@ -166,14 +178,11 @@ class LinkConfig:
 
     enabled: bool = True
     adapt: bool = True
-    snr_db: Annotated[tuple[Decibels, Decibels], Rising()] = (-2.0, 20.0)
     cbr: Annotated[tuple[Cbr, Cbr], Rising()] = (1 / 96, 1 / 12)
     favourite_cbr: Cbr = 1 / 48
     favourite_fraction: Share = 0.0
     beta: Positive = 0.2
     beta_fraction: Share = 0.0
-    channels: ChannelShares = field(default_factory=lambda: {"awgn": 0.8, "rayleigh": 0.2})
-    block_length: Annotated[tuple[Count, Count], Rising()] = (32, 1024)
     easy_steps: CountOrNone = 0
     easy_snr_db: Decibels = 10.0
     easy_cbr: Cbr = 1 / 24

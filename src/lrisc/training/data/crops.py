@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from lrisc.errors import InputError
 from lrisc.link.draws import Draws
 from lrisc.training.config.schema import DataConfig
-from lrisc.training.data.sources import list_pictures, read_pictures
+from lrisc.training.data.sources import decoded, list_pictures, read_pictures
 from lrisc.training.data.squares import Squares
 
 
@@ -31,8 +30,7 @@ def centre_crops(paths: tuple[str, ...], count: int, side: int) -> Squares:
         if len(crops) == count:
             break
         try:
-            with Image.open(io.BytesIO(raw or b"")) as opened:
-                picture = ImageOps.exif_transpose(opened).convert("RGB")
+            picture = decoded(raw or b"")
         except Exception:  # as above: any broken picture is passed over
             continue
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
@@ -87,6 +85,26 @@ def cut_crop(picture: Squares, numbers: npt.NDArray[np.float64], data: DataConfi
         sums = cut.reshape(crop, times, crop, times, channels).sum((1, 3), dtype=np.uint32)
         cut = ((sums + times * times // 2) // (times * times)).astype(np.uint8)
     return cut[:, ::-1] if flip < 0.5 else cut
+
+
+def signals(
+    squares: Squares, size: int, device: torch.device | str = "cpu", side: int | None = None
+) -> Iterator[tuple[slice, Tensor]]:
+    """Stored squares in batches, in their order.
+
+    Args:
+        squares: (n, S, S, 3) uint8.
+        size: of a batch.
+        device: where the batches are wanted.
+        side: of the corner that is taken; ``None``: all of it.
+
+    Yields:
+        Which they are, and (B, 3, side, side) float32 in [-1, 1].
+    """
+    for start in range(0, len(squares), size):
+        chosen = slice(start, min(start + size, len(squares)))
+        raw = torch.from_numpy(np.array(squares[chosen, :side, :side]))
+        yield chosen, to_signal(raw.permute(0, 3, 1, 2).to(device))
 
 
 def to_signal(pictures: Tensor) -> Tensor:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,9 @@ from torch import Tensor, nn
 from lrisc.link.draws import Draws
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.config.schema import LriscStage
-from lrisc.training.data.crops import to_signal
+from lrisc.training.data.crops import signals
 from lrisc.training.data.opened import TrainingData
-from lrisc.training.data.squares import DAMAGED, Squares, cache_of
+from lrisc.training.data.squares import DAMAGED, Squares, cache_of, cached
 
 logger = logging.getLogger(__name__)
 
@@ -94,23 +92,16 @@ def open_latents(
     Raises:
         InputError: the cache is not writable.
     """
+
+    def make(path: Path, facts: Path) -> None:
+        logger.info("storing the latents of %d squares", len(pictures))
+        _store(model, pictures.squares, config, path)
+        worth = _worth(model, lpips, pictures.squares, config)
+        facts.write_text(json.dumps({"worth": worth.tolist()}))
+
     name = f"latents-{_key(model, pictures, config)[:20]}"
     with cache_of(config.crops) as folder:
-        path, facts = folder / f"{name}.npy", folder / f"{name}.json"
-        found = _read(path, facts)
-        if found is None:
-            logger.info("storing the latents of %d squares in %s", len(pictures), path)
-            # Under a temporary name until complete: another process may build the same file.
-            with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as building:
-                made = Path(building)
-                _store(model, pictures.squares, config, made / path.name)
-                worth = _worth(model, lpips, pictures.squares, config)
-                (made / facts.name).write_text(json.dumps({"worth": worth.tolist()}))
-                os.replace(made / facts.name, facts)
-                os.replace(made / path.name, path)
-            found = _read(path, facts)
-            assert found is not None
-    stored, worth = found
+        stored, worth = cached(folder, (f"{name}.npy", f"{name}.json"), _read, make)
     return LatentData(pictures, stored, worth, config.draw_seed)
 
 
@@ -139,30 +130,19 @@ def _read(path: Path, facts: Path) -> tuple[npt.NDArray[np.float16], Tensor] | N
     return (stored, worth) if whole and fits and stored.dtype == np.float16 else None
 
 
-def _device(model: Lrisc) -> torch.device:
-    return next(model.parameters()).device
-
-
-def _signal(squares: Squares, chosen: slice, side: int, device: torch.device) -> Tensor:
-    raw = torch.from_numpy(np.array(squares[chosen, :side, :side]))
-    return to_signal(raw.permute(0, 3, 1, 2).to(device))
-
-
 def _store(model: Lrisc, squares: Squares, config: LriscStage, path: Path) -> None:
     """Latents and bits of all squares, as the stage's precision computes them."""
-    device, half = _device(model), config.precision == "bf16"
+    device, half = next(model.parameters()).device, config.precision == "bf16"
     side = squares.shape[1] // model.config.multiple * model.config.multiple
     shape = (len(squares), model.config.latent_channels + 1, side // 16, side // 16)
     stored = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-    for start in range(0, len(squares), _BATCH):
-        chosen = slice(start, start + _BATCH)
-        image = _signal(squares, chosen, side, device)
+    for chosen, image in signals(squares, _BATCH, device, side):
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
             latent = model.analysis(image).float()
             both = torch.cat([latent, model.embedding_bits(latent)[:, None]], dim=1)
         stored[chosen] = both.half().cpu().numpy()
-        if start % (64 * _BATCH) == 0:
-            logger.info("%d of %d latents are stored", start, len(squares))
+        if chosen.start % (64 * _BATCH) == 0:
+            logger.info("%d of %d latents are stored", chosen.start, len(squares))
     stored.flush()
 
 
@@ -173,9 +153,9 @@ def _worth(model: Lrisc, lpips: nn.Module | None, squares: Squares, config: Lris
     The error is white noise with a third of the channel's standard deviation: near what a link
     at 10 dB leaves, where LPIPS is far from quadratic.
     """
-    device, loss = _device(model), config.loss
+    device, loss = next(model.parameters()).device, config.loss
     spread = len(squares) // min(len(squares), _PROBES)
-    image = _signal(squares[::spread][:_PROBES], slice(None), _PROBE_SIDE, device)
+    ((_, image),) = signals(squares[::spread][:_PROBES], _PROBES, device, _PROBE_SIDE)
     half = config.precision == "bf16"
 
     def cost(latent: Tensor) -> float:

@@ -19,7 +19,6 @@ import json
 import logging
 import os
 import tarfile
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,16 +28,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from lrisc.errors import InputError
+from lrisc.errors import InputError, one_line
 from lrisc.files import write_atomically
 from lrisc.link.draws import Draws
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.crops import CROP_NUMBERS, cut_crop
 from lrisc.training.data.masks import MaskFolder
-from lrisc.training.data.sources import SUFFIXES, Listing, list_pictures
+from lrisc.training.data.sources import SUFFIXES, Listing, decoded, list_pictures
 from lrisc.training.data.squares import Squares, cache_of, too_few
 
 logger = logging.getLogger(__name__)
@@ -153,7 +152,7 @@ class Photographs:
                 pixels = self._pixels(self._entries[at])
             # Pillow's decoders raise almost anything on broken input.
             except Exception as error:
-                reason = " ".join(str(error).split())[:100]
+                reason = one_line(error)[:100]
             else:
                 if min(pixels.shape[:2]) >= least:
                     return pixels
@@ -166,18 +165,11 @@ class Photographs:
         with self._files[entry.file].open("rb") as file:
             file.seek(entry.offset)
             raw = file.read(entry.length or -1)
-        picture = _picture(raw)
+        picture = decoded(raw)
         if self._masks is None:
             return np.asarray(picture)
         mask = self._masks.read(entry.name, picture.size)
         return np.dstack([np.asarray(picture), np.asarray(mask)])
-
-
-def _picture(raw: bytes) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(raw)) as opened:
-            return ImageOps.exif_transpose(opened).convert("RGB")
 
 
 @lru_cache(maxsize=2)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tarfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from PIL import Image, ImageOps
 
 from lrisc.errors import InputError
 from lrisc.files import check_regular
@@ -90,3 +94,11 @@ def read_pictures(listing: Listing) -> Iterator[tuple[str, bytes | None]]:
                         yield member.name, None if file is None else file.read()
         except (OSError, tarfile.TarError, EOFError):
             yield shard.name, None
+
+
+def decoded(raw: bytes) -> Image.Image:
+    """The picture in a file's bytes, RGB and upright; raises whatever Pillow's decoders raise."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(raw)) as opened:
+            return ImageOps.exif_transpose(opened).convert("RGB")

@@ -15,24 +15,25 @@ import json
 import logging
 import os
 import tempfile
-import warnings
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tokenize import TokenError
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
-from lrisc.errors import InputError
+from lrisc.errors import InputError, reason
 from lrisc.files import UnwritableError, cache_folder
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.masks import MaskFolder
-from lrisc.training.data.sources import Listing, list_pictures, read_pictures
+from lrisc.training.data.sources import Listing, decoded, list_pictures, read_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ MIN_PICTURES = 16
 DAMAGED = (ValueError, EOFError, SyntaxError, TokenError, RecursionError, MemoryError)
 _FORMAT = 1
 Squares = npt.NDArray[np.uint8]
+Cached = TypeVar("Cached")
 
 
 @dataclass(frozen=True)
@@ -113,11 +115,39 @@ def cache_of(data: DataConfig) -> Generator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
     except (OSError, UnwritableError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
         raise InputError(
-            f"cannot write or read the picture cache {folder}: {reason or error}; "
+            f"cannot write or read the picture cache {folder}: {reason(error)}; "
             "choose another with crops.cache=FOLDER"
         ) from error
+
+
+def cached(
+    folder: Path,
+    names: tuple[str, str],
+    read: Callable[[Path, Path], Cached | None],
+    make: Callable[[Path, Path], None],
+) -> Cached:
+    """What two files of a cache hold, after making them if they are not as they were written.
+
+    Args:
+        folder: of the cache.
+        names: of the files.
+        read: from their paths to what they hold; ``None``: they must be made.
+        make: writes both.
+    """
+    first, second = (folder / name for name in names)
+    found = read(first, second)
+    if found is None:
+        # Under a temporary name until complete: another process may build the same file.
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as building:
+            made = [Path(building, name) for name in names]
+            make(*made)
+            os.replace(made[1], second)
+            os.replace(made[0], first)
+        found = read(first, second)
+        if found is None:
+            raise OSError(errno.EIO, "what was written cannot be read")
+    return found
 
 
 def pictures_key(paths: tuple[str, ...], data: DataConfig, masks: str = "") -> str:
@@ -163,22 +193,15 @@ def _open_cache(
     listing = list_pictures(paths)
     key = _cache_key(listing, data, masks)
     shape = _square_shape(data, masks)
+
+    def make(path: Path, facts: Path) -> None:
+        logger.info("decoding the pictures of %s into the cache", name)
+        count, skipped = _build(_chosen(listing, data), path, data, masks)
+        facts.write_text(json.dumps({"squares": count, "skipped": skipped}))
+
     with cache_of(data) as folder:
-        path, facts = folder / f"{key[:20]}.npy", folder / f"{key[:20]}.json"
-        found = _read_cache(path, facts, shape)
-        if found is None:
-            logger.info("decoding the pictures of %s into %s", name, path)
-            # Under a temporary name until complete: another process may build the same file.
-            with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as building:
-                made = Path(building)
-                count, skipped = _build(_chosen(listing, data), made / path.name, data, masks)
-                (made / facts.name).write_text(json.dumps({"squares": count, "skipped": skipped}))
-                os.replace(made / facts.name, facts)
-                os.replace(made / path.name, path)
-            found = _read_cache(path, facts, shape)
-            if found is None:
-                raise OSError(errno.EIO, "what was written cannot be read")
-    squares, skipped = found
+        names = f"{key[:20]}.npy", f"{key[:20]}.json"
+        squares, skipped = cached(folder, names, partial(_read_cache, shape=shape), make)
     if skipped:
         logger.warning("%d pictures of %s are corrupt or too small and are skipped", skipped, name)
     return Pictures(squares, name, key, skipped)
@@ -281,11 +304,8 @@ def _squares(
         return []
     side = data.square
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(raw)) as opened:
-                picture = ImageOps.exif_transpose(opened).convert("RGB")
-            mask = None if masks is None else masks.read(name, picture.size)
+        picture = decoded(raw)
+        mask = None if masks is None else masks.read(name, picture.size)
     # Pillow's decoders raise almost anything on broken input; the picture is counted and skipped.
     except Exception:
         return []

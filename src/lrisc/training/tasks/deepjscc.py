@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,19 +17,17 @@ from lrisc.link.draws import Draws
 from lrisc.metrics.distortion import psnr, round_to_8_bit
 from lrisc.training.conditions import draw_link, fixed_link
 from lrisc.training.config.schema import (
-    ChannelShares,
-    Count,
+    ChannelConfig,
     Decibels,
     LinkConfig,
     NotNegative,
     PictureStage,
     PictureValidation,
-    Rising,
     Some,
 )
-from lrisc.training.data.crops import to_signal
+from lrisc.training.data.crops import signals, to_signal
 from lrisc.training.data.opened import TrainingData, open_data
-from lrisc.training.export import channel_shares
+from lrisc.training.export import channel_shares, settings
 from lrisc.training.objective import Terms
 from lrisc.training.statement import card_head, runs_table, write_card
 from lrisc.training.step import compile_in_place
@@ -49,21 +46,6 @@ class DeepJsccLoss:
     """
 
     mse: NotNegative = 8.0
-
-
-@dataclass(frozen=True)
-class DeepJsccLink:
-    """The channel.
-
-    Attributes:
-        snr_db: lowest and highest mean SNR in dB, uniform per picture.
-        channels: name of a channel -> share of the pictures that cross it.
-        block_length: shortest and longest fading block in symbols, log-uniform per picture.
-    """
-
-    snr_db: Annotated[tuple[Decibels, Decibels], Rising()] = (-2.0, 20.0)
-    channels: ChannelShares = field(default_factory=lambda: {"awgn": 0.8, "rayleigh": 0.2})
-    block_length: Annotated[tuple[Count, Count], Rising()] = (32, 1024)
 
 
 @dataclass(frozen=True)
@@ -90,7 +72,7 @@ class DeepJsccStage(PictureStage):
     """
 
     loss: DeepJsccLoss = field(default_factory=DeepJsccLoss)
-    link: DeepJsccLink = field(default_factory=DeepJsccLink)
+    link: ChannelConfig = field(default_factory=ChannelConfig)
     validate: DeepJsccValidation = field(default_factory=DeepJsccValidation)
 
     def __post_init__(self) -> None:
@@ -199,13 +181,11 @@ class DeepJsccTask:
         totals: dict[str, float] = {}
         columns: list[list[Tensor]] = [[] for _ in range(len(config.validate.snr_db) + 1)]
         half = config.precision == "bf16"
-        for start in range(0, len(pictures), _BATCH):
-            raw = torch.from_numpy(np.array(pictures[start : start + _BATCH])).permute(0, 3, 1, 2)
-            image = to_signal(raw.to(device))
+        for chosen, image in signals(pictures, _BATCH, device):
             columns[0].append(image)
             unit = ((image + 1) / 2).clamp(0, 1)
             for column, snr in enumerate(config.validate.snr_db, start=1):
-                draws = Draws(_SEED, column, range(start, start + len(image)), device)
+                draws = Draws(_SEED, column, range(chosen.start, chosen.stop), device)
                 link = fixed_link(len(image), snr, model.config.cbr, device)
                 with (
                     torch.inference_mode(),
@@ -266,10 +246,7 @@ def model_card(model: DeepJsccNetwork, records: list[dict[str, Any]], precision:
     c = last["config"]
     lines += [
         "",
-        f"Last run: {c['optimiser.name']} {c['optimiser.learning_rate']:g}, "
-        f"{c['optimiser.decay']}, batch {c['batch_size']}, crops of {c['crops.crop']} pixels, "
-        f"{c['precision']}, EMA {c['optimiser.ema']:g}, seed {c['seed']}, "
-        f"channels {channel_shares(c)}.",
+        f"Last run: {settings(c)}, channels {channel_shares(c)}.",
         "",
         "Validation (held-out centre crops, AWGN, mean PSNR in dB of the averaged weights): "
         + ", ".join(f"{k} {v:.2f}" for k, v in last["validation"].items()),

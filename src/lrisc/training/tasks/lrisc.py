@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +28,6 @@ class LriscTask:
 
     def __init__(self, config: LriscStage) -> None:
         self.config = config
-        self._pictures: TrainingData | None = None
         self.model, self.records = build_model(config)
         self.whole_step = TrainingStep(self.model, config)
 
@@ -41,12 +41,10 @@ class LriscTask:
         """Perceptual distance of the loss and of validation."""
         return self.whole_step.lpips
 
-    @property
+    @cached_property
     def pictures(self) -> TrainingData:
         """See :func:`lrisc.training.data.opened.open_data`."""
-        if self._pictures is None:
-            self._pictures = open_data(self.config)
-        return self._pictures
+        return open_data(self.config)
 
     @property
     def data(self) -> TrainingData | LatentData:
