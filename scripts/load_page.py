@@ -65,7 +65,9 @@ class Client:
         self.choices = {
             name: parts[name]["props"]["value"] for name in ("channel", "region", "size")
         }
-        self.functions = {tuple(t): d["id"] for d in config["dependencies"] for t in d["targets"]}
+        # What runs in the browser alone has no function here.
+        ours = [d for d in config["dependencies"] if d["backend_fn"]]
+        self.functions = {tuple(t): d["id"] for d in ours for t in d["targets"]}
 
     def function(self, name: str, event: str = "click") -> int:
         """Number of what an event of a part starts."""
