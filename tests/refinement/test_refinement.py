@@ -14,6 +14,7 @@ from lrisc.errors import InputError
 from lrisc.link.draws import Draws
 from lrisc.link.frame import Frame, parse_body, parse_header
 from lrisc.metrics.distortion import ms_ssim
+from lrisc.metrics.lpips import Lpips
 from lrisc.metrics.lpips_weights import LpipsUnavailableError
 from lrisc.models.jscc import symbol_mask
 from lrisc.models.layers import ChannelNorm
@@ -130,6 +131,68 @@ def setup(
     sent = int(symbol_mask(rates, tiny.model.config.rate_values).sum())
     payload = torch.randn(sent, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
     return link, payload, picture(16 * levels[0], 16 * levels[1])[None] * 2 - 1
+
+
+@pytest.mark.parametrize(
+    ("snr_db", "roughness"), [(-7.0, 1.0), (0.0, 1.0), (2.5, 0.75), (10.0, 0.0), (60.0, 0.0)]
+)
+def test_a_channel_is_rough_below_ten_decibels(
+    tiny: LoadedCheckpoint, snr_db: float, roughness: float
+) -> None:
+    levels = torch.full((6, 8), 3, device=tiny.device)
+    link = PayloadLink(tiny.model, levels, snr_db, uneven=False, fades=None)
+    assert link.roughness == roughness
+
+
+def test_a_shared_second_mean_leaves_steps_in_proportion() -> None:
+    gradient = torch.tensor([1.0, -4.0, 0.01])
+    calm, between, rough = (
+        search._Adam(gradient, shared).step(gradient, 0.1) for shared in (0.0, 0.5, 1.0)
+    )
+    assert calm.abs().tolist() == pytest.approx([calm[0].item()] * 3, rel=1e-4)
+    torch.testing.assert_close(rough / rough[0], gradient)
+    assert between[0] / between[2] == pytest.approx(10, rel=1e-4)
+    # As a whole both steps are as long as the other.
+    assert float(rough.norm()) == pytest.approx(float(calm.norm()), rel=1e-4)
+
+
+@pytest.mark.parametrize(("snr_db", "spread"), [(0.0, True), (10.0, False)])
+def test_steps_share_it_on_a_rough_channel_only(
+    tiny: LoadedCheckpoint, snr_db: float, spread: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first step of one size for all symbols is Adam's own."""
+    link, payload, source = setup(tiny)
+    link = PayloadLink(tiny.model, link.levels, snr_db, uneven=False, fades=None)
+    steps: list[torch.Tensor] = []
+    step = search._Adam.step
+
+    def seen(self: search._Adam, gradient: torch.Tensor, size: float) -> torch.Tensor:
+        steps.append(step(self, gradient, size))
+        return steps[-1]
+
+    monkeypatch.setattr(search._Adam, "step", seen)
+    refine(link, payload, source, Distortion(), 1)
+    sizes = steps[0].abs()
+    assert (float(sizes.std() / sizes.mean()) > 0.1) == spread
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_on_a_rough_channel_perception_counts_more(weighted: bool) -> None:
+    """LPIPS and that of views; squared error and MS-SSIM stay."""
+    torch.manual_seed(0)
+    perception = objectives.Perception(Lpips("alex"))
+    source = picture(96, 96)[None] * 2 - 1
+    decoded = picture(96, 96, seed=1)[None] * 2 - 1
+    weight = torch.ones(1, 1, 96, 96) if weighted else None
+    calm_target = objectives.Target(source, None, [], 0.0)
+    rest = float(Distortion(objectives.STRUCTURE_WEIGHT)(decoded, calm_target, None))
+    for draws in (None, Draws(0, 3, range(1))):
+        calm, rough = (
+            float(perception(decoded, perception.target(source, weight, roughness), draws)) - rest
+            for roughness in (0.0, 1.0)
+        )
+        assert calm > 1e-3
+        assert rough == pytest.approx(objectives.ROUGH_WEIGHT * calm, rel=1e-3)
 
 
 def test_never_worse_than_without(tiny: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,11 +68,13 @@ class Target:
         source: (1, 3, H, W) in [-1, 1].
         weight: of every pixel, (1, 1, H, W), mean 1 over the whole picture; ``None``: all 1.
         features: of LPIPS; empty where it has no part.
+        roughness: of the channel, see :class:`lrisc.refinement.payload.PayloadLink`.
     """
 
     source: Tensor
     weight: Tensor | None
     features: list[Tensor]
+    roughness: float
 
 
 class Objective(ABC):
@@ -84,9 +86,9 @@ class Objective(ABC):
 
     name: ObjectiveName = "distortion"
 
-    def target(self, source: Tensor, weight: Tensor | None) -> Target:
+    def target(self, source: Tensor, weight: Tensor | None, roughness: float) -> Target:
         """What is computed once of a source; arguments as for :class:`Target`."""
-        return Target(source, weight, [])
+        return Target(source, weight, [], roughness)
 
     @abstractmethod
     def __call__(self, decoded: Tensor, target: Target, draws: Draws | None) -> Tensor:
@@ -142,24 +144,25 @@ class Perception(Distortion):
         super().__init__(STRUCTURE_WEIGHT)
         self.lpips = lpips
 
-    def target(self, source: Tensor, weight: Tensor | None) -> Target:
+    def target(self, source: Tensor, weight: Tensor | None, roughness: float) -> Target:
         """See :class:`Objective`."""
-        return Target(source, weight, self.lpips.unit_features(source))
+        return Target(source, weight, self.lpips.unit_features(source), roughness)
 
     def __call__(self, decoded: Tensor, target: Target, draws: Draws | None) -> Tensor:
         """See :class:`Objective`."""
         loss = super().__call__(decoded, target, draws)
-        loss = loss + LPIPS_WEIGHT * self._distance(decoded, target.features, target.weight)
+        share = ROUGH_WEIGHT**target.roughness
+        seen = self._distance(decoded, target.features, target.weight)
+        loss = loss + share * LPIPS_WEIGHT * seen
         if draws is not None:
             # Apart from the decoded one, so that nothing goes back into the source.
             source, weight = target.source, target.weight
             still = source if weight is None else torch.cat([source, weight.expand_as(source)])
             second, *rest = random_view(still, draws, self.lpips.min_side).split(1)
             first = random_view(decoded, draws, self.lpips.min_side)
-            seen = rest[0][:, :1] if rest else None
-            loss = loss + VIEW_WEIGHT * self._distance(
-                first, self.lpips.unit_features(second), seen
-            )
+            weight = rest[0][:, :1] if rest else None
+            seen = self._distance(first, self.lpips.unit_features(second), weight)
+            loss = loss + share * VIEW_WEIGHT * seen
         return loss
 
     def _distance(self, first: Tensor, second: list[Tensor], weight: Tensor | None) -> Tensor:
@@ -274,6 +277,8 @@ LPIPS_WEIGHT = 0.3
 """Of LPIPS (AlexNet) of the pictures as they are."""
 VIEW_WEIGHT = 0.4
 """Of LPIPS (AlexNet) of a random view. All four are measured in docs/manual/effort.md."""
+ROUGH_WEIGHT = 3.0
+"""Both LPIPS count so many times as much at 0 dB, where squared error asks for blur."""
 VIEW_SCALES = (1.0, 2.0)
 """Range of a view's scale, log-uniform. Enlarged, AlexNet's first layer sees what it steps over."""
 VIEW_SHIFT = 16

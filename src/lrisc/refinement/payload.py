@@ -20,6 +20,9 @@ from lrisc.models.jscc import symbol_mask
 from lrisc.models.lrisc import Lrisc
 from lrisc.refinement.tiles import Tile
 
+CALM_DB = 10.0
+"""From this SNR on a gradient says more about the picture than about the noise it is drawn with."""
+
 Fades = Callable[[int], Tensor]
 """Number of a draw -> gains of the payload's symbols, complex64 (n,)."""
 
@@ -50,6 +53,9 @@ class PayloadLink:
         snr_db: mean Es/N0 that the frame is designed for, dB.
         uneven: whether power follows the rate map.
         fades: gains of the payload's symbols by number of the draw; ``None`` without fading.
+
+    Attributes:
+        roughness: of the channel: 0 from CALM_DB on, 1 from 0 dB down, linear between.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class PayloadLink:
         fades: Fades | None,
     ) -> None:
         self.model, self.levels, self.fades = model, levels, fades
+        self.roughness = min(max(1 - snr_db / CALM_DB, 0.0), 1.0)
         self.noise_variance = noise_variance(snr_db)
         self.sent = symbol_mask(levels, model.config.rate_values)
         self.counts = self.sent.sum(-1)

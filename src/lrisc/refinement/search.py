@@ -25,6 +25,8 @@ MAX_EFFORT = 1000
 """More iterations than that is a slip of the keyboard; 100 gain most of what there is."""
 STEP_SIZE = 0.07
 """First step of a symbol's real or imaginary part, whose root mean square is 0.7."""
+SHARED = 0.5
+"""Exponent of the second mean that all numbers share, on the roughest channel."""
 MOMENTUM = (0.8, 0.95)
 """Decay of Adam's two means, chosen for few iterations."""
 CHECK_EVERY = 25
@@ -99,7 +101,8 @@ def refine(
 
         min_s  E_{h, noise} [ d(x, g_d(f_d(MMSE(h s + noise)))) ]
 
-    with one channel drawn anew in every iteration: Adam, then back to the power constraint.
+    with one channel drawn anew in every iteration: Adam, then back to the power constraint. At low
+    SNR steps and d's weights are others, see roughness in :class:`PayloadLink`.
 
     Args:
         link: what happens to a payload until it is a picture.
@@ -125,7 +128,7 @@ def refine(
     before = loss = math.inf
     try:
         before = loss = search.estimate(current)
-        adam = _Adam(current)
+        adam = _Adam(current, SHARED * link.roughness)
         for step in range(iterations):
             gradient = search.gradient(current, step)
             # Bound to its name only when whole: Ctrl-C may come at any time.
@@ -192,7 +195,7 @@ class _Search:
             part = self.source[at].to(self.link.device)
             weight = None if self.weight is None else self.weight[at].to(self.link.device)
             with torch.no_grad(), self._autocast():
-                found.append(self.objective.target(part, weight))
+                found.append(self.objective.target(part, weight, self.link.roughness))
         return found
 
     def project(self, payload: Tensor) -> Tensor:
@@ -243,9 +246,19 @@ class _Search:
 
 
 class _Adam:
-    """Adam with Nesterov's momentum (Dozat 2016) for one tensor."""
+    """Adam with Nesterov's momentum (Dozat 2016) for one tensor.
 
-    def __init__(self, like: Tensor) -> None:
+    Each number's own second mean makes the steps of all numbers alike. Where the noise of the
+    gradient is most of it, that also moves what hardly matters, at random: it is as if the channel
+    had more noise. A second mean that all numbers share leaves the steps in proportion.
+
+    Args:
+        like: of the tensor's shape.
+        shared: exponent of the shared second mean; each number's own has 1 minus that.
+    """
+
+    def __init__(self, like: Tensor, shared: float) -> None:
+        self.shared = shared
         self.mean, self.square = torch.zeros_like(like), torch.zeros_like(like)
         self.steps = 0
 
@@ -256,7 +269,10 @@ class _Adam:
         self.mean = first * self.mean + (1 - first) * gradient
         self.square = second * self.square + (1 - second) * gradient.square()
         ahead = (first * self.mean + (1 - first) * gradient) / (1 - first**self.steps)
-        return size * ahead / ((self.square / (1 - second**self.steps)).sqrt() + 1e-12)
+        square = self.square / (1 - second**self.steps)
+        if self.shared:
+            square = square ** (1 - self.shared) * square.mean() ** self.shared
+        return size * ahead / (square.sqrt() + 1e-12)
 
 
 def _cosine(step: int, steps: int) -> float:
