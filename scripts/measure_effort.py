@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 import lrisc
+from lrisc.images import pictures_in
 from lrisc.link.budget import parse_cbr
 from lrisc.metrics.distortion import ms_ssim, psnr
 from lrisc.metrics.lpips import Lpips
@@ -85,7 +86,7 @@ def tensor(picture: Image.Image) -> torch.Tensor:
 
 def chosen(folder: Path, limit: int | None) -> list[Path]:
     """All pictures of a folder, or so many of them, evenly spaced."""
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".png", ".jpg"))
+    files = pictures_in(folder)
     if limit is None or limit >= len(files):
         return files
     return [files[i * len(files) // limit] for i in range(limit)]

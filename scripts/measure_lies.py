@@ -17,7 +17,7 @@ import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError
 from lrisc.evaluation.lies import LIES, without_region
-from lrisc.images import SUFFIXES
+from lrisc.images import pictures_in
 from lrisc.link.budget import parse_cbr
 from lrisc.link.frame import Frame
 from lrisc.metrics.quality import quality
@@ -32,8 +32,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only the first so many pictures")
     arguments = parser.parse_args()
     checkpoint = lrisc.load_checkpoint(arguments.model)
-    paths = sorted(p for p in arguments.folder.iterdir() if p.suffix.lower() in SUFFIXES)
-    paths = paths[: arguments.limit]
+    paths = pictures_in(arguments.folder)[: arguments.limit]
 
     def with_region(change: Callable[[Frame], Frame]) -> list[float]:
         transmitter, receiver = lrisc.Transmitter(checkpoint), lrisc.Receiver(checkpoint)

@@ -22,7 +22,7 @@ import torch
 from torch.nn import functional as F
 
 import lrisc
-from lrisc.images import load_image
+from lrisc.images import load_image, pictures_in
 from lrisc.link.budget import parse_cbr
 from lrisc.metrics.region import region_quality, region_symbols
 from lrisc.registry import add_plugin_option, import_plugins
@@ -86,11 +86,8 @@ def main() -> None:
     arguments = parser.parse_args()
     import_plugins(arguments.plugin)
     logging.disable(logging.WARNING)
-    torch.set_num_threads(max(torch.get_num_threads(), 1))
     arguments.checkpoint = lrisc.load_checkpoint(arguments.model)
-    paths = sorted(
-        p for p in arguments.folder.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg")
-    )
+    paths = pictures_in(arguments.folder)
     step = max(len(paths) // (arguments.limit or len(paths)), 1)
     rows, without_region = [], 0
     for index in list(range(0, len(paths), step))[: arguments.limit]:

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 import lrisc
-from lrisc.images import SUFFIXES
+from lrisc.images import pictures_in
 from lrisc.link.budget import parse_cbr
 from lrisc.link.channels import channel
 from lrisc.metrics.lpips import Lpips
@@ -76,7 +76,7 @@ def main() -> None:
     sender, receiver = lrisc.Transmitter(checkpoint), lrisc.Receiver(checkpoint)
     vgg, sources = Lpips.from_weights("vgg"), Moments()
     frames = []
-    for path in sorted(p for p in a.folder.iterdir() if p.suffix.lower() in SUFFIXES)[: a.limit]:
+    for path in pictures_in(a.folder)[: a.limit]:
         image = Image.open(path).convert("RGB")
         if a.side:
             left, top = ((side - a.side) // 2 for side in image.size)

@@ -32,7 +32,7 @@ import torch
 
 from lrisc.checkpoint import load_checkpoint
 from lrisc.errors import OutageError
-from lrisc.images import load_image, to_pil
+from lrisc.images import load_image, pictures_in, to_pil
 from lrisc.link import fec
 from lrisc.link.channels import Received, channel
 from lrisc.link.finding import receive_all
@@ -344,8 +344,7 @@ def throughput(a: argparse.Namespace) -> None:
 
 
 def pictures(a: argparse.Namespace) -> list[Path]:
-    found = [a.pictures] if a.pictures.is_file() else sorted(a.pictures.iterdir())
-    return [path for path in found if path.suffix in (".png", ".jpg")][: a.limit]
+    return ([a.pictures] if a.pictures.is_file() else pictures_in(a.pictures))[: a.limit]
 
 
 def snr_of(error: float) -> float:

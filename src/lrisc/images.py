@@ -43,6 +43,13 @@ SUFFIXES = frozenset(
         *(".avif", ".heic", ".heif"),
     )
 )
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Files of a folder that have a picture's name, in order; it is not searched any deeper."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
 """By which the pictures of a folder are known."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lrisc.cli.output import terminal
 from lrisc.errors import InputError, LriscError, OutageError, one_line
 from lrisc.files import check_outputs, slug, told, write_atomically
-from lrisc.images import SUFFIXES
+from lrisc.images import pictures_in
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,8 +46,7 @@ def find_jobs(images: Sequence[Path]) -> list[Job]:
     found: list[Path] = []
     for path in images:
         if os.path.isdir(path):  # of a name that is too long, too
-            inside = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-            pictures = sorted(inside)
+            pictures = pictures_in(path)
             if not pictures:
                 raise InputError(f"the folder {path} holds no pictures")
             found += pictures

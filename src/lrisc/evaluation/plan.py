@@ -13,7 +13,7 @@ import numpy as np
 from lrisc.errors import InputError
 from lrisc.evaluation.results import Key, key
 from lrisc.evaluation.schemes import Options, split_beta
-from lrisc.images import SUFFIXES, load_image, to_pil
+from lrisc.images import load_image, pictures_in, to_pil
 from lrisc.link.multipath import Mobility
 from lrisc.link.waveform.numerology import SYMBOLS
 
@@ -102,7 +102,7 @@ def find_pictures(folder: Path, limit: int | None, keep: int) -> tuple[list[Sour
         raise InputError(f"{folder} is not a folder of pictures")
     found: list[Source] = []
     skipped: list[str] = []
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()):
+    for path in pictures_in(folder):
         if limit is not None and len(found) >= limit:
             break
         try:
