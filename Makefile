@@ -70,7 +70,7 @@ results: $(INSTALLED)  ## tables and figures of docs/results.md from the Kodak p
 	$(EVALUATE) --schemes lrisc,deepjscc --channel rayleigh --snr 10 --cbr 1/48 --keep 0 -o "$(RESULTS)/rayleigh"
 	$(EVALUATE) --schemes lrisc,lrisc-roi --roi auto --snr 10 --cbr 0.017 --limit 4 -o "$(RESULTS)/roi"
 	$(EVALUATE) --schemes lrisc,deepjscc,bpg-ldpc,bpg-capacity --snr 10 --cbr 1/48 --lpips-vgg --keep 0 -o "$(RESULTS)/metrics"
-	$(EVALUATE) --schemes lrisc,lrisc-effort --effort 20 --snr 10 --cbr 1/48 --lpips-vgg --keep 0 -o "$(RESULTS)/effort"
+	$(EVALUATE) --schemes lrisc,lrisc-effort --effort 20 --snr 0,10,20 --cbr 1/48 --lpips-vgg --keep 0 -o "$(RESULTS)/effort"
 	test -z "$(SECOND)" || $(BIN)/lrisc evaluate "$(SECOND)" --schemes lrisc,deepjscc,bpg-ldpc,bpg-capacity --snr 10 --cbr 1/48,1/24,1/12 --keep 0 -o "$(RESULTS)/second"
 	test -z "$(SECOND)" || $(BIN)/lrisc plot "$(RESULTS)/second"
 	$(BIN)/lrisc plot "$(RESULTS)/awgn"

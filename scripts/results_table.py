@@ -90,18 +90,19 @@ def by_cbr(found: Means) -> None:
 
 
 def by_metric(found: Means) -> None:
-    """All metrics of every scheme, at one SNR and CBR."""
-    _, snr, cbr = next(iter(found))
-    pictures = max(m.pictures for m in found.values())
-    print(f"All metrics, {snr:g} dB, CBR {fraction(cbr)}, {pictures} pictures\n")
-    rows = (
-        [
-            m.scheme, f"{m.psnr_db:.2f}", f"{m.ms_ssim:.4f}", f"{lpips(m):.4f}",
-            f"{lpips(m, 'lpips_vgg'):.4f}",
-        ]
-        for m in found.values()
-    )  # fmt: skip
-    table(["scheme", "PSNR (dB)", "MS-SSIM", "LPIPS (AlexNet)", "LPIPS (VGG)"], rows)
+    """All metrics of every scheme, a table for every SNR, at one CBR."""
+    for snr, cbr in dict.fromkeys(key[1:] for key in found):
+        points = [m for key, m in found.items() if key[1] == snr]
+        pictures = max(m.pictures for m in points)
+        print(f"All metrics, {snr:g} dB, CBR {fraction(cbr)}, {pictures} pictures\n")
+        rows = (
+            [
+                m.scheme, f"{m.psnr_db:.2f}", f"{m.ms_ssim:.4f}", f"{lpips(m):.4f}",
+                f"{lpips(m, 'lpips_vgg'):.4f}",
+            ]
+            for m in points
+        )  # fmt: skip
+        table(["scheme", "PSNR (dB)", "MS-SSIM", "LPIPS (AlexNet)", "LPIPS (VGG)"], rows)
 
 
 def monotone(found: Means) -> None:
