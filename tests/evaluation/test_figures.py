@@ -106,6 +106,26 @@ def test_the_sheet_of_a_region_measures_both_pictures_inside_and_outside(tmp_pat
         assert float(data["symbols_inside"]) == pytest.approx(np.eye(4, 6)[1:3, 1:4].mean() * 9)
 
 
+@pytest.mark.slow
+def test_sheets_show_the_first_draw_of_what_was_kept(tmp_path: Path) -> None:
+    """Two sweeps with other seeds into one folder keep a picture each."""
+    folder = results(tmp_path / "r", schemes=("lrisc", "lrisc-roi"))
+
+    def regions(output: Path) -> list[bytes]:
+        drawn = list(draw_all(folder.path, output, reference=False))
+        assert len(drawn) == len(set(drawn))
+        return [path.read_bytes() for path in sorted(output.glob("roi_*.png"))]
+
+    before = regions(tmp_path / "before")
+    for scheme in ("lrisc", "lrisc-roi"):
+        other = replace(row(scheme, "a.png", 10.0, 1 / 48), seed=5, psnr_db=35.0)
+        folder.append(other)
+        for suffix in (".png", ".roi.png"):
+            Image.new("RGB", (96, 64), "red").save(folder.picture_path(other.key, suffix))
+        np.save(folder.picture_path(other.key, ".rate.npy"), np.eye(4, 6))
+    assert regions(tmp_path / "after") == before
+
+
 def test_pictures_of_one_stem_have_figures_of_their_own(tmp_path: Path) -> None:
     rows = [row("mine", image, 0.0, 1 / 48) for image in ("a.png", "a.jpg", "b.png")]
     assert _stems(rows) == {"a.png": "a-png", "a.jpg": "a-jpg", "b.png": "b"}
