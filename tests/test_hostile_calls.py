@@ -23,7 +23,7 @@ PICTURE = picture(96, 96)
         {"cbr": 0.0}, {"cbr": -1.0}, {"roi": "detector:nothing"}, {"steps": 0},
         {"snr_db": "10"}, {"snr_db": None}, {"snr_db": np.zeros(3)}, {"snr_db": math.inf},
         {"snr_db": math.nan}, {"model": "nothing"},
-        {"steps": 1.5}, {"steps": "1"}, {"seed": 0.5}, {"seed": None},
+        {"steps": 2**63}, {"steps": 1.5}, {"steps": "1"}, {"seed": 0.5}, {"seed": None},
         {"block_length": 1.5},
         {"channel": "wire"},
     ],

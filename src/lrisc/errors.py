@@ -4,6 +4,9 @@ import math
 import operator
 import reprlib
 
+MAX_STEPS = 1000
+"""Of the diffusion."""
+
 
 class LriscError(Exception):
     """Base of every error whose message is written for the user: one line, what to do."""
@@ -68,6 +71,6 @@ def whole(value: object, what: str) -> int:
 
 
 def check_steps(steps: int | None) -> None:
-    """Raise InputError unless at least one step is asked for, or nothing is."""
-    if steps is not None and whole(steps, "steps") < 1:
-        raise InputError(f"steps must be at least 1, not {steps}")
+    """Raise InputError unless a usable number of steps is asked for, or none is."""
+    if steps is not None and not 1 <= whole(steps, "steps") <= MAX_STEPS:
+        raise InputError(f"steps must lie between 1 and {MAX_STEPS}, not {shown(steps)}")

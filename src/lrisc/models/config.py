@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, cast, get_args
 
-from lrisc.errors import InputError, shown
+from lrisc.errors import MAX_STEPS, InputError, shown
 from lrisc.registry import Registry
 
 LATENT_STRIDE = 16
@@ -138,8 +138,8 @@ class ModelConfig:
             raise InputError(
                 f"sigma_start must be in [0, {_MOST_SIGMA}], not {shown(self.sigma_start)}"
             )
-        if not 1 <= self.decode_steps <= 1000:
-            raise InputError(f"decode_steps must be in [1, 1000], not {self.decode_steps}")
+        if not 1 <= self.decode_steps <= MAX_STEPS:
+            raise InputError(f"decode_steps must be in [1, {MAX_STEPS}], not {self.decode_steps}")
         if self.roi_steering not in ("", *STEERINGS):
             raise InputError(
                 f"roi_steering {shown(self.roi_steering)} is none of {', '.join(STEERINGS)}"
