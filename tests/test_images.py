@@ -88,6 +88,13 @@ def test_broken_files(tmp_path: Path) -> None:
         load_image(tmp_path)
 
 
+def test_scaling_is_offered_where_it_helps(tmp_path: Path) -> None:
+    Image.new("L", (8000, 10)).save(tmp_path / "long.png")
+    with pytest.raises(InputError, match="8000×10 pixels") as told:
+        load_image(tmp_path / "long.png")
+    assert "--max-side" not in str(told.value)
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 def test_a_larger_picture_is_scaled_where_that_is_asked_for(tmp_path: Path, suffix: str) -> None:
     """What was a gradient stays one; a turned camera's sides are swapped first."""

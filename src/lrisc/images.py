@@ -283,7 +283,9 @@ def _draft(image: Image.Image, max_side: int | None) -> tuple[int, int]:
 
 def _check_size(width: int, height: int, name: str, smallest: int = MIN_SIDE) -> None:
     if min(width, height) < smallest or max(width, height) > MAX_SIDE:
-        mend = f"; --max-side {MAX_SIDE} scales it" if max(width, height) > MAX_SIDE else ""
+        scaled = scaled_size(width, height, MAX_SIDE)
+        helps = scaled != (width, height) and min(scaled) >= smallest
+        mend = f"; --max-side {MAX_SIDE} scales it" if helps else ""
         raise InputError(
             f"{name} has {width}×{height} pixels; {smallest} to {MAX_SIDE} a side are possible"
             f"{mend}"
