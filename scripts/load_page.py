@@ -8,6 +8,7 @@ what should break a server instead. Exit code 1 where anything is wrong.
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import os
 import re
@@ -32,21 +33,27 @@ INSISTENCE = 60.0  # seconds that an attacker who is told "busy" goes on asking
 MAX_GROWTH_MB = 200  # under load, over what the server holds after its first answers
 
 
-def portrait(width: int, height: int) -> bytes:
-    """A PNG of matplotlib's sample portrait."""
+def portrait(width: int, height: int) -> Image.Image:
+    """matplotlib's sample portrait."""
     path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    return Image.open(path).convert("RGB").resize((width, height))
+
+
+def png(width: int, height: int) -> bytes:
+    """The same, to be sent."""
     buffer = io.BytesIO()
-    Image.open(path).convert("RGB").resize((width, height)).save(buffer, "png")
+    portrait(width, height).save(buffer, "png", compress_level=1)
     return buffer.getvalue()
 
 
-def bomb(scans: int) -> bytes:
-    """A progressive JPEG of 4096×4096 pixels whose last scan comes so many times more."""
+def bomb(side: int, scans: int) -> bytes:
+    """A progressive JPEG whose last scan comes so many times more."""
     picture = io.BytesIO()
-    Image.open(io.BytesIO(portrait(4096, 4096))).save(picture, "jpeg", progressive=True)
+    portrait(side, side).save(picture, "jpeg", progressive=True)
     data = picture.getvalue()
     last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
-    return (data[:end] + data[last:end] * scans + data[end:])[: 30 * 2**20]
+    fit = 30 * 2**20 // (end - last)
+    return (data[:end] + data[last:end] * min(scans, fit) + data[end:])[: 30 * 2**20]
 
 
 def stored(path: str) -> dict[str, Any]:
@@ -119,11 +126,11 @@ class Client:
 class Hostile:
     """A visitor who sends what should break a server, one kind after the other."""
 
-    def __init__(self, address: str) -> None:
-        self.address, self.client = address, Client(address)
-        self.picture = self.client.upload(portrait(256, 256))
+    def __init__(self, address: str, side: int) -> None:
+        self.address, self.client, self.side = address, Client(address), side
+        self.picture = self.client.upload(png(256, 256))
         # Scans that say the same again: too many of them, and as many as a picture may have.
-        self.bombs = bomb(12_000), bomb(50)
+        self.bombs = bomb(4096, 12_000), bomb(side, 50)
         # What costs the server little comes first.
         self.kinds = [
             self.boxes, self.nested, self.address_as_file, self.other_site, self.other_name,
@@ -204,11 +211,11 @@ class Hostile:
         return self.join(self.client.function("decode"), [[*map(stored, paths)] * 3, 1])
 
     def nothing_large(self) -> str:
-        path = self.client.upload(portrait(4096, 4096))
+        path = self.client.upload(png(4096, 4096))
         return self.send(path, steps=8, size="as it is")
 
     def left_behind(self) -> str:
-        path = self.client.upload(portrait(3000, 3000))
+        path = self.client.upload(png(self.side * 3 // 4, self.side * 3 // 4))
         return self.send(path, size="as it is", stay=False)
 
     def garbage(self) -> str:
@@ -220,7 +227,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--hostile", type=int, default=0, help="so many of the clients")
+    parser.add_argument(
+        "--hostile", type=int, default=0, help="so many of the clients; every attack at least once"
+    )
+    parser.add_argument("--side", type=int, default=4096, help="of the large pictures they send")
     parser.add_argument("--model", default="compact")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -239,7 +249,9 @@ def main() -> int:
             log: list[str] = []
             threading.Thread(target=log.extend, args=(server.stderr,), daemon=True).start()
             process = psutil.Process(server.pid)
-            wrong = measure(address, process, options.clients, options.seconds, options.hostile)
+            wrong = measure(
+                address, process, options.clients, options.seconds, options.hostile, options.side
+            )
             if (code := server.poll()) is not None:
                 print(f"the server ended by itself, exit code {code}:\n{''.join(log)[-3000:]}")
                 wrong += 1
@@ -252,18 +264,18 @@ def main() -> int:
 
 
 def measure(
-    address: str, process: psutil.Process, clients: int, seconds: float, hostile: int
+    address: str, process: psutil.Process, clients: int, seconds: float, hostile: int, side: int
 ) -> int:
     """Returns how much is wrong: answers neither right nor busy, and memory that keeps growing."""
     first = Client(address)
-    path = first.upload(portrait(768, 512))
+    path = first.upload(png(768, 512))
     before, start = cpu(process), time.monotonic()
     _check(first.ask(path, 10.0))
     print(
         f"first answer, 768×512: {time.monotonic() - start:.2f} s, "
         f"{cpu(process) - before:.2f} s of CPU"
     )
-    small = portrait(256, 256)
+    small = png(256, 256)
     path = first.upload(small)
     expected = {snr: _check(first.ask(path, snr)) for snr in SNRS}
     settled = process.memory_info().rss
@@ -271,14 +283,15 @@ def measure(
     counts: Counter[str] = Counter()
     attacks: Counter[str] = Counter()
     # Their bombs take a while to make; the clock starts after that.
-    attackers = [Hostile(address) for _ in range(hostile)]
+    attackers = [Hostile(address, side) for _ in range(hostile)]
+    done: list[int] = []
     end = time.monotonic() + seconds
 
     def visit(number: int) -> None:
         client = Client(address)
         mine = client.upload(small)
         turn = number
-        while time.monotonic() < end:
+        while time.monotonic() < end or len(done) < hostile:
             snr = SNRS[turn % len(SNRS)]
             answer = client.ask(mine, snr)
             kind = "busy" if answer == "busy" else "right"
@@ -291,14 +304,14 @@ def measure(
                 time.sleep(1)  # a person looks up and tries again
 
     def attack(attacker: Hostile) -> None:
-        while time.monotonic() < end:
-            for kind in attacker.kinds:
-                if time.monotonic() < end:
-                    try:
-                        became = kind()
-                    except (httpx.HTTPError, ValueError) as error:
-                        became = type(error).__name__
-                    attacks[f"{kind.__name__}: {became}"] += 1
+        for number, kind in enumerate(itertools.cycle(attacker.kinds)):
+            if number >= len(attacker.kinds) and time.monotonic() >= end:
+                break
+            try:
+                became = kind()
+            except (httpx.HTTPError, ValueError) as error:
+                became = type(error).__name__
+            attacks[f"{kind.__name__}: {became}"] += 1
 
     def guarded(number: int) -> None:
         try:
@@ -306,6 +319,9 @@ def measure(
         except Exception as error:
             counts["wrong"] += 1
             print(f"client {number}: {error!r}", file=sys.stderr)
+        finally:
+            if number < hostile:
+                done.append(number)
 
     threads = [threading.Thread(target=guarded, args=(n,)) for n in range(clients)]
     before, start = cpu(process), time.monotonic()
