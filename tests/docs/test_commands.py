@@ -109,7 +109,7 @@ def folder(
     tmp_path: Path, portrait: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> Path:  # fmt: skip
     """A working folder with the files that the pages speak of."""
-    portrait.save(tmp_path / "photo.jpg")
+    portrait.resize((360, 288)).save(tmp_path / "photo.jpg")  # holds the regions of the pages
     (tmp_path / "pictures").mkdir()
     portrait.resize((128, 128)).save(tmp_path / "pictures" / "small.jpg")
     # The example of extending.md, and no trace of it in other tests.

@@ -58,6 +58,13 @@ def results(
     return folder
 
 
+@pytest.fixture
+def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sheets alone are drawn."""
+    for name in ("draw_versus_snr", "draw_versus_cbr"):
+        monkeypatch.setattr(curves, name, lambda *_: ())
+
+
 @pytest.mark.slow
 def test_all_figures_and_their_data(tmp_path: Path) -> None:
     folder = results(tmp_path / "r")
@@ -86,6 +93,7 @@ def test_all_figures_and_their_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_curves")
 def test_the_sheet_of_a_region_measures_both_pictures_inside_and_outside(tmp_path: Path) -> None:
     folder = results(tmp_path / "r")
     for one in folder.rows():
@@ -107,6 +115,7 @@ def test_the_sheet_of_a_region_measures_both_pictures_inside_and_outside(tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_curves")
 def test_sheets_show_the_first_draw_of_what_was_kept(tmp_path: Path) -> None:
     """Two sweeps with other seeds into one folder keep a picture each."""
     folder = results(tmp_path / "r", schemes=("lrisc", "lrisc-roi"))
