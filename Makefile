@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := src tests scripts tools
+# A worker for each core, of one thread; each takes half a GB.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 8 --dist worksteal
 
 .PHONY: help demo fast test fuzz browser-test docs lint format results radio clean
 .DEFAULT_GOAL := help
@@ -30,10 +32,10 @@ demo: $(INSTALLED)  ## send a real photograph, show the result in demo/
 	$(BIN)/lrisc transmit "$(PORTRAIT)" --snr 10 --cbr 1/48 --roi 175,60,180,220 --out demo
 
 fast: $(INSTALLED)  ## the quick tests, under a minute on two cores
-	$(BIN)/python -m pytest -q -m "not slow and not process and not gpu" --ignore tests/e2e
+	$(PYTEST) -m "not slow and not process and not gpu" --ignore tests/e2e
 
 test: $(INSTALLED) lint  ## lint, and every test but the browser's
-	$(BIN)/python -m pytest -q --ignore tests/e2e
+	$(PYTEST) --ignore tests/e2e
 
 # Each run tries others.
 fuzz: $(INSTALLED)  ## hostile input, 100,000 pieces of it

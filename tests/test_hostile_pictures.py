@@ -114,7 +114,6 @@ def test_arrays_bytes_and_files_are_pictures_too(portrait: Image.Image, tmp_path
         torch.full((3, 64, 64), -0.5), torch.zeros(64, 64),
         torch.zeros(3, 64, 64, dtype=torch.uint8),
     ],
-    ids=repr,
 )  # fmt: skip
 def test_what_is_no_picture_is_one_line(source: Any) -> None:
     with pytest.raises(InputError) as told:
