@@ -131,7 +131,8 @@ def by_kind(rows: Iterable[Row]) -> None:
     """Drawings by their kind, with which the names of their files begin."""
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in rows:
-        assert row.psnr_db is not None and row.lpips is not None
+        assert row.psnr_db is not None
+        assert row.lpips is not None
         kinds = found.setdefault(row.scheme, {})
         kinds.setdefault(row.image.partition("-")[0], []).append((row.psnr_db, row.lpips))
     print("Drawings, by kind\n")
