@@ -75,6 +75,8 @@ results: $(INSTALLED)  ## tables and figures of docs/results.md from the Kodak p
 	$(EVALUATE) --schemes lrisc,lrisc-effort --effort 20 --snr 0,10,20 --cbr 1/48 --lpips-vgg --keep 0 -o "$(RESULTS)/effort"
 	test -z "$(SECOND)" || $(BIN)/lrisc evaluate "$(SECOND)" --schemes lrisc,deepjscc,bpg-ldpc,bpg-capacity --snr 10 --cbr 1/48,1/24,1/12 --keep 0 -o "$(RESULTS)/second"
 	test -z "$(SECOND)" || $(BIN)/lrisc plot "$(RESULTS)/second"
+	$(BIN)/python scripts/make_drawings.py "$(RESULTS)/drawn"
+	$(BIN)/lrisc evaluate "$(RESULTS)/drawn" --schemes lrisc,deepjscc,bpg-ldpc --snr 10 --cbr 1/48 --keep 0 -o "$(RESULTS)/drawings"
 	$(BIN)/lrisc plot "$(RESULTS)/awgn"
 	$(BIN)/lrisc plot "$(RESULTS)/awgn" --reference -o "$(RESULTS)/reference"
 	$(BIN)/lrisc plot "$(RESULTS)/roi"

@@ -24,7 +24,7 @@ import onnxruntime
 PILOTS, HEADER_BITS, HEADER_SYMBOLS = 32, 100, 310
 # Bits per symbol, and the code rate as numerator and denominator.
 MCS = ((2, 1, 5), (2, 1, 3), (2, 1, 2), (2, 2, 3), (4, 1, 2), (4, 2, 3), (4, 3, 4), (6, 2, 3),
-       (6, 3, 4))  # fmt: skip
+       (6, 3, 4), (2, 5, 22), (2, 4, 11), (2, 6, 11), (4, 3, 8), (4, 5, 8), (6, 3, 5))  # fmt: skip
 FIELDS = (("version", 4), ("height", 12), ("width", 12), ("checkpoint", 16), ("map_bits", 20),
           ("payload", 24), ("scale", 7), ("power", 1), ("mcs", 4))  # fmt: skip
 
@@ -257,6 +257,8 @@ def receive(samples: np.ndarray, folder: Path) -> np.ndarray:
         header[name], text = int(text[:width], 2), text[width:]
     if header["version"] != 2 or header["checkpoint"] != about["checkpoint_id"]:
         sys.exit("the frame has another version, or was made with another checkpoint")
+    if header["mcs"] >= len(MCS):
+        sys.exit("the frame's rate map has a code that this receiver does not know")
     if not header["map_bits"] or not header["payload"]:
         raise OutageError
     known = np.concatenate([pilots(), encode_block(graphs, bits, 0)])

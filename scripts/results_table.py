@@ -4,7 +4,7 @@
 
 RESULTS_DIR holds results folders of ``lrisc evaluate``: awgn (by SNR and by CBR), fine (every
 decibel), rayleigh, metrics and effort (with --lpips-vgg); and, where there are other photographs,
-second (by CBR).
+second (by CBR), and drawings (of ``make_drawings.py``, by kind).
 """
 
 import argparse
@@ -17,7 +17,7 @@ import numpy as np
 
 from lrisc.evaluation.figures.means import Point, means
 from lrisc.evaluation.figures.style import fraction
-from lrisc.evaluation.results import ResultsFolder
+from lrisc.evaluation.results import ResultsFolder, Row
 
 PSNR_SLACK_DB, LPIPS_SLACK = 0.02, 0.001
 OURS = "lrisc"
@@ -127,6 +127,24 @@ def monotone(found: Means) -> None:
     print(f"- steps that do not improve both metrics: {', '.join(bad) or 'none'}\n")
 
 
+def by_kind(rows: Iterable[Row]) -> None:
+    """Drawings by their kind, with which the names of their files begin."""
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for row in rows:
+        assert row.psnr_db is not None
+        assert row.lpips is not None
+        kinds = found.setdefault(row.scheme, {})
+        kinds.setdefault(row.image.partition("-")[0], []).append((row.psnr_db, row.lpips))
+    print("Drawings, by kind\n")
+    heads = sorted({kind for kinds in found.values() for kind in kinds})
+    cells: list[list[str]] = []
+    for scheme, kinds in found.items():
+        pairs = [np.mean(kinds[kind], axis=0) for kind in heads]
+        pairs.append(np.mean(pairs, axis=0))
+        cells.append([scheme, *(f"{psnr:.2f} / {distance:.4f}" for psnr, distance in pairs)])
+    table(["scheme", *heads, "mean"], cells)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
@@ -149,6 +167,8 @@ def main() -> None:
         second = read(folder / "second")
         print(f"Other photographs: {max(m.pictures for m in second.values())}\n")
         by_cbr(second)
+    if (folder / "drawings").is_dir():
+        by_kind(ResultsFolder(folder / "drawings").rows())
 
 
 if __name__ == "__main__":

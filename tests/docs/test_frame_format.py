@@ -6,6 +6,7 @@ rate map is read by the example, which was written from that page, too.
 
 import json
 import math
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,9 @@ from tests.helpers import load_script, picture
 
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
+from lrisc.link import fec
+
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "frame-format.md").read_text()
 
 pytest.importorskip("onnxruntime")  # which the example imports
 
@@ -43,6 +47,16 @@ def decode_block(example: ModuleType, symbols: torch.Tensor, n: int, mcs: int) -
     message, valid = CRCDecoder(crc, **place)(bits)
     assert bool(valid.all())
     return message.reshape(-1)[:n].numpy().astype(np.uint8)
+
+
+def test_page_example_and_package_have_the_same_schemes(example: ModuleType) -> None:
+    names = {"QPSK": 2, "16QAM": 4, "64QAM": 6}
+    rows = re.findall(r"^\| (\d+) \| (\w+) \| (\d)/(\d+) \| (\S+).*? \| (\S+)", PAGE, re.MULTILINE)
+    table = [(mcs.index, mcs.bits_per_symbol, *mcs.rate) for mcs in fec.MCS_TABLE]
+    assert [(int(i), names[name], int(a), int(b)) for i, name, a, b, *_ in rows] == table
+    assert [(i, *row) for i, row in enumerate(example.MCS)] == table
+    for mcs, (*_, long, short) in zip(fec.MCS_TABLE, rows, strict=True):
+        assert (float(long), float(short)) == (mcs.min_snr_db, mcs.short_snr_db)
 
 
 @pytest.mark.slow

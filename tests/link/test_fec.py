@@ -1,5 +1,6 @@
 """The coded link: lengths, thresholds, outages."""
 
+import itertools
 import math
 
 import numpy as np
@@ -100,6 +101,30 @@ def test_wrong_length_is_refused() -> None:
     symbols = torch.ones(10, dtype=torch.complex64)
     with pytest.raises(InputError):
         fec.decode(symbols, symbols, 1.0, 100, fec.MOST_ROBUST)
+
+
+def test_schemes_of_former_frames_keep_their_indices() -> None:
+    former = [(2, 1, 5), (2, 1, 3), (2, 1, 2), (2, 2, 3), (4, 1, 2), (4, 2, 3), (4, 3, 4),
+              (6, 2, 3), (6, 3, 4)]  # fmt: skip
+    assert [(mcs.bits_per_symbol, *mcs.rate) for mcs in fec.MCS_TABLE[:9]] == former
+
+
+@pytest.mark.parametrize("n_bits", [fec.SHORT_BITS, 1000, fec.LONG_BITS])
+def test_more_bits_per_symbol_need_a_higher_snr(n_bits: int) -> None:
+    by_efficiency = sorted(fec.MCS_TABLE, key=lambda mcs: mcs.efficiency)
+    thresholds = [mcs.threshold_db(n_bits) for mcs in by_efficiency]
+    assert all(low < high for low, high in itertools.pairwise(thresholds))
+
+
+# What nine schemes took. With the margin of fading, -2 and 3 dB stand for 10 and 15 dB.
+@pytest.mark.parametrize(
+    ("snr_db", "n_bits", "symbols"),
+    [(-2, 1000, 2560), (-2, 2400, 6060), (0, 2400, 3636), (3, 1000, 1024), (10, 1000, 512)],
+)
+def test_a_rate_map_takes_fewer_symbols_than_with_nine_schemes(
+    snr_db: float, n_bits: int, symbols: int
+) -> None:
+    assert fec.symbol_count(n_bits, fec.mcs_for(snr_db, n_bits)) < 0.95 * symbols
 
 
 def test_choice_of_scheme() -> None:

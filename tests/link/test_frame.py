@@ -83,6 +83,18 @@ def test_header_refuses_what_it_cannot_carry(change: dict[str, int]) -> None:
         replace(make()[0], **change).pack()
 
 
+def test_a_header_with_a_scheme_that_is_not_there_is_refused() -> None:
+    """What an older receiver says to a frame with a scheme that came after it."""
+    unknown = len(fec.MCS_TABLE)
+    header = make()[0]
+    with pytest.raises(InputError, match="no possible picture"):
+        replace(header, mcs_index=unknown).pack()
+    bits = header.pack()
+    bits[-4:] = [unknown >> i & 1 for i in (3, 2, 1, 0)]
+    with pytest.raises(InputError, match=r"^[^\n]*no possible picture$"):
+        Header.unpack(bits)
+
+
 def test_rate_scale_index() -> None:
     assert frame.rate_scale_to_index(2.0**-12) == 0
     assert frame.rate_scale_to_index(16.0) == 127

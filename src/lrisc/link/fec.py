@@ -81,6 +81,10 @@ class Mcs:
 # which takes the rate below 1e-4 (a decade costs 0.25 to 0.4 dB). For 2000 bits: 0.75 dB less, as
 # measured over 6000 blocks for 16QAM 2/3; the others lost none of 250 (QPSK 1/3: 60) at 0.25 dB
 # below. QPSK 1/5 is placed by its 100 bits (3e-3 at -2.25 dB); it serves all lower SNRs anyway.
+# An index is part of the frame format: rows stay where they are, whatever their efficiency. Those
+# from 9 on came later and fill gaps. They were measured likewise (2000 bits: none of 250 lost, 100
+# bits at their threshold: none of 2000), and suit maps of 600 bits and more at -2, 3, 10 and 15 dB:
+# on AWGN, and with the margin of 12 dB at 10 and 15 dB.
 MCS_TABLE: tuple[Mcs, ...] = (
     Mcs(0, 2, (1, 5), -3.25, -2.5),
     Mcs(1, 2, (1, 3), -0.5, 0.25),
@@ -91,6 +95,12 @@ MCS_TABLE: tuple[Mcs, ...] = (
     Mcs(6, 4, (3, 4), 11.5, 12.25),
     Mcs(7, 6, (2, 3), 15.25, 16.0),
     Mcs(8, 6, (3, 4), 16.75, 17.5),
+    Mcs(9, 2, (5, 22), -2.5, -1.75),
+    Mcs(10, 2, (4, 11), 0.0, 0.75),
+    Mcs(11, 2, (6, 11), 2.5, 3.25),
+    Mcs(12, 4, (3, 8), 5.25, 6.0),
+    Mcs(13, 4, (5, 8), 9.5, 10.25),
+    Mcs(14, 6, (3, 5), 14.0, 14.75),
 )
 MOST_ROBUST = MCS_TABLE[0]
 

@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 MAX_EFFORT = 1000
 """More iterations than that is a slip of the keyboard; 100 gain most of what there is."""
-STEP_SIZE = 0.07
-"""First step of a symbol's real or imaginary part, whose root mean square is 0.7."""
+STEP_ENERGY = 0.15
+"""Energy of the first step for each embedding, in units of a symbol's: the same at every rate."""
 SHARED = 0.5
 """Exponent of the second mean that all numbers share, on the roughest channel."""
 MOMENTUM = (0.8, 0.95)
@@ -128,12 +128,13 @@ def refine(
     before = loss = math.inf
     try:
         before = loss = search.estimate(current)
-        adam = _Adam(current, SHARED * link.roughness)
+        size = math.sqrt(STEP_ENERGY * link.levels.numel() / current.numel())
+        adam = _Adam(SHARED * link.roughness)
         for step in range(iterations):
             gradient = search.gradient(current, step)
             # Bound to its name only when whole: Ctrl-C may come at any time.
             current = search.project(
-                current - adam.step(gradient, STEP_SIZE * _cosine(step, iterations))
+                current - adam.step(gradient, size * _cosine(step, iterations))
             )
             done = step + 1
             if progress is not None:
@@ -246,33 +247,39 @@ class _Search:
 
 
 class _Adam:
-    """Adam with Nesterov's momentum (Dozat 2016) for one tensor.
+    """Adam with Nesterov's momentum (Dozat 2016) for one tensor, made for few iterations.
 
-    Each number's own second mean makes the steps of all numbers alike. Where the noise of the
-    gradient is most of it, that also moves what hardly matters, at random: it is as if the channel
-    had more noise. A second mean that all numbers share leaves the steps in proportion.
+    Every number's second mean begins as the mean of the first gradient's squares, so that the
+    first step is the gradient, in proportion, and later ones become more and more alike. Adam's
+    own first steps are all alike: they move what hardly matters as far as what matters, and at
+    random where the noise of the gradient is most of it. There, a second mean that all numbers
+    share keeps even the later steps in proportion.
 
     Args:
-        like: of the tensor's shape.
         shared: exponent of the shared second mean; each number's own has 1 minus that.
     """
 
-    def __init__(self, like: Tensor, shared: float) -> None:
+    def __init__(self, shared: float) -> None:
         self.shared = shared
-        self.mean, self.square = torch.zeros_like(like), torch.zeros_like(like)
+        self.mean = self.square = torch.zeros(())
         self.steps = 0
 
     def step(self, gradient: Tensor, size: float) -> Tensor:
-        """What to subtract."""
+        """What to subtract; the first has the root mean square ``size``."""
         first, second = MOMENTUM
+        squares = gradient.square()
         self.steps += 1
         self.mean = first * self.mean + (1 - first) * gradient
-        self.square = second * self.square + (1 - second) * gradient.square()
-        ahead = (first * self.mean + (1 - first) * gradient) / (1 - first**self.steps)
-        square = self.square / (1 - second**self.steps)
+        if self.steps == 1:
+            # No momentum yet to look ahead along.
+            self.square, ahead = squares.mean(), self.mean
+        else:
+            self.square = second * self.square + (1 - second) * squares
+            ahead = first * self.mean + (1 - first) * gradient
+        square = self.square
         if self.shared:
             square = square ** (1 - self.shared) * square.mean() ** self.shared
-        return size * ahead / (square.sqrt() + 1e-12)
+        return size * ahead / (1 - first**self.steps) / (square.sqrt() + 1e-12)
 
 
 def _cosine(step: int, steps: int) -> float:
