@@ -80,8 +80,7 @@ def load_image(source: ImageLike, max_side: int | None = None) -> Tensor:
     """
     import torch
 
-    if max_side is not None and not MIN_SIDE <= whole(max_side, "max_side") <= MAX_SIDE:
-        raise InputError(f"max_side is {MIN_SIDE} to {MAX_SIDE} pixels, not {max_side}")
+    check_max_side(max_side)
     if isinstance(source, torch.Tensor):
         return _from_tensor(source)
     if isinstance(source, np.ndarray):
@@ -290,6 +289,12 @@ def _check_size(width: int, height: int, name: str, smallest: int = MIN_SIDE) ->
             f"{name} has {width}×{height} pixels; {smallest} to {MAX_SIDE} a side are possible"
             f"{mend}"
         )
+
+
+def check_max_side(max_side: int | None) -> None:
+    """Raise InputError unless a picture may be scaled to such a longer side, or none is."""
+    if max_side is not None and not MIN_SIDE <= whole(max_side, "max_side") <= MAX_SIDE:
+        raise InputError(f"max_side is {MIN_SIDE} to {MAX_SIDE} pixels, not {max_side}")
 
 
 def scaled_size(width: int, height: int, max_side: int | None) -> tuple[int, int]:

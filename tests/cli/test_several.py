@@ -105,6 +105,8 @@ def test_a_photograph_of_a_camera_is_scaled_with_a_sentence(tmp_path: Path, run_
     captured = run_tiny(*command)
     assert captured.code == 2
     assert "--max-side 4096 scales it" in captured.err
+    captured = run_tiny(*command, "--max-side", "9")
+    assert (captured.code, captured.err.count("\n")) == (2, 1)
     captured = run_tiny(*command, "--max-side", "128", "--json")
     assert captured.code == 0
     assert "large.jpg: 6000×4000 pixels, scaled to 128×85" in captured.err

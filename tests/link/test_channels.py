@@ -42,6 +42,13 @@ def test_noise_is_circular() -> None:
     assert abs(float((noise.real * noise.imag).mean())) < 0.003
 
 
+@pytest.mark.parametrize("block", [101, 10**13, 10**20])
+def test_a_block_longer_than_the_frame_is_one_fade(block: int) -> None:
+    sent = torch.ones(100, dtype=torch.complex64)
+    fades = [channel("rayleigh", 10, block_length=b, seed=1)(sent).gains for b in (0, block)]
+    assert torch.equal(*fades)
+
+
 def test_rayleigh_blocks_and_power() -> None:
     gains = rayleigh_gains(1000, 256, torch.Generator().manual_seed(0), batch=(5,))
     assert gains.shape == (5, 1000)

@@ -209,8 +209,9 @@ def _send(image: Path, out: Path | None, options: TransmitOptions) -> TransmitRe
 
 def _tell_scaling(image: Path, max_side: int | None) -> None:
     """Say in a sentence that a photograph is scaled down before anything else happens to it."""
-    from lrisc.images import picture_size, scaled_size
+    from lrisc.images import check_max_side, picture_size, scaled_size
 
+    check_max_side(max_side)
     if max_side is None:
         return
     width, height = picture_size(image)

@@ -70,7 +70,8 @@ def rayleigh_gains(
     Returns:
         complex64 (*batch, n).
     """
-    per_block = block_length if block_length > 0 else max(length, 1)
+    longest = max(length, 1)
+    per_block = min(block_length, longest) if block_length > 0 else longest
     blocks = math.ceil(length / per_block)
     device = generator.device if generator is not None else None
     gains = _complex_normal((*batch, blocks), generator, device)
