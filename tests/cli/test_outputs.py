@@ -157,6 +157,18 @@ def test_recordings_never_replace_an_input(folder: Path, refused: Callable[..., 
     refused("channel", folder / "rec", "-o", folder / "rec.sigmf-meta", "--snr", 5)
 
 
+def test_samples_without_metadata_are_somebody_elses(
+    folder: Path, refused: Callable[..., str], run_tiny: Run
+) -> None:
+    bare = folder / "mine.sigmf-data"
+    shutil.copy(folder / "rec.sigmf-data", bare)
+    for name in ("mine", "mine.sigmf-meta", "mine.sigmf-data"):
+        assert "mine.sigmf-meta" in refused("encode", folder / "photo.png", "-o", folder / name)
+        assert "mine" in refused("channel", folder / "rec", "-o", folder / name, "--snr", 5)
+    # A whole recording is replaced, as every output is.
+    assert run_tiny("encode", folder / "photo.png", "-o", folder / "rec").code == 0
+
+
 @pytest.mark.parametrize(
     ("others", "word"),
     [

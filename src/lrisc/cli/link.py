@@ -254,7 +254,7 @@ def encode(
 ) -> None:
     """Write the frames of photographs as IQ samples (SigMF): the frame and nothing else."""
     from lrisc.images import load_image
-    from lrisc.link.recording import check_datatype, recording_paths
+    from lrisc.link.recording import check_datatype, output_paths
     from lrisc.link.waveform.modulator import check_clip
     from lrisc.link.waveform.numerology import SYMBOLS, numerology
     from lrisc.system import FADING_MARGIN_DB, Transmitter
@@ -266,7 +266,7 @@ def encode(
     many = are_many(images)
     jobs = find_jobs(images) if many else [Job(images[0], output.name)]
     folder = output if many else output.parent
-    places = (path for job in jobs for path in recording_paths(folder / job.name))
+    places = (path for job in jobs for path in output_paths(folder / job.name))
     check_places(places, jobs, roi or (), output / SUMMARY if many else None)
     if margin is None:
         margin = 0.0 if ofdm is None else FADING_MARGIN_DB
@@ -379,7 +379,13 @@ def channel(
     """
     from lrisc.link.impairments import Impairments
     from lrisc.link.over_the_air import over_the_air
-    from lrisc.link.recording import check_datatype, open_recording, recording_paths, write_samples
+    from lrisc.link.recording import (
+        check_datatype,
+        open_recording,
+        output_paths,
+        recording_paths,
+        write_samples,
+    )
 
     check_datatype(datatype)
     parts = [number(part, "--iq-imbalance") for part in iq_imbalance.split(",")]
@@ -395,7 +401,7 @@ def channel(
         dc=dc,
         adc_bits=adc_bits,
     )
-    check_outputs(recording_paths(output), inputs=recording_paths(recording))
+    check_outputs(output_paths(output), inputs=recording_paths(recording))
     source = open_recording(recording)
     samples, annotations = over_the_air(
         source,

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +172,21 @@ def recording_paths(path: str | Path) -> tuple[Path, Path]:
     if base.name in ("", "..") or base.name.startswith(".sigmf-"):
         raise InputError(f"'{path}' is no name for a recording")
     return base.with_name(base.name + META_SUFFIX), base.with_name(base.name + DATA_SUFFIX)
+
+
+def output_paths(path: str | Path) -> tuple[Path, Path]:
+    """Metadata and data path of a recording to write; one that is there is replaced as a whole.
+
+    Raises:
+        InputError: no file of that name can be, or samples without metadata lie there: they are
+            somebody's bare recording.
+    """
+    meta_path, data_path = recording_paths(path)
+    if os.path.lexists(data_path) and not os.path.lexists(meta_path):
+        raise InputError(
+            f"{data_path} is there, without {meta_path.name}: choose another output, or remove it"
+        )
+    return meta_path, data_path
 
 
 def open_recording(
