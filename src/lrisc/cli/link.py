@@ -254,7 +254,7 @@ def encode(
 ) -> None:
     """Write the frames of photographs as IQ samples (SigMF): the frame and nothing else."""
     from lrisc.images import load_image
-    from lrisc.link.recording import check_datatype, output_paths
+    from lrisc.link.recording import check_datatype, keep_bare_samples, recording_paths
     from lrisc.link.waveform.modulator import check_clip
     from lrisc.link.waveform.numerology import SYMBOLS, numerology
     from lrisc.system import FADING_MARGIN_DB, Transmitter
@@ -266,8 +266,11 @@ def encode(
     many = are_many(images)
     jobs = find_jobs(images) if many else [Job(images[0], output.name)]
     folder = output if many else output.parent
-    places = (path for job in jobs for path in output_paths(folder / job.name))
+    recordings = [folder / job.name for job in jobs]
+    places = (path for recording in recordings for path in recording_paths(recording))
     check_places(places, jobs, roi or (), output / SUMMARY if many else None)
+    for recording in recordings:
+        keep_bare_samples(recording)
     if margin is None:
         margin = 0.0 if ofdm is None else FADING_MARGIN_DB
     options: EncodeOptions = {
@@ -381,8 +384,8 @@ def channel(
     from lrisc.link.over_the_air import over_the_air
     from lrisc.link.recording import (
         check_datatype,
+        keep_bare_samples,
         open_recording,
-        output_paths,
         recording_paths,
         write_samples,
     )
@@ -401,7 +404,8 @@ def channel(
         dc=dc,
         adc_bits=adc_bits,
     )
-    check_outputs(output_paths(output), inputs=recording_paths(recording))
+    check_outputs(recording_paths(output), inputs=recording_paths(recording))
+    keep_bare_samples(output)
     source = open_recording(recording)
     samples, annotations = over_the_air(
         source,

@@ -174,19 +174,17 @@ def recording_paths(path: str | Path) -> tuple[Path, Path]:
     return base.with_name(base.name + META_SUFFIX), base.with_name(base.name + DATA_SUFFIX)
 
 
-def output_paths(path: str | Path) -> tuple[Path, Path]:
-    """Metadata and data path of a recording to write; one that is there is replaced as a whole.
+def keep_bare_samples(path: str | Path) -> None:
+    """Refuse to write a recording where samples without metadata lie: somebody's bare recording.
 
     Raises:
-        InputError: no file of that name can be, or samples without metadata lie there: they are
-            somebody's bare recording.
+        InputError: there are such samples, or no file of that name can be.
     """
     meta_path, data_path = recording_paths(path)
     if os.path.lexists(data_path) and not os.path.lexists(meta_path):
         raise InputError(
             f"{data_path} is there, without {meta_path.name}: choose another output, or remove it"
         )
-    return meta_path, data_path
 
 
 def open_recording(
