@@ -137,12 +137,16 @@ def by_kind(rows: Iterable[Row]) -> None:
         kinds.setdefault(row.image.partition("-")[0], []).append((row.psnr_db, row.lpips))
     print("Drawings, by kind\n")
     heads = sorted({kind for kinds in found.values() for kind in kinds})
-    cells: list[list[str]] = []
-    for scheme, kinds in found.items():
-        pairs = [np.mean(kinds[kind], axis=0) for kind in heads]
-        pairs.append(np.mean(pairs, axis=0))
-        cells.append([scheme, *(f"{psnr:.2f} / {distance:.4f}" for psnr, distance in pairs)])
-    table(["scheme", *heads, "mean"], cells)
+    means = {
+        scheme: [np.mean(kinds[kind], axis=0) for kind in heads] for scheme, kinds in found.items()
+    }
+    for column in means.values():
+        column.append(np.mean(column, axis=0))
+    cells = (
+        [kind, *(f"{column[at][0]:.2f} / {column[at][1]:.4f}" for column in means.values())]
+        for at, kind in enumerate([*heads, "mean"])
+    )
+    table(["kind", *means], cells)
 
 
 def main() -> None:

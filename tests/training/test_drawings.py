@@ -2,8 +2,10 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from PIL import Image
 from tests.helpers import load_script
 
@@ -24,3 +26,20 @@ def test_drawings_repeat_by_seed_and_differ(tmp_path: Path, monkeypatch) -> None
         assert (first == same).all()
         assert (first != new).any()
         assert first.std() > 1  # something was drawn
+
+
+def test_their_table_has_a_mean_of_kinds_however_many_pictures_each_has(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [
+        SimpleNamespace(scheme=scheme, image=image, psnr_db=psnr + gain, lpips=lpips)
+        for scheme, gain in (("lrisc", 0), ("bpg-ldpc", 1))
+        for image, psnr, lpips in (
+            ("text-0.png", 20, 0.2), ("text-6.png", 22, 0.4), ("sky-4.png", 41, 0.1)
+        )
+    ]  # fmt: skip
+    load_script("scripts/results_table.py").by_kind(rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert "| kind | lrisc | bpg-ldpc |" in lines
+    assert "| text | 21.00 / 0.3000 | 22.00 / 0.3000 |" in lines
+    assert "| mean | 31.00 / 0.2000 | 32.00 / 0.2000 |" in lines
