@@ -89,9 +89,14 @@ class Artist:
             return (255, 255, 255)
         return self.colour((0, 0.35), (0.8, 1)) if chance < 0.8 else self.colour((0, 1), (0, 0.4))
 
+    def background(self) -> Colour:
+        """In the corner, where the paper shows."""
+        red, green, blue = self.picture.getpixel((3, 3))  # type: ignore[misc]
+        return red, green, blue
+
     def ink(self, on: Colour | None = None) -> Colour:
         """Readable on the paper, or on a colour."""
-        light = sum(on or self.picture.getpixel((3, 3))[:3]) > 380  # type: ignore[index]
+        light = sum(on or self.background()) > 380
         if self.rng.random() < 0.4:
             return (0, 0, 0) if light else (255, 255, 255)
         return self.colour((0.5, 1), (0.1, 0.75)) if light else self.colour((0, 0.6), (0.75, 1))
@@ -139,9 +144,7 @@ def text(artist: Artist) -> None:
             y += line_font.size * rng.uniform(1.15, 1.5)
         if columns > 1:
             edge = (column + 1) * artist.width / columns
-            artist.draw.rectangle(
-                (edge - 12, 0, artist.width, artist.height), artist.picture.getpixel((3, 3))
-            )
+            artist.draw.rectangle((edge - 12, 0, artist.width, artist.height), artist.background())
 
 
 def curve(artist: Artist) -> list[tuple[float, float]]:
