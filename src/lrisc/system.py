@@ -27,6 +27,7 @@ from lrisc.link import channels, packing
 from lrisc.link.budget import DEFAULT_CBR, check_beta, check_cbr, symbol_budget
 from lrisc.link.channels import DEFAULT_BLOCK_LENGTH, Received
 from lrisc.link.frame import Bits, Frame, Header, parse_body, parse_header, rate_scale_to_index
+from lrisc.link.multipath import Mobility
 from lrisc.link.rate_control import BudgetError, RateController, RateDecision, shape_bits
 from lrisc.models.config import LATENT_STRIDE, Steering
 from lrisc.models.jscc import symbol_mask
@@ -61,6 +62,7 @@ class EncodeOptions(TypedDict, total=False):
     objective: ObjectiveName
     channel: str
     block_length: int | None
+    mobility: Mobility | None
     seed: int
     progress: OnProgress | None
 
@@ -111,6 +113,7 @@ class Transmitter:
         objective: ObjectiveName = "perception",
         channel: str = "awgn",
         block_length: int | None = None,
+        mobility: Mobility | None = None,
         seed: int = 0,
         progress: OnProgress | None = None,
     ) -> Frame | list[Frame]:
@@ -132,6 +135,7 @@ class Transmitter:
             channel: what effort prepares for, a name in
                 :data:`lrisc.link.channels.CHANNELS`.
             block_length: symbols per fade of that channel; default: its own.
+            mobility: delay spread, speed and carrier frequency of that channel, if it has paths.
             seed: of effort's random numbers.
             progress: called after every iteration of effort.
 
@@ -156,6 +160,7 @@ class Transmitter:
             channel,
             snr_db,
             block_length=DEFAULT_BLOCK_LENGTH if block_length is None else block_length,
+            mobility=mobility,
         )
         region = Region.of(roi)
         pixels = load_image(image)
@@ -325,7 +330,7 @@ class Transmitter:
                     torch.from_numpy(decision.levels).to(device),
                     link.snr_db,
                     uneven=regions is not None and bool(regions.uneven()),
-                    fades=payload_fades(link, decision, seed)
+                    fades=payload_fades(link, decision)
                     if channels.CHANNELS[link.name].fades
                     else None,
                 ),

@@ -342,7 +342,9 @@ def transmit(
             "effort": effort,
             "objective": objective,
             "channel": channel,
-            "block_length": block_length,
+            # Flat fading hardly changes while an OFDM frame lasts.
+            "block_length": block_length if waveform == SYMBOLS else 0,
+            "mobility": mobility,
             "seed": seed,
         }
         start: dict[str, Any] = {"steps": steps, "seed": seed, "sigma_start": sigma_start}
@@ -365,7 +367,9 @@ def transmit(
         if inside and mask is not None and compare_region:
             with part("without_region"), Stopwatch():
                 try:
-                    plain = link(transmitter.encode(pixels, **rate))
+                    # As much effort as the other one had before Ctrl-C.
+                    alike = rate | {"effort": finished}
+                    plain = link(transmitter.encode(pixels, progress=progress, **alike))
                     other = receiver.decode(plain, **start)
                 except OutageError:
                     pass  # there is nothing to compare with

@@ -11,8 +11,10 @@ from tests.helpers import picture
 import lrisc
 from lrisc.checkpoint import LoadedCheckpoint
 from lrisc.errors import InputError
+from lrisc.images import to_pil
 from lrisc.link.draws import Draws
 from lrisc.link.frame import Frame, parse_body, parse_header
+from lrisc.link.multipath import Mobility
 from lrisc.metrics.distortion import ms_ssim
 from lrisc.metrics.lpips import Lpips
 from lrisc.metrics.lpips_weights import LpipsUnavailableError
@@ -21,7 +23,7 @@ from lrisc.models.layers import ChannelNorm
 from lrisc.refinement import objective as objectives
 from lrisc.refinement import search
 from lrisc.refinement.objective import Distortion, ObjectiveName, random_view, structural_error
-from lrisc.refinement.payload import PayloadLink
+from lrisc.refinement.payload import Arrival, PayloadLink
 from lrisc.refinement.search import Progress, refine
 from lrisc.refinement.tiles import CORE, tiles
 
@@ -391,3 +393,79 @@ def test_too_little_memory_is_one_line(
     monkeypatch.setattr(search._Search, "gradient", full)
     with pytest.raises(InputError, match=r"128×96 is too large"):
         refine(link, payload, source, Distortion(), 1)
+
+
+@pytest.fixture
+def arrivals(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, torch.Tensor]]:
+    """Of every channel drawn: whether for a gradient, and SNR_i of all embeddings."""
+    seen: list[tuple[bool, torch.Tensor]] = []
+    receive = PayloadLink.receive
+
+    def spy(self: PayloadLink, payload: torch.Tensor, seed: int, draw: int) -> Arrival:
+        arrival = receive(self, payload, seed, draw)
+        seen.append((payload.requires_grad, arrival.snr_db))
+        return arrival
+
+    monkeypatch.setattr(PayloadLink, "receive", spy)
+    return seen
+
+
+def test_no_candidate_is_judged_by_fades_it_was_fitted_to(
+    tiny: LoadedCheckpoint, arrivals: list[tuple[bool, torch.Tensor]]
+) -> None:
+    encode(tiny, 2, channel="rayleigh", margin_db=12)
+    fitted = [snr for gradient, snr in arrivals if gradient]
+    judged = [snr for gradient, snr in arrivals if not gradient]
+    assert len(fitted) == 2
+    assert len(judged) == 4
+    assert not any(torch.equal(one, other) for one in fitted for other in judged)
+    # Both candidates over the same.
+    assert torch.equal(judged[0], judged[2])
+
+
+@pytest.mark.parametrize(
+    ("channel", "waveform"), [("tdl-a", "symbols"), ("tdl-a", "ofdm"), ("rayleigh", "ofdm")]
+)
+def test_effort_prepares_for_the_channel_that_is_sent_over(
+    tiny: LoadedCheckpoint,
+    arrivals: list[tuple[bool, torch.Tensor]],
+    channel: str,
+    waveform: str,
+) -> None:
+    """One path at rest: one fade for all of a frame, another for every draw."""
+    lrisc.transmit(
+        to_pil(picture(96, 130)),
+        model=tiny,
+        effort=1,
+        objective="distortion",
+        cbr=1 / 12,
+        channel=channel,
+        waveform=waveform,
+        mobility=Mobility(delay_spread=0.0, speed=0.0),
+        measure=False,
+    )
+    for _, snr_db in arrivals:
+        assert float(snr_db.max() - snr_db.min()) < 0.01
+    assert not torch.equal(arrivals[0][1], arrivals[1][1])
+
+
+def test_after_an_interruption_the_region_is_compared_with_as_much_effort(
+    tiny: LoadedCheckpoint,
+) -> None:
+    told: list[Progress] = []
+
+    def interrupt_once(progress: Progress) -> None:
+        told.append(progress)
+        if len(told) == 2:
+            raise KeyboardInterrupt
+
+    lrisc.transmit(
+        to_pil(picture(96, 130)),
+        model=tiny,
+        effort=7,
+        objective="distortion",
+        cbr=1 / 12,
+        roi="20,20,40,40",
+        progress=interrupt_once,
+    )
+    assert [(p.iteration, p.iterations) for p in told] == [(1, 7), (2, 7), (1, 2), (2, 2)]

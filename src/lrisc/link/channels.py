@@ -156,11 +156,12 @@ class Channel:
             raise InputError("a channel takes a one-dimensional tensor of complex symbols")
         symbols = symbols.detach().to("cpu", torch.complex64)
         generator = torch.Generator().manual_seed(int(self.seed))
-        gains = self._gains(symbols.numel(), generator)
+        gains = self.gains(symbols.numel(), generator)
         received = awgn(gains * symbols, self.snr_db, generator)
         return Received(received, gains, noise_variance(self.snr_db))
 
-    def _gains(self, length: int, generator: torch.Generator) -> Tensor:
+    def gains(self, length: int, generator: torch.Generator) -> Tensor:
+        """H of every symbol, complex64 (length,): by ``seed`` with mobility, else by generator."""
         model = CHANNELS[self.name]
         if self.mobility is None or model.paths is None:
             return model.gains(length, self.block_length, generator)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lrisc.link import packing
-from lrisc.link.channels import CHANNELS, Channel, mmse, noise_variance
+from lrisc.link.channels import Channel, mmse, noise_variance
 from lrisc.link.draws import Draws
 from lrisc.link.frame import interleaver
 from lrisc.link.header import HEADER_SYMBOLS, PILOT_SYMBOLS
@@ -23,8 +23,8 @@ from lrisc.refinement.tiles import Tile
 CALM_DB = 10.0
 """From this SNR on a gradient says more about the picture than about the noise it is drawn with."""
 
-Fades = Callable[[int], Tensor]
-"""Number of a draw -> gains of the payload's symbols, complex64 (n,)."""
+Fades = Callable[[int, int], Tensor]
+"""Seed and number of a draw -> gains of the payload's symbols, complex64 (n,)."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class PayloadLink:
         levels: index into V per embedding, (h, w) int64: the rate map.
         snr_db: mean Es/N0 that the frame is designed for, dB.
         uneven: whether power follows the rate map.
-        fades: gains of the payload's symbols by number of the draw; ``None`` without fading.
+        fades: gains of the payload's symbols by seed and number of the draw; ``None`` without
+            fading.
 
     Attributes:
         roughness: of the channel: 0 from CALM_DB on, 1 from 0 dB down, linear between.
@@ -100,7 +101,9 @@ class PayloadLink:
         draws = Draws(seed, draw // 2, range(1), self.device)
         noise = draws.normal("channel noise", (self.symbols, 2))[0] * (-1) ** draw
         noise = torch.view_as_complex(noise * (self.noise_variance / 2) ** 0.5)
-        gains = torch.ones_like(noise) if self.fades is None else self.fades(draw).to(noise.device)
+        gains = torch.ones_like(noise)
+        if self.fades is not None:
+            gains = self.fades(seed, draw).to(noise.device)
         received = gains * torch.view_as_complex(payload) + noise
         gains = gains * self.amplitudes
         slots = packing.unpack(mmse(received, gains, self.noise_variance), self.sent)
@@ -132,23 +135,22 @@ class PayloadLink:
         return picture[..., rows, columns].float()
 
 
-def payload_fades(channel: Channel, decision: RateDecision, seed: int) -> Fades:
+def payload_fades(channel: Channel, decision: RateDecision) -> Fades:
     """What fading does to a frame's payload, where the interleaver puts its symbols.
 
     Args:
-        channel: that fades.
+        channel: that fades; its own seed has no part in it.
         decision: lengths of the frame's parts.
-        seed: of all draws; each is a function of the seed and its number.
     """
     total = decision.frame_symbols
     start = PILOT_SYMBOLS + HEADER_SYMBOLS
     side_info = total - start - decision.payload_symbols
     position = torch.argsort(interleaver(total - start))[side_info:] + start
 
-    def draw(number: int) -> Tensor:
+    def draw(seed: int, number: int) -> Tensor:
         state = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(state[0]) >> 1)
-        gains = CHANNELS[channel.name].gains(total, channel.block_length, generator)
-        return gains[position]
+        own = int(state[0]) >> 1
+        generator = torch.Generator().manual_seed(own)
+        return replace(channel, seed=own).gains(total, generator)[position]
 
     return draw
