@@ -19,13 +19,16 @@ from lrisc.evaluation.measure_row import scheme_of
 from lrisc.evaluation.plan import Sweep, find_pictures, seed_of
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
 from lrisc.evaluation.schemes import SCHEMES, Condition, Options, Picture, create_scheme
+from lrisc.evaluation.schemes import lrisc as schemes_lrisc
 from lrisc.evaluation.sweep import run as sweep_over
 from lrisc.evaluation.workers import _still_pending
 from lrisc.images import load_image, to_pil
+from lrisc.link import fec
 from lrisc.metrics import lpips, lpips_weights
 from lrisc.metrics.lpips import Lpips, published_lpips
 from lrisc.metrics.lpips_weights import LpipsUnavailableError, resolve_weights
 from lrisc.models.config import Steering
+from lrisc.refinement.objective import Distortion, ObjectiveName
 from lrisc.roi import detectors
 
 PLUGIN = "tests.evaluation.grey_scheme"
@@ -164,15 +167,23 @@ def test_lpips_with_vgg_stands_beside_that_with_alexnet(tmp_path: Path, evaluate
 def test_without_the_weights_of_vgg_its_column_is_empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluate: Run
 ) -> None:
-    monkeypatch.setattr(lpips, "resolve_weights", missing_vgg)
-    monkeypatch.setattr(lpips_weights, "resolve_weights", missing_vgg)
-    published_lpips.cache_clear()
     what = grey("--snr", "10", "--cbr", "1/48", "--limit", 1, "--lpips-vgg")
-    done = evaluate(*what, "-o", tmp_path / "r")
+    with monkeypatch.context() as patch:
+        patch.setattr(lpips, "resolve_weights", missing_vgg)
+        patch.setattr(lpips_weights, "resolve_weights", missing_vgg)
+        published_lpips.cache_clear()
+        done = evaluate(*what, "-o", tmp_path / "r")
     assert done.code == 0
     assert "the lpips_vgg column stays empty: none here" in done.err
     (row,) = ResultsFolder(tmp_path / "r").rows()
     assert (row.status, row.lpips_vgg) == ("sent", None)
+
+    # Once the weights are here the row is measured again.
+    published_lpips.cache_clear()
+    assert evaluate(*what, "-o", tmp_path / "r").code == 0
+    (again,) = ResultsFolder(tmp_path / "r").rows()
+    assert again.lpips_vgg is not None
+    assert replace(again, lpips_vgg=None, seconds=row.seconds) == row
 
 
 def missing_vgg(backbone: str, path: Path | None = None) -> dict[str, Tensor]:
@@ -425,6 +436,21 @@ def test_deepjscc_by_bandwidth_and_by_snr() -> None:
         delivery = create_scheme(name, Options()).send(sent, Condition("awgn", 9.0, 1 / 48, 0))
         assert delivery.symbols == 256
         assert delivery.note == f"model deepjscc-{model}"
+
+
+def test_rows_of_another_objective_or_of_other_codes_are_not_mixed(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fingerprint(objective: ObjectiveName) -> str:
+        options = Options(effort=2, objective=objective)
+        return create_scheme(f"lrisc-effort:{tiny_folder}", options).fingerprint
+
+    monkeypatch.setattr(schemes_lrisc, "objective", lambda name, device: Distortion(1.2))
+    before = fingerprint("distortion")
+    assert "without LPIPS" not in before
+    assert "effort 2 perception without LPIPS" in fingerprint("perception")
+    monkeypatch.setattr(schemes_lrisc, "MCS_TABLE", fec.MCS_TABLE[:9])
+    assert fingerprint("distortion") != before
 
 
 @pytest.mark.slow

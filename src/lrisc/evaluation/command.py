@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lrisc.device import cores
 from lrisc.errors import InputError
+from lrisc.evaluation.measure_row import missing_lpips
 from lrisc.evaluation.plan import Sweep, find_pictures
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
 from lrisc.evaluation.sweep import run
@@ -120,13 +121,8 @@ def shard_from_environment() -> tuple[int, int]:
 
 
 def _warn_without_lpips(sweep: Sweep, console: Console) -> None:
-    from lrisc.metrics.lpips_weights import LpipsUnavailableError, resolve_weights
-
-    for backbone, column in (("alex", "lpips"), ("vgg", "lpips_vgg"))[: 1 + sweep.lpips_vgg]:
-        try:
-            resolve_weights(backbone)
-        except LpipsUnavailableError as error:
-            console.print(f"warning: the {column} column stays empty: {error}")
+    for column, reason in missing_lpips(sweep).items():
+        console.print(f"warning: the {column} column stays empty: {reason}")
 
 
 def _progress(

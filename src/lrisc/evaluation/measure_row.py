@@ -33,6 +33,19 @@ _CBRS = ("cbr", "cbr_grid", "cbr_on_air")
 _NUMBERS = ("psnr_db", "ms_ssim", "lpips", "lpips_vgg", *_CBRS)
 
 
+def missing_lpips(sweep: Sweep) -> dict[str, str]:
+    """Columns of LPIPS whose weights are not on this machine, and why."""
+    from lrisc.metrics.lpips_weights import LpipsUnavailableError, resolve_weights
+
+    missing: dict[str, str] = {}
+    for column, backbone in sweep.lpips_columns.items():
+        try:
+            resolve_weights(backbone)
+        except LpipsUnavailableError as error:
+            missing[column] = str(error)
+    return missing
+
+
 def measure_picture(
     sweep: Sweep, source: Source, missing: Iterable[Key], folder: ResultsFolder, finish: OnRow
 ) -> None:

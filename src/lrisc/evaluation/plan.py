@@ -50,6 +50,11 @@ class Sweep:
     waveform: str = SYMBOLS
     mobility: Mobility = field(default_factory=Mobility)
 
+    @property
+    def lpips_columns(self) -> dict[str, str]:
+        """Columns with LPIPS, and their backbones."""
+        return {"lpips": "alex"} | ({"lpips_vgg": "vgg"} if self.lpips_vgg else {})
+
     def settings(self) -> dict[str, Any]:
         """What changes the numbers of all schemes; rows of one folder share it."""
         common: dict[str, Any] = {"lpips_vgg": self.lpips_vgg}

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from lrisc.evaluation.measure_row import OnRow, measure_picture, scheme_of
+from lrisc.evaluation.measure_row import OnRow, measure_picture, missing_lpips, scheme_of
 from lrisc.evaluation.plan import Source, Sweep
 from lrisc.evaluation.results import ResultsFolder, Row
 from lrisc.evaluation.workers import in_processes
@@ -51,8 +51,13 @@ def run(
         images={source.path.name: source.sha256 for source in sources},
         schemes={spec: scheme_of(spec, sweep.options).fingerprint for spec in sweep.schemes},
     )
-    # What was impossible may have become possible: a file that was missing, a library.
-    done = {row.key for row in folder.rows() if row.status != "impossible"}
+    # What was impossible may have become possible: a file that was missing, a library, LPIPS.
+    columns = sweep.lpips_columns.keys() - missing_lpips(sweep).keys()
+    done = {
+        row.key
+        for row in folder.rows()
+        if row.status != "impossible" and all(getattr(row, name) is not None for name in columns)
+    }
     mine = sources[shard[0] :: shard[1]]
     tasks = [(s, [k for k in sweep.keys(s.path.name) if k not in done]) for s in mine]
     if on_plan is not None:

@@ -18,7 +18,11 @@ from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Options,
 from lrisc.link import fec
 from lrisc.link.channels import CHANNELS
 from lrisc.link.waveform.numerology import SYMBOLS
-from lrisc.system import FADING_MARGIN_DB
+
+FADING_MARGIN_DB = 9.0
+"""How much less than the mean SNR the code counts on over fading channels without a table.
+
+Less than LRISC's rate map, which is lost more seldom: docs/manual/radio.md has the measurement."""
 
 
 @SCHEMES.register("bpg-ldpc")
@@ -31,7 +35,7 @@ class BpgLdpc(Scheme):
 
     A lost codeword is a lost picture. Whether one is lost is drawn with the measured error rates;
     over a waveform, or a channel without a table, by sending the codewords. There the scheme is
-    chosen for the margin that LRISC's rate map has on such channels.
+    chosen for `FADING_MARGIN_DB` less where the channel fades.
     """
 
     def __init__(self, variant: str | None, options: Options) -> None:
@@ -40,8 +44,9 @@ class BpgLdpc(Scheme):
 
     @property
     def fingerprint(self) -> str:
-        """Codec and tables."""
-        return f"{self.codec.name}, tables {_digest(ldpc.table_text())}"
+        """Codec, tables and margin."""
+        tables = _digest(ldpc.table_text())
+        return f"{self.codec.name}, tables {tables}, margin {FADING_MARGIN_DB:g} dB"
 
     def send(self, picture: Picture, condition: Condition) -> Delivery:
         """The largest quality that fits, lost or not."""

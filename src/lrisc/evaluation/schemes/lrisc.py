@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from lrisc.errors import InputError, check_steps
 from lrisc.evaluation.schemes.base import SCHEMES, Condition, Delivery, Options, Picture, Scheme
 from lrisc.images import load_image
+from lrisc.link.fec import MCS_TABLE
 from lrisc.link.header import VERSION as FRAME_VERSION
-from lrisc.refinement.objective import ObjectiveName
+from lrisc.refinement.objective import ObjectiveName, objective
 from lrisc.roi.region import Region
+from lrisc.system import FADING_MARGIN_DB, steering_of
 
 if TYPE_CHECKING:
     from lrisc.transmission import Report
@@ -39,8 +41,9 @@ class Generative(Scheme):
 
     @property
     def fingerprint(self) -> str:
-        """Weights, steps and the frame's format."""
-        return f"{self.checkpoint.sha256[:16]}, steps {self.steps}, frame {FRAME_VERSION}"
+        """Weights, steps, the frame's format, and the codes that it may choose from."""
+        frame = f"frame {FRAME_VERSION} codes {_codes()}"
+        return f"{self.checkpoint.sha256[:16]}, steps {self.steps}, {frame}"
 
     def region(self, picture: Picture) -> Region | None:
         """What is favoured in a picture."""
@@ -98,8 +101,10 @@ class GenerativeWithEffort(Generative):
 
     @property
     def fingerprint(self) -> str:
-        """All of `Generative`, and the effort."""
-        return f"{super().fingerprint}, effort {self.effort} {self.objective}"
+        """All of `Generative`, the effort, and whether *perception* is what it should be."""
+        minimised = objective(self.objective, self.checkpoint.device)
+        missing = "" if minimised.name == self.objective else " without LPIPS"
+        return f"{super().fingerprint}, effort {self.effort} {self.objective}{missing}"
 
 
 @SCHEMES.register("lrisc-roi")
@@ -109,7 +114,6 @@ class GenerativeWithRegion(Generative):
     def __init__(self, variant: str | None, options: Options) -> None:
         from lrisc.roi.detectors import detector_version, find_detector, is_detector
         from lrisc.roi.masks import is_box
-        from lrisc.system import steering_of
 
         super().__init__(variant, options)
         if options.roi is None or options.roi == "none":
@@ -144,6 +148,12 @@ class GenerativeWithRegion(Generative):
                 raise InputError(f"{self.roi} holds no mask named {stem}")
             roi = masks[0]
         return replace(self.favoured, mask=roi)
+
+
+def _codes() -> str:
+    """A release with other codes for the rate map has other payloads in the same frame format."""
+    chosen = repr((MCS_TABLE, FADING_MARGIN_DB))
+    return hashlib.sha256(chosen.encode()).hexdigest()[:8]
 
 
 def _hash_of(masks: Path) -> str:
