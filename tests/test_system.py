@@ -24,7 +24,7 @@ from lrisc.link.frame import (
 from lrisc.link.packing import embedding_power
 from lrisc.models.config import Steering
 from lrisc.roi.region import Region
-from lrisc.system import FADING_MARGIN_DB
+from lrisc.system import FADING_MARGIN_DB, MANY_FADES_MARGIN_DB, fading_margin_db
 from lrisc.transmission import RegionReport, Report
 
 
@@ -227,8 +227,9 @@ def test_a_report_is_enough_to_repeat_its_run(tiny: LoadedCheckpoint, effort: in
         image, **asked, seed=5, effort=effort, objective="distortion", model=tiny, measure=False
     )
     told = json.loads(json.dumps(first.report.to_dict()))
-    names = ("snr_db", "cbr", "channel", "block_length", "steps", "sigma_start", "seed", "effort")
-    again = {name: told[name] for name in names}
+    again: dict[str, Any] = {"cbr": told["cbr_ceiling"]}
+    names = ("snr_db", "channel", "block_length", "steps", "sigma_start", "seed", "effort")
+    again |= {name: told[name] for name in names}
     if effort:
         again["objective"] = told["objective"]
     second = lrisc.transmit(image, **again, model=tiny, measure=False)
@@ -236,7 +237,35 @@ def test_a_report_is_enough_to_repeat_its_run(tiny: LoadedCheckpoint, effort: in
     assert np.array_equal(np.asarray(first.reconstruction), np.asarray(second.reconstruction))
     assert told["lrisc_version"] == lrisc.__version__
     assert told["frame_version"] == VERSION
-    assert told["margin_db"] == FADING_MARGIN_DB
+    assert told["margin_db"] == MANY_FADES_MARGIN_DB
+
+
+@pytest.mark.parametrize(
+    ("channel", "symbols", "block_length", "margin_db"),
+    [
+        ("awgn", 24_576, 64, 0.0),
+        ("rayleigh", 24_576, 64, MANY_FADES_MARGIN_DB),
+        ("rician", 24_576, 64, MANY_FADES_MARGIN_DB),
+        ("rayleigh", 6_400, 64, MANY_FADES_MARGIN_DB),
+        ("rayleigh", 6_399, 64, FADING_MARGIN_DB),
+        ("rayleigh", 24_576, 0, FADING_MARGIN_DB),
+        ("tdl-a", 24_576, 64, FADING_MARGIN_DB),
+        ("selective", 24_576, 64, FADING_MARGIN_DB),
+    ],
+)
+def test_the_margin_follows_how_many_fades_a_frame_spans(
+    channel: str, symbols: int, block_length: int, margin_db: float
+) -> None:
+    assert fading_margin_db(channel, symbols, block_length) == margin_db
+
+
+@pytest.mark.parametrize(("waveform", "margin_db"), [("symbols", 5.0), ("ofdm", 12.0)])
+def test_a_map_over_many_fades_has_a_smaller_margin(
+    tiny: LoadedCheckpoint, waveform: str, margin_db: float
+) -> None:
+    asked = {"snr_db": 15.0, "cbr": 1 / 12, "channel": "rayleigh", "waveform": waveform}
+    result = lrisc.transmit(picture(192, 192), model=tiny, measure=False, **asked)  # type: ignore[call-overload]
+    assert result.report.margin_db == margin_db
 
 
 @pytest.mark.parametrize("channel", ["awgn", "rayleigh"])
@@ -249,7 +278,7 @@ def test_channels(tiny: LoadedCheckpoint, channel: str) -> None:
     assert result.received.symbols.numel() <= 8192
     fading = channel == "rayleigh"
     assert result.report.block_length == (16 if fading else None)
-    assert result.report.margin_db == (FADING_MARGIN_DB if fading else 0)
+    assert result.report.margin_db == (MANY_FADES_MARGIN_DB if fading else 0)
 
 
 def test_outage_is_told_and_makes_no_picture(tiny: LoadedCheckpoint) -> None:

@@ -48,6 +48,25 @@ FADING_MARGIN_DB = 12.0
 """How much less than the mean SNR the rate map's code counts on when the channel fades.
 
 Measured with OFDM at 15 dB, 500 frames each: 2 rate maps were lost over TDL-A, none over TDL-C."""
+MANY_FADES = 100
+"""So many independent fades in a frame average out for the rate map, which lies all over it."""
+MANY_FADES_MARGIN_DB = 5.0
+"""The margin there: `scripts/measure_margin.py`, docs/decisions/ablation.md."""
+
+
+def fading_margin_db(channel: str, symbols: int, block_length: int) -> float:
+    """How much less than the mean SNR a rate map's code counts on, dB.
+
+    Args:
+        channel: a key of :data:`lrisc.link.channels.CHANNELS`.
+        symbols: of the frame.
+        block_length: symbols per fade; 0: one fade for all.
+    """
+    model = channels.CHANNELS[channel]
+    if not model.fades:
+        return 0.0
+    fades = symbols / block_length if model.blocks and block_length else 1.0
+    return MANY_FADES_MARGIN_DB if fades >= MANY_FADES else FADING_MARGIN_DB
 
 
 class EncodeOptions(TypedDict, total=False):

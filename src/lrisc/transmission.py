@@ -15,7 +15,7 @@ from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint
 from lrisc.errors import OutageError, check_steps
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels
-from lrisc.link.budget import SymbolCounts
+from lrisc.link.budget import SymbolCounts, symbol_budget
 from lrisc.link.channels import Channel, Received
 from lrisc.link.frame import VERSION as FRAME_VERSION
 from lrisc.link.frame import Frame
@@ -31,9 +31,10 @@ from lrisc.roi.masks import RoiLike
 from lrisc.roi.region import Region
 from lrisc.stopwatch import Stopwatch, part
 from lrisc.system import (
-    FADING_MARGIN_DB,
     Receiver,
     Transmitter,
+    fading_margin_db,
+    one_rate,
     start_noise_of,
     steering_of,
 )
@@ -103,6 +104,7 @@ class Report:
         model_sha256: of its weights.
         lrisc_version: of this package.
         frame_version: of the frame's format.
+        cbr_ceiling: what ``cbr`` was not to exceed; ``None`` where ``beta`` ruled the rate.
         beta: symbols per bit, where it ruled the rate instead of a ceiling.
         steps: of the diffusion.
         sigma_start: standard deviation of the noise that decoding started from.
@@ -140,6 +142,7 @@ class Report:
     objective: str | None
     seed: int
     seconds: dict[str, float]
+    cbr_ceiling: float | None = None
     beta: float | None = None
     outage_reason: str | None = None
     region: RegionReport | None = None
@@ -314,7 +317,9 @@ def transmit(
         channel, snr_db, waveform=waveform, seed=seed, block_length=block_length, mobility=mobility
     )
     fades = channels.CHANNELS[channel].fades
-    margin_db = FADING_MARGIN_DB if fades else 0.0
+    # Flat fading hardly changes while an OFDM frame lasts.
+    fade_symbols = link.block_length if isinstance(link, Channel) else 0
+    ceiling = one_rate(cbr, beta)
     region = Region.of(roi)
     finished = 0
 
@@ -334,6 +339,8 @@ def transmit(
             pixels = load_image(image, max_side)
         with part("region"):
             mask = region.mask_on(pixels, where)
+        most = 0 if ceiling is None else symbol_budget(ceiling, *pixels.shape[-2:])
+        margin_db = fading_margin_db(channel, most, fade_symbols)
         rate: dict[str, Any] = {
             "snr_db": snr_db,
             "cbr": cbr,
@@ -342,8 +349,7 @@ def transmit(
             "effort": effort,
             "objective": objective,
             "channel": channel,
-            # Flat fading hardly changes while an OFDM frame lasts.
-            "block_length": block_length if waveform == SYMBOLS else 0,
+            "block_length": fade_symbols,
             "mobility": mobility,
             "seed": seed,
         }
@@ -395,6 +401,7 @@ def transmit(
         model_sha256=checkpoint.sha256,
         lrisc_version=__version__,
         frame_version=FRAME_VERSION,
+        cbr_ceiling=ceiling,
         beta=beta,
         steps=checkpoint.model.config.decode_steps if steps is None else steps,
         sigma_start=start_noise_of(checkpoint, sigma_start),

@@ -208,3 +208,13 @@ def test_every_step_of_snr_and_cbr_helps_the_embedded_codecs(portrait: Image.Ima
     assert single == [f"deepjscc-1-48-{snr_db}db" for snr_db in (0, 10, 20)]
     assert max(single, key=lambda name: at(name, 0)) == single[0]
     assert max(single, key=lambda name: at(name, 20)) == single[2]
+
+
+@pytest.mark.parametrize("name", embedded_names())
+def test_the_example_of_a_card_works(name: str) -> None:
+    """Its import, and the name that it loads."""
+    card = (codec_module.EMBEDDED / name / "README.md").read_text()
+    imported, _, made = card.split("```python\n")[1].splitlines()[:3]
+    scope: dict[str, object] = {}
+    exec(f"{imported}\n{made}", scope)
+    assert isinstance(scope["codec"], DeepJscc)

@@ -17,7 +17,7 @@ from lrisc.link.fec import MCS_TABLE
 from lrisc.link.header import VERSION as FRAME_VERSION
 from lrisc.refinement.objective import ObjectiveName, objective
 from lrisc.roi.region import Region
-from lrisc.system import FADING_MARGIN_DB, steering_of
+from lrisc.system import FADING_MARGIN_DB, MANY_FADES, MANY_FADES_MARGIN_DB, steering_of
 
 if TYPE_CHECKING:
     from lrisc.transmission import Report
@@ -41,7 +41,7 @@ class Generative(Scheme):
 
     @property
     def fingerprint(self) -> str:
-        """Weights, steps, the frame's format, and the codes that it may choose from."""
+        """Weights, steps, the frame's format, and how its codes are chosen."""
         frame = f"frame {FRAME_VERSION} codes {_codes()}"
         return f"{self.checkpoint.sha256[:16]}, steps {self.steps}, {frame}"
 
@@ -151,8 +151,8 @@ class GenerativeWithRegion(Generative):
 
 
 def _codes() -> str:
-    """A release with other codes for the rate map has other payloads in the same frame format."""
-    chosen = repr((MCS_TABLE, FADING_MARGIN_DB))
+    """A release that chooses codes for the rate map otherwise has other payloads."""
+    chosen = repr((MCS_TABLE, FADING_MARGIN_DB, MANY_FADES, MANY_FADES_MARGIN_DB))
     return hashlib.sha256(chosen.encode()).hexdigest()[:8]
 
 
