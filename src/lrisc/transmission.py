@@ -375,7 +375,7 @@ def transmit(
             with part("without_region"), Stopwatch():
                 try:
                     # As much effort as the other one had before Ctrl-C.
-                    alike = rate | {"effort": finished}
+                    alike: dict[str, Any] = rate | {"effort": finished}
                     plain = link(transmitter.encode(pixels, progress=progress, **alike))
                     other = receiver.decode(plain, **start)
                 except OutageError:
