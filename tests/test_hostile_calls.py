@@ -38,7 +38,7 @@ def test_transmit(tiny: LoadedCheckpoint, wrong: dict[str, Any]) -> None:
     assert len(str(told.value)) < 400
 
 
-@pytest.mark.parametrize("margin_db", [math.nan, math.inf, "1", None])
+@pytest.mark.parametrize("margin_db", [math.nan, math.inf, "1", None, -1, 61])
 def test_margins(tiny: LoadedCheckpoint, margin_db: Any) -> None:
     with pytest.raises(InputError, match="margin"):
         lrisc.Transmitter(tiny).encode(PICTURE, snr_db=10, cbr=1 / 12, margin_db=margin_db)

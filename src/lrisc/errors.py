@@ -6,6 +6,12 @@ import reprlib
 
 MAX_STEPS = 1000
 """Of the diffusion."""
+MAX_START_NOISE = 100
+"""Standard deviation of the noise that decoding starts from; a picture's values are -1 to 1."""
+MAX_SAMPLES = 100
+"""Pictures that are painted of one frame, all in memory."""
+MAX_MARGIN_DB = 60
+"""One Rayleigh fade in a million is deeper."""
 
 
 class LriscError(Exception):
@@ -68,6 +74,22 @@ def whole(value: object, what: str) -> int:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError as error:
         raise InputError(f"{what} must be a whole number, not {shown(value)}") from error
+
+
+def check_start_noise(deviation: float | None) -> None:
+    """Raise InputError unless decoding can start from noise of such a deviation, or none is set."""
+    if deviation is not None and not 0 <= finite(deviation, "the start noise") <= MAX_START_NOISE:
+        raise InputError(
+            f"the start noise must lie between 0 and {MAX_START_NOISE}, not {shown(deviation)}"
+        )
+
+
+def check_margin(margin_db: float) -> None:
+    """Raise InputError unless the rate map can be protected for an SNR so much lower."""
+    if not 0 <= finite(margin_db, "the margin") <= MAX_MARGIN_DB:
+        raise InputError(
+            f"the margin must lie between 0 and {MAX_MARGIN_DB} dB, not {shown(margin_db)}"
+        )
 
 
 def check_steps(steps: int | None) -> None:

@@ -148,6 +148,38 @@ def check_outputs(
         _check_folder(path.parent, path)
 
 
+def check_output_folder(folder: Path, suffixes: Iterable[str]) -> None:
+    """Refuse a file where several files are to go.
+
+    Args:
+        folder: that files will be written into, whether it is there already or not.
+        suffixes: a folder that is not there yet and has one of them is meant to be a file.
+
+    Raises:
+        InputError: it is a file, or looks like one.
+    """
+    if os.path.isdir(folder):
+        return
+    if os.path.lexists(folder) or folder.suffix.lower() in suffixes:
+        raise InputError(f"{folder} is no folder: several files are written, into a folder")
+
+
+def check_apart(folders: Iterable[Path], inputs: Iterable[str | Path]) -> None:
+    """Refuse, before any work, to write into a folder whose pictures are read.
+
+    Args:
+        folders: that will be written into, whether they are there already or not.
+        inputs: what is read; only folders among them matter.
+
+    Raises:
+        InputError: one is an input.
+    """
+    taken = {identity for path in inputs if os.path.isdir(path) for identity in _identities(path)}
+    for folder in folders:
+        if taken.intersection(_identities(folder)):
+            raise InputError(f"{folder} holds what this command reads: choose another folder")
+
+
 def check_regular(path: str | Path, what: str, limit: int) -> None:
     """Refuse, before it is opened, what is no file of a sensible size.
 

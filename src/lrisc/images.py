@@ -145,6 +145,22 @@ def picture_size(path: Path) -> tuple[int, int]:
         return _shown_size(image)
 
 
+def check_picture(path: Path, max_side: int | None = None) -> tuple[tuple[int, int], ...]:
+    """Refuse what :func:`load_image` would, as far as the start of the file tells.
+
+    Returns:
+        Width and height as the picture is shown, and those that it is scaled to.
+
+    Raises:
+        InputError: it is no picture, or has too many pixels or too few.
+    """
+    check_max_side(max_side)
+    shown = picture_size(path)
+    size = scaled_size(*shown, max_side)
+    _check_size(*size, str(path))
+    return shown, size
+
+
 def read_rgb(path: Path, max_side: int | None = None) -> Image.Image:
     """A picture file as :func:`to_pil` would show it, 8-bit RGB, without torch.
 

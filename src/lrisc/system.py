@@ -21,7 +21,14 @@ from torch.nn import functional as F
 
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint
 from lrisc.device import check_precision
-from lrisc.errors import InputError, OutageError, check_steps, finite
+from lrisc.errors import (
+    MAX_SAMPLES,
+    InputError,
+    OutageError,
+    check_margin,
+    check_start_noise,
+    check_steps,
+)
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels, packing
 from lrisc.link.budget import DEFAULT_CBR, check_beta, check_cbr, symbol_budget
@@ -125,7 +132,8 @@ class Transmitter:
             beta: symbols per bit, instead of ``cbr``: the rate of Eq. 3, which follows the picture.
             roi: region of interest; anything but a :class:`lrisc.roi.region.Region` is the mask of
                 one with the default strength.
-            margin_db: protect the rate map for an SNR this much lower, for fading channels.
+            margin_db: protect the rate map for an SNR this much lower, 0 to 60 dB, for fading
+                channels.
             effort: iterations that improve the payload for this picture, 0 to 1000; see
                 :meth:`refine`.
             objective: what effort improves, ``perception`` or ``distortion``.
@@ -148,7 +156,7 @@ class Transmitter:
             return [self.encode(one, **given) for one in image]
         channels.check_snr(snr_db)
         ceiling = one_rate(cbr, beta)
-        finite(margin_db, "the margin")
+        check_margin(margin_db)
         check_effort(effort)
         check_objective(objective)
         channels.check_seed(seed)
@@ -465,7 +473,7 @@ class Receiver:
 
         Args:
             received: symbols and channel state, nothing else.
-            count: of pictures, at least 2.
+            count: of pictures, 2 to 100.
             steps: as in :meth:`decode`.
             seed: of the first picture, which is that of :meth:`decode`; each next one has the next
                 seed.
@@ -632,13 +640,12 @@ def start_noise_of(checkpoint: LoadedCheckpoint, asked: float | None) -> float:
     """Standard deviation of x_N: what was asked for, with a warning, or what was trained.
 
     Raises:
-        InputError: it is negative or not finite.
+        InputError: it is negative, or more than any picture needs.
     """
     trained = checkpoint.model.config.sigma_start
     if asked is None:
         return trained
-    if not (math.isfinite(asked) and asked >= 0):
-        raise InputError(f"the start noise must be 0 or more, not {asked:g}")
+    check_start_noise(asked)
     if asked != trained:
         _warn_once(
             f"checkpoint {checkpoint.name} was trained to decode from noise of {trained:g}, not of "
@@ -649,8 +656,8 @@ def start_noise_of(checkpoint: LoadedCheckpoint, asked: float | None) -> float:
 
 def check_samples(checkpoint: LoadedCheckpoint, count: int, sigma_start: float | None) -> None:
     """Raise InputError unless several samples can be drawn, and can differ."""
-    if count < 2:
-        raise InputError(f"samples: at least 2 can differ, not {count}")
+    if not 2 <= count <= MAX_SAMPLES:
+        raise InputError(f"samples: 2 to {MAX_SAMPLES} can be painted and differ, not {count}")
     if start_noise_of(checkpoint, sigma_start) == 0:
         raise InputError(
             f"checkpoint {checkpoint.name} decodes from a zero picture (sigma_start 0): its "

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lrisc._version import __version__
 from lrisc.checkpoint import LoadedCheckpoint, load_checkpoint
-from lrisc.errors import OutageError, check_steps
+from lrisc.errors import OutageError, check_start_noise, check_steps
 from lrisc.images import ImageLike, load_image, to_pil
 from lrisc.link import channels
 from lrisc.link.budget import SymbolCounts
@@ -309,6 +309,7 @@ def transmit(
             given["model"] = load_checkpoint(model, device)
         return [transmit(one, **given) for one in image]
     check_steps(steps)
+    check_start_noise(sigma_start)
     channel = channels.CHANNELS.key(channel)
     link = make_link(
         channel, snr_db, waveform=waveform, seed=seed, block_length=block_length, mobility=mobility
@@ -326,12 +327,12 @@ def transmit(
 
     with Stopwatch() as watch:
         with part("load"):
+            pixels = load_image(image, max_side)
             checkpoint = (
                 model if isinstance(model, LoadedCheckpoint) else load_checkpoint(model, device)
             )
             transmitter, receiver = Transmitter(checkpoint), Receiver(checkpoint, precision)
             where = checkpoint.device
-            pixels = load_image(image, max_side)
         with part("region"):
             mask = region.mask_on(pixels, where)
         rate: dict[str, Any] = {

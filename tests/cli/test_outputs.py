@@ -151,6 +151,38 @@ def test_transmit_keeps_old_results_where_it_is_asked_wrongly(
     assert word in refused("transmit", folder / "photo.png", "--out", sent, *arguments)
 
 
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        ("transmit notes.txt", "notes.txt is not a picture"),
+        ("transmit tiny.png", "tiny.png has 8×8 pixels"),
+        ("encode notes.txt -o sent", "notes.txt is not a picture"),
+        ("encode notes.txt notes.txt -o sent", "notes.txt is not a picture"),
+        ("decode notes.txt -o out.png", "notes.txt.sigmf-meta"),
+        ("decode notes.sigmf-meta -o out.png", "not SigMF metadata"),
+        ("decode quiet -o out.png --samples 2", "no frame"),
+        ("decode rec -o out.png --samples 0", "--samples"),
+    ],
+)
+def test_what_is_no_input_is_refused_before_networks_are_loaded(
+    command: str,
+    word: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    no_networks: None,
+    run: Run,
+) -> None:
+    monkeypatch.chdir(folder)
+    Path("notes.txt").write_text("mine")
+    Path("notes.sigmf-meta").write_text("mine")
+    Image.new("RGB", (8, 8)).save("tiny.png")
+    shutil.copy("rec.sigmf-meta", "quiet.sigmf-meta")
+    Path("quiet.sigmf-data").write_bytes(bytes(8 * 4096))
+    told = run(*command.split())
+    assert told.code in (2, 3)
+    assert word in told.err.splitlines()[-1]
+
+
 def test_recordings_never_replace_an_input(folder: Path, refused: Callable[..., str]) -> None:
     shutil.copy(folder / "photo.png", folder / "a.sigmf-data")
     refused("encode", folder / "a.sigmf-data", "-o", folder / "a")

@@ -157,6 +157,27 @@ def test_bad_recordings(folder: Path, tmp_path: Path, run_tiny: Run) -> None:
         (["channel", "TX", "-o", "OUT", "--snr", "5", "--sro", "1e5"], "sro"),
         (["channel", "TX", "-o", "OUT", "--snr", "5", "--channel", "rician", "--speed", "-1"],
          "speed"),
+        (["channel", "TX", "-o", "OUT", "--snr", "5", "--delay-spread", "1e30"],
+         "the delay spread must lie between 0 and 1e+06 ns, not 1e+30 ns"),
+        (["channel", "TX", "-o", "OUT", "--snr", "5", "--carrier-frequency", "nan"],
+         "between 1e+06 and 1e+11 Hz, not nan Hz"),
+        *(
+            (["channel", "TX", "-o", "OUT", "--snr", "5", option, value], "must lie in")
+            for option, value in (
+                ("--cfo", "1e30"), ("--timing", "inf"), ("--timing", "-1"), ("--sro", "nan"),
+                ("--phase-noise", "-1"), ("--iq-imbalance", "inf,0"), ("--dc", "1e30"),
+                ("--adc-bits", "-1"), ("--pa", "nan"),
+            )
+        ),
+        (["encode", "PHOTO", "-o", "OUT", "--margin", "1e9"], "margin must lie between 0 and 60"),
+        (["encode", "PHOTO", "-o", "OUT", "--margin", "-1"], "margin must lie between 0 and 60"),
+        (["encode", "PHOTO", "-o", "OUT", "--margin", "nan"], "margin must be a finite number"),
+        (["encode", "PHOTO", "-o", "OUT", "--waveform", "ofdm", "--clip", "1e30"], "clip"),
+        (["decode", "TX", "-o", "OUT.png", "--start-noise", "1e30"], "between 0 and 100"),
+        (["decode", "TX", "-o", "OUT.png", "--start-noise", "inf"], "start noise"),
+        (["decode", "TX", "-o", "OUT.png", "--samples", "1000000000"], "--samples"),
+        (["transmit", "PHOTO", "--start-noise", "1e30"], "between 0 and 100"),
+        (["--threads", "1000000000000", "models"], "--threads"),
         (["channel", "TX", "-o", "OUT", "--snr", "5", "--block-length", "8"], "block length"),
         (["decode", "TX", "-o", "OUT.png", "--plot", "x.pdf"], ".png"),
         (["decode", "TX", "-o", "OUT.png", "--rate", "2e6"], "data type"),
@@ -170,7 +191,8 @@ def test_usage_errors_are_one_line(
         "OUT.png": tmp_path / "out.png",
     }  # fmt: skip
     command = [names.get(argument, argument) for argument in arguments]
-    code, _, told = (run if arguments[0] == "channel" else run_tiny)(*command)
+    own = arguments[0] in ("encode", "decode", "transmit")
+    code, _, told = (run_tiny if own else run)(*command)
     assert code == 2
     assert word in told
     assert told.count("\n") == 1

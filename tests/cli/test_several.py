@@ -193,6 +193,27 @@ def test_a_summary_that_is_not_ours_stays(
     assert [path.name for path in out.iterdir()] == ["summary.csv"]
 
 
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize("command", ["transmit", "encode"])
+def test_nothing_is_written_into_the_folder_of_the_pictures(
+    album: Path,
+    tmp_path: Path,
+    command: str,
+    linked: bool,
+    no_networks: None,
+    run: Run,
+) -> None:
+    out = album
+    if linked:
+        out = tmp_path / "link"
+        out.symlink_to(album)
+    before = sorted(tmp_path.rglob("*"))
+    told = run(command, album, "--out" if command == "transmit" else "-o", out)
+    assert told.code == 2
+    assert told.err == f"lrisc: {out} holds what this command reads: choose another folder\n"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("lines", ["image,error\na.png,no picture\n", None])
 def test_a_summary_of_ours_is_written_anew(
     album: Path, tmp_path: Path, lines: str | None, run_tiny: Run

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from tests.helpers import rows_of
+from tests.helpers import Run, rows_of
 
 from lrisc.errors import InputError
 from lrisc.evaluation.figures import curves, draw_all, sheets
@@ -158,6 +158,22 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
         list(draw_all(folder.path, tmp_path / "f"))
 
 
+@pytest.mark.parametrize("name", ["photo.jpg", "notes", "new.png", "new.PDF"])
+def test_figures_go_into_a_folder_and_never_over_a_file(
+    tmp_path: Path, name: str, run: Run
+) -> None:
+    folder = results(tmp_path / "r", schemes=("lrisc",))
+    for mine in ("photo.jpg", "notes"):
+        (tmp_path / mine).write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    told = run("plot", folder.path, "-o", tmp_path / name)
+    assert told.code == 2
+    assert told.err == (
+        f"lrisc: {tmp_path / name} is no folder: several files are written, into a folder\n"
+    )
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_means_count_what_was_lost_and_what_is_missing() -> None:
     rows = [row("bpg-ldpc:16qam-2/3", image, 0.0, 1 / 48) for image in ("a.png", "b.png")]
     rows += [row("mine", image, 0.0, 1 / 48) for image in ("a.png", "b.png")]
@@ -298,6 +314,32 @@ def test_what_is_not_there_cannot_be_chosen(tmp_path: Path, choice: Choice, mess
     folder = results(tmp_path / "r", schemes=("lrisc",))
     with pytest.raises(InputError, match=message):
         list(draw_all(folder.path, tmp_path / "f", choice=choice))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_curves")
+@pytest.mark.parametrize("shape", [(192, 64), (64, 192)])
+@pytest.mark.parametrize("snrs", [(10.0,), (0.0, 10.0)])
+def test_sheets_are_as_large_as_their_pictures(
+    tmp_path: Path, shape: tuple[int, int], snrs: tuple[float, ...]
+) -> None:
+    folder = ResultsFolder(tmp_path / "r")
+    folder.prepare({}, {"a.png": "1"}, {})
+    for snr_db in snrs:
+        one = row("lrisc", "a.png", snr_db, 1 / 48)
+        folder.append(one)
+        for kept in (folder.picture_path(one.key, ".png"), folder.source_path("a.png")):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (shape[1], shape[0])).save(kept)
+        np.save(folder.picture_path(one.key, ".rate.npy"), np.eye(shape[0] // 16, shape[1] // 16))
+    sheets_drawn = [p for p in draw_all(folder.path, tmp_path / "f") if p.suffix == ".png"]
+    assert [p.name.split("_")[0] for p in sheets_drawn] == ["grid", "rate-map"]
+    for path in sheets_drawn:
+        ink = np.asarray(Image.open(path).convert("L")) < 255
+        for axis, name in ((0, "columns"), (1, "rows")):
+            used = np.flatnonzero(ink.any(axis))
+            margins = used[0], ink.shape[1 - axis] - 1 - used[-1]
+            assert max(margins) <= 40, (path.name, name, margins)  # a quarter of an inch
 
 
 @pytest.mark.parametrize("wrong", [{"crop": (0, 0, 0, 5)}, {"crop": (-1, 0, 5, 5)}, {"width": 0.5}])

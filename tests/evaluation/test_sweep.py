@@ -270,6 +270,23 @@ def test_folders_that_are_no_use(pictures: Path, tmp_path: Path, run: Run) -> No
         find_pictures(empty, None, 0)
 
 
+@pytest.mark.parametrize(
+    ("data", "output"),
+    [("p", "p"), ("p", "p/../p"), ("r/pictures", "r"), ("r/pictures/source", "r")],
+)
+def test_results_never_go_into_the_folder_of_the_pictures(
+    pictures: Path, tmp_path: Path, data: str, output: str, no_networks: None, run: Run
+) -> None:
+    (tmp_path / data).parent.mkdir(parents=True, exist_ok=True)
+    pictures.rename(tmp_path / data)
+    before = sorted(tmp_path.rglob("*"))
+    told = run("evaluate", tmp_path / data, *grey("-o", tmp_path / output))
+    assert told.code == 2
+    assert "holds what this command reads: choose another folder" in told.err
+    assert told.err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.slow
 def test_names_need_not_be_text_and_a_fifo_is_no_picture(
     pictures: Path, tmp_path: Path, evaluate: Run

@@ -68,11 +68,6 @@ def paint(
 
     console = terminal()
     receiver: Receiver | None = None
-    if how.samples != 1:
-        from lrisc.system import check_samples
-
-        receiver = load()
-        check_samples(receiver.checkpoint, how.samples, how.start_noise)
     painted, lost = 0, []
 
     def places(target: Path) -> list[Path]:
@@ -87,7 +82,7 @@ def paint(
         target = output.with_name(f"{output.stem}-{number}{output.suffix}") if every else output
         written = places(target)
         if found.lost is None:
-            receiver = receiver or load()
+            receiver = receiver or _ready(load, how)
         try:
             if found.lost is not None:
                 raise found.lost
@@ -115,6 +110,15 @@ def paint(
     if not painted:
         found, error = lost[0]
         raise error
+
+
+def _ready(load: Callable[[], Receiver], how: Painting) -> Receiver:
+    receiver = load()
+    if how.samples != 1:
+        from lrisc.system import check_samples
+
+        check_samples(receiver.checkpoint, how.samples, how.start_noise)
+    return receiver
 
 
 def _sample_paths(target: Path, samples: int) -> list[Path]:

@@ -16,6 +16,9 @@ from lrisc.cli.options import CommandWithChannels
 from lrisc.cli.output import set_quiet
 from lrisc.errors import LriscError, one_line
 
+# Beyond any machine's cores; many more, and none of them would get the memory for its stack.
+_MAX_THREADS = 4096
+
 app = typer.Typer(
     name="lrisc",
     help="Send photographs over noisy channels in very few symbols.",
@@ -34,7 +37,8 @@ def _main(
         bool, typer.Option("--quiet", "-q", help="Print errors, and what --json asks for, alone.")
     ] = False,
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Cores to use; default: all.")
+        int | None,
+        typer.Option("--threads", min=1, max=_MAX_THREADS, help="Cores to use; default: all."),
     ] = None,
 ) -> None:
     logging.basicConfig(

@@ -138,7 +138,7 @@ def evaluate(
 def plot(
     results: Annotated[Path, typer.Argument(help="Results folder of lrisc evaluate.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Default: RESULTS/figures.")
+        Path | None, typer.Option("-o", "--output", help="Folder. Default: RESULTS/figures.")
     ] = None,
     reference: Annotated[
         bool, typer.Option("--reference", help="Add published curves as thin lines.")

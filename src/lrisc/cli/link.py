@@ -53,8 +53,17 @@ from lrisc.cli.several import (
     run_all,
     show_table,
 )
-from lrisc.errors import InputError, OutageError, check_steps
-from lrisc.files import check_outputs, check_regular
+from lrisc.errors import (
+    MAX_MARGIN_DB,
+    MAX_SAMPLES,
+    InputError,
+    OutageError,
+    check_margin,
+    check_start_noise,
+    check_steps,
+)
+from lrisc.files import check_apart, check_outputs, check_regular
+from lrisc.images import check_picture
 
 if TYPE_CHECKING:
     from lrisc.link.frame import Frame
@@ -102,6 +111,9 @@ def transmit(
     plugin: PluginOption = None,
 ) -> None:
     """Send photographs over a simulated channel and show what arrives."""
+    many = are_many(images)
+    if not many:
+        _look_at(images[0], max_side)
     options: TransmitOptions = {
         "snr_db": snr,
         "cbr": cbr_or_none(cbr),
@@ -121,7 +133,7 @@ def transmit(
         "mobility": mobility(delay_spread, speed, carrier_frequency),
         "max_side": max_side,
     }
-    if are_many(images):
+    if many:
         _transmit_many(images, out, options, roi or [], as_json=as_json)
         return
     if out is not None:
@@ -149,12 +161,14 @@ def _transmit_many(
     jobs = find_jobs(images)
     if out is not None:
         folders = [out / job.name for job in jobs]
+        check_apart((out, *folders), images)
         places = (path for folder in folders for path in _places(folder))
         check_places(places, jobs, roi, out / SUMMARY)
         _check_reports(folders)
     model = load_checkpoint(str(options.get("model")), options.get("device", "auto"))
 
     def work(job: Job) -> dict[str, Any]:
+        _look_at(job.source, options.get("max_side"))
         folder = None if out is None else out / job.name
         result = _send(job.source, folder, {**options, "model": model})
         if result.reconstruction is None:
@@ -207,7 +221,6 @@ def _send(image: Path, out: Path | None, options: TransmitOptions) -> TransmitRe
     from lrisc import transmission
 
     console = terminal()
-    _tell_scaling(image, options.get("max_side"))
     snr = options.get("snr_db", 10.0)
     with effort_progress(console, f"sending {image.name} at {snr:g} dB") as progress:
         result = transmission.transmit(image, **{**options, "progress": progress})
@@ -216,15 +229,9 @@ def _send(image: Path, out: Path | None, options: TransmitOptions) -> TransmitRe
     return result
 
 
-def _tell_scaling(image: Path, max_side: int | None) -> None:
-    """Say in a sentence that a photograph is scaled down before anything else happens to it."""
-    from lrisc.images import check_max_side, picture_size, scaled_size
-
-    check_max_side(max_side)
-    if max_side is None:
-        return
-    width, height = picture_size(image)
-    new = scaled_size(width, height, max_side)
+def _look_at(image: Path, max_side: int | None) -> None:
+    """Refuse what is no picture, and say that one is scaled, before anything takes time."""
+    (width, height), new = check_picture(image, max_side)
     if new != (width, height):
         terminal().print(f"{image.name}: {width}×{height} pixels, scaled to {new[0]}×{new[1]}")
 
@@ -245,15 +252,16 @@ def encode(
         float | None,
         typer.Option(
             "--margin",
-            help="Protect the rate map for an SNR this much lower, dB. Default: 12 for OFDM, whose "
-            "channels fade, else 0.",
+            help=f"Protect the rate map for an SNR this much lower, 0 to {MAX_MARGIN_DB} dB. "
+            "Default: 12 for OFDM, whose channels fade, else 0.",
         ),
     ] = None,
     waveform: WaveformOption = "symbols",
     effort: EffortOption = 0,
     objective: ObjectiveOption = "perception",
     clip: Annotated[
-        float, typer.Option("--clip", help="OFDM: peaks over the mean power, dB; inf: all.")
+        float,
+        typer.Option("--clip", help="OFDM: peaks over the mean power, 3 to 100 dB; inf: all."),
     ] = 6.0,
     datatype: WrittenDatatypeOption = "cf32_le",
     max_side: MaxSideOption = None,
@@ -262,6 +270,9 @@ def encode(
     plugin: PluginOption = None,
 ) -> None:
     """Write the frames of photographs as IQ samples (SigMF): the frame and nothing else."""
+    many = are_many(images)
+    if not many:
+        _look_at(images[0], max_side)
     from lrisc.images import load_image
     from lrisc.link.recording import check_datatype, keep_bare_samples, recording_paths
     from lrisc.link.waveform.modulator import check_clip
@@ -272,9 +283,10 @@ def encode(
     ofdm = None if waveform == SYMBOLS else numerology(waveform)
     clip_db = None if clip == math.inf else clip
     check_clip(clip_db)
-    many = are_many(images)
     jobs = find_jobs(images) if many else [Job(images[0], output.name)]
     folder = output if many else output.parent
+    if many:
+        check_apart((output,), images)
     recordings = [folder / job.name for job in jobs]
     places = (path for recording in recordings for path in recording_paths(recording))
     check_places(places, jobs, roi or (), output / SUMMARY if many else None)
@@ -282,6 +294,7 @@ def encode(
         keep_bare_samples(recording)
     if margin is None:
         margin = 0.0 if ofdm is None else FADING_MARGIN_DB
+    check_margin(margin)
     options: EncodeOptions = {
         "snr_db": snr,
         "cbr": cbr_or_none(cbr),
@@ -295,11 +308,12 @@ def encode(
 
     def work(job: Job) -> dict[str, Any]:
         nonlocal transmitter
+        if many:
+            _look_at(job.source, max_side)
+        pixels = load_image(job.source, max_side)
         if transmitter is None:
             transmitter = Transmitter.from_pretrained(model, device)
-        _tell_scaling(job.source, max_side)
         with effort_progress(terminal(), f"encoding {job.source.name}") as progress:
-            pixels = load_image(job.source, max_side)
             frame = transmitter.encode(pixels, **{**options, "progress": progress})
         target = folder / job.name
         meta, told = _write_frame(frame, target, ofdm, clip_db=clip_db, datatype=datatype)
@@ -450,6 +464,8 @@ def decode(
             "--samples",
             help="Paint so many pictures, OUT.2.png and so on, and OUT.uncertainty.png, where they "
             "differ; needs a model that starts from noise.",
+            min=1,
+            max=MAX_SAMPLES,
         ),
     ] = 1,
     model: ModelOption = "compact",
@@ -479,6 +495,7 @@ def decode(
     from lrisc.link.recording import open_recording, recording_paths
 
     check_steps(steps)
+    check_start_noise(start_noise)
     inputs = (recording,) if datatype is not None else recording_paths(recording)
     pictures = (output,) if plot is None else (output, plot)
     check_outputs(pictures, suffixes=(".png",), inputs=inputs)

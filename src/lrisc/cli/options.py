@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer.core import TyperCommand
 
-from lrisc.errors import InputError
+from lrisc.errors import MAX_START_NOISE, InputError
 from lrisc.link.budget import parse_cbr
 from lrisc.models.config import STEERINGS, Steering
 from lrisc.registry import import_plugins
@@ -74,13 +74,14 @@ PluginOption = Annotated[
     ),
 ]
 DelaySpreadOption = Annotated[
-    float | None, typer.Option("--delay-spread", help="RMS, ns; tdl and cdl. Default: 100.")
+    float | None,
+    typer.Option("--delay-spread", help="RMS, 0 to 1e6 ns; tdl and cdl. Default: 100."),
 ]
 SpeedOption = Annotated[
-    float | None, typer.Option("--speed", help="Of the receiver, m/s. Default: 1.4.")
+    float | None, typer.Option("--speed", help="Of the receiver, 0 to 1000 m/s. Default: 1.4.")
 ]
 CarrierOption = Annotated[
-    float | None, typer.Option("--carrier-frequency", help="Hz. Default: 3.5e9.")
+    float | None, typer.Option("--carrier-frequency", help="1e6 to 1e11 Hz. Default: 3.5e9.")
 ]
 WaveformOption = Annotated[
     str,
@@ -121,7 +122,8 @@ NoiseOption = Annotated[
     float | None,
     typer.Option(
         "--start-noise",
-        help="Standard deviation of the noise decoding starts from; default: the model's.",
+        help=f"Standard deviation of the noise decoding starts from, 0 to {MAX_START_NOISE}; a "
+        "picture's values are -1 to 1. Default: the model's.",
     ),
 ]
 DeviceOption = Annotated[

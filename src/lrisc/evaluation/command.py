@@ -17,6 +17,7 @@ from lrisc.errors import InputError
 from lrisc.evaluation.plan import Sweep, find_pictures
 from lrisc.evaluation.results import ROWS_FILE, ResultsFolder, Row
 from lrisc.evaluation.sweep import run
+from lrisc.files import check_apart
 from lrisc.link import channels
 from lrisc.link.budget import check_cbr
 from lrisc.link.ofdm_link import make_link
@@ -56,6 +57,8 @@ def evaluate_folder(
     """
     sweep = replace(sweep, channel=channels.CHANNELS.key(sweep.channel))
     check(sweep, jobs, limit)
+    folder = ResultsFolder(output)
+    check_apart(folder.folders(sweep.schemes), (data, sweep.options.roi or ""))
     shard = shard_from_environment()
     if jobs is None:
         jobs = 1 if shard[1] > 1 else cores()
@@ -65,7 +68,6 @@ def evaluate_folder(
     _warn_without_lpips(sweep, console)
     if sweep.options.roi and not any(s.split(":")[0] == "lrisc-roi" for s in sweep.schemes):
         console.print("warning: --roi is for the scheme lrisc-roi, which is not among --schemes")
-    folder = ResultsFolder(output)
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
         advance: _Advance | None = None

@@ -16,7 +16,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -258,6 +258,12 @@ class ResultsFolder:
         scheme, image, channel, snr_db, cbr, seed = row_key
         name = f"{image}_{channel}_{snr_db}dB_{float(cbr):.6f}_seed-{seed}{suffix}"
         return self.path / "pictures" / slug(scheme) / slug(name)
+
+    def folders(self, schemes: Iterable[str]) -> list[Path]:
+        """All that is written into by a sweep of these schemes."""
+        pictures = self.path / "pictures"
+        kept = (pictures / slug(scheme) for scheme in schemes)
+        return [self.path, pictures, self.source_path("").parent, *kept]
 
     def source_path(self, image: str) -> Path:
         """Where a source picture is kept."""

@@ -48,13 +48,17 @@ class Mobility:
 
     def __post_init__(self) -> None:
         """Refuse what no radio has."""
-        for name, value, low, high, unit in (
-            ("delay spread", self.delay_spread, 0.0, 1e-3, "s"),
-            ("speed", self.speed, 0.0, 1000.0, "m/s"),
-            ("carrier frequency", self.carrier_frequency, 1e6, 1e11, "Hz"),
+        for name, value, low, high, each, unit in (
+            # In the unit that the command line and people have for it.
+            ("delay spread", self.delay_spread, 0.0, 1e-3, 1e-9, "ns"),
+            ("speed", self.speed, 0.0, 1000.0, 1, "m/s"),
+            ("carrier frequency", self.carrier_frequency, 1e6, 1e11, 1, "Hz"),
         ):
             if not (math.isfinite(value) and low <= value <= high):
-                raise InputError(f"the {name} must lie in {low:g} to {high:g} {unit}, not {value}")
+                raise InputError(
+                    f"the {name} must lie between {low / each:g} and {high / each:g} {unit}, "
+                    f"not {value / each:g} {unit}"
+                )
 
     @property
     def doppler(self) -> float:

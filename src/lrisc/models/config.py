@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, cast, get_args
 
-from lrisc.errors import MAX_STEPS, InputError, shown
+from lrisc.errors import MAX_START_NOISE, MAX_STEPS, InputError, shown
 from lrisc.registry import Registry
 
 LATENT_STRIDE = 16
@@ -29,8 +29,8 @@ _FORMER_NAMES = {"initial_noise": "sigma_start"}
 """Names in the configs of older checkpoints."""
 
 
-_MOST, _MOST_VALUES, _MOST_SIGMA = 4096, 64, 100
-"""Largest number of a config, longest list, largest noise."""
+_MOST, _MOST_VALUES = 4096, 64
+"""Largest number of a config, longest list."""
 _MOST_OF = {"blocks": 64, "layers": 64, "heads": 64, "window": 32}
 """Of what is built again and again, or whose memory grows with its fourth power."""
 _MOST_INDICES = 2**24
@@ -139,9 +139,9 @@ class ModelConfig:
             if type(value := getattr(self, name)) is not bool:
                 raise InputError(f"{name} must be true or false, not {shown(value)}")
         number = type(self.sigma_start) in (int, float)
-        if not number or not 0 <= self.sigma_start <= _MOST_SIGMA:
+        if not number or not 0 <= self.sigma_start <= MAX_START_NOISE:
             raise InputError(
-                f"sigma_start must be in [0, {_MOST_SIGMA}], not {shown(self.sigma_start)}"
+                f"sigma_start must be in [0, {MAX_START_NOISE}], not {shown(self.sigma_start)}"
             )
         if not 1 <= self.decode_steps <= MAX_STEPS:
             raise InputError(f"decode_steps must be in [1, {MAX_STEPS}], not {self.decode_steps}")

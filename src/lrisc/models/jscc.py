@@ -138,6 +138,11 @@ class RateLayers(nn.Module):
         return y
 
 
+def _by_rate(layer: nn.Module, x: Tensor, levels: Tensor) -> Tensor:
+    """(B, n, inputs) through the layer of each embedding's rate, levels (B, h, w), or all's."""
+    return layer(x, levels.flatten(1)) if isinstance(layer, RateLayers) else layer(x)
+
+
 class JsccEncoder(nn.Module):
     """f_e: rate tokens, N_e transformer blocks, SNR-adaptive model, rate head (Fig. 2).
 
@@ -183,8 +188,7 @@ class JsccEncoder(nn.Module):
         snr_db = snr_db[:, None].expand(x.shape[:2])
         if adapt:
             x = self.snr(x, snr_db)
-        of_rate = isinstance(self.head, RateLayers)
-        symbols = self.head(x, levels.flatten(1)) if of_rate else self.head(x)
+        symbols = _by_rate(self.head, x, levels)
         if self.linear is not None:
             last = latent[:, -self.linear.in_features :]
             symbols = symbols + self.linear(last.flatten(2).transpose(1, 2))
@@ -232,8 +236,7 @@ class JsccDecoder(nn.Module):
         symbols = symbols.flatten(2)
         if adapt and self.gains is not None:
             symbols = symbols * self.gains(snr_db, levels.flatten(1))
-        of_rate = isinstance(self.stem, RateLayers)
-        x = self.stem(symbols, levels.flatten(1)) if of_rate else self.stem(symbols)
+        x = _by_rate(self.stem, symbols, levels)
         x = x + self.rate_tokens(levels).flatten(1, 2)
         if adapt:
             x = self.snr(x, snr_db)

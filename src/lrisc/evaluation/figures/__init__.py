@@ -9,6 +9,8 @@ from pathlib import Path
 from lrisc.errors import InputError
 from lrisc.evaluation.figures.style import Choice
 from lrisc.evaluation.results import ResultsFolder
+from lrisc.files import check_output_folder
+from lrisc.images import SUFFIXES
 from lrisc.link.waveform.numerology import SYMBOLS
 
 _EVERYTHING = Choice()
@@ -38,7 +40,7 @@ def draw_all(
 
     Raises:
         InputError: no results folder of this version, or nothing in it to draw; a scheme or a crop
-            that is not in it.
+            that is not in it; ``output`` is a file or has the name of one.
     """
     from lrisc.evaluation.figures.curves import draw_versus_cbr, draw_versus_snr
     from lrisc.evaluation.figures.means import means
@@ -46,6 +48,7 @@ def draw_all(
     from lrisc.evaluation.figures.reference import load_curves
     from lrisc.evaluation.figures.sheets import draw_grids, draw_rate_maps, draw_regions, draw_zooms
 
+    check_output_folder(output, (".png", ".pdf", ".csv", ".svg", *SUFFIXES))
     folder = ResultsFolder(results)
     info = folder.info()
     rows = folder.rows()

@@ -19,6 +19,7 @@ from lrisc.evaluation.figures.style import (
     file_part,
     fraction,
     new_figure,
+    plain_text,
     save,
 )
 from lrisc.evaluation.results import REGION_COLUMNS, ResultsFolder, Row
@@ -30,7 +31,9 @@ _PREFERRED_SNRS = (0.0, 5.0, 10.0, 15.0)
 _COLUMNS = ("scheme", "image", "channel", "snr_db", "cbr_target", "cbr", "psnr_db", "lpips")
 _PATCH = 16
 _MAX_MAP_BYTES = 2**20
-_PANEL = 2.4
+_EDGE = 0.1  # inches, above and below together
+_PANEL, _NARROWEST = 2.4, 3.2
+"""Inches of a panel, and of a sheet, which has room for its headline."""
 
 
 def draw_grids(
@@ -89,7 +92,7 @@ def _draw_grids(
                 used.append(row)
                 _show(panel, _picture(folder.picture_path(row.key, ".png")), _caption(row), box)
         told = "; PSNR and LPIPS are of the whole picture" if zoomed else ""
-        figure.suptitle(_title(image, channel, cbr) + told, fontsize=9)
+        _fit(figure, _title(image, channel, cbr) + told)
         kind = "zoom" if zoomed else "grid"
         name = f"{kind}_{stems[image]}_{channel}_cbr-{file_part(cbr)}"
         yield from save(figure, output, name, _COLUMNS, map(_cells, used))
@@ -120,9 +123,9 @@ def draw_rate_maps(
                 shown = _overlay(panel, folder, image, maps[row.key], top)
                 _head(panel, f"{snr_db:g} dB, mean {mean:.1f}")
         figure.colorbar(
-            shown, ax=axes, orientation="horizontal", shrink=0.6, aspect=50,
+            shown, ax=axes, orientation="horizontal", shrink=0.6, aspect=50, pad=0.02,
         ).set_label("complex symbols per 16×16 patch", fontsize=7.5)  # fmt: skip
-        figure.suptitle(_title(image, channel, cbr), fontsize=9)
+        _fit(figure, _title(image, channel, cbr))
         name = f"rate-map_{stems[image]}_{channel}_cbr-{file_part(cbr)}"
         table = [(*_cells(row), float(maps[row.key].mean()), int(maps[row.key].max()))
                  for row in used]  # fmt: skip
@@ -166,7 +169,7 @@ def draw_regions(
                     found |= region_symbols(_rate_map(folder, one), mask)
                 _show(panel, picture, "\n".join((name, _caption(one), *_inside_outside(found))))
                 table.append((*_cells(one), *(found[column] for column in REGION_COLUMNS)))
-            figure.suptitle(_title(image, channel, cbr), fontsize=9)
+            _fit(figure, _title(image, channel, cbr))
             name = (
                 f"roi_{stems[image]}_{channel}_{row.snr_db:g}dB_cbr-{file_part(cbr)}"
                 f"{_variant(row.scheme)}"
@@ -223,14 +226,25 @@ def _panels(
     picture: tuple[int, int], lines: int, columns: int, width: float | None
 ) -> tuple[Any, Any]:
     """Empty panels for pictures of this (width, height), in a figure so many inches wide."""
-    panel = _PANEL if width is None else width / columns
-    size = (panel * max(columns, 2), (panel * picture[1] / picture[0] + 0.3) * lines + 0.7)
-    figure = new_figure(*size, layout="compressed")
+    panel = max(_PANEL, _NARROWEST / columns) if width is None else width / columns
+    # With room for any caption; _fit takes what is left of it.
+    height = (panel * picture[1] / picture[0] + 0.8) * lines + 1.5
+    figure = new_figure(panel * columns, height, layout="compressed")
     axes = figure.subplots(lines, columns, squeeze=False)
     for one in axes.flat:
         one.set_xticks([])
         one.set_yticks([])
     return figure, axes
+
+
+def _fit(figure: Any, headline: str) -> None:
+    """Put a line above all panels, and make the sheet as tall as they and their captions are."""
+    points = 72 * figure.get_figwidth() / (0.52 * len(headline))
+    figure.suptitle(headline, fontsize=min(9.0, points))
+    plain_text(figure)
+    figure.draw_without_rendering()
+    used = figure.get_tightbbox(figure.canvas.get_renderer())
+    figure.set_figheight(used.height + _EDGE)
 
 
 def _show(

@@ -16,6 +16,7 @@ from lrisc.link.waveform.sequences import (
 
 DEFAULT_CLIP_DB = 6.0
 """Peaks stay this far above the mean power; saves 4 dB of an amplifier's headroom."""
+_MAX_CLIP_DB = 100  # no frame has peaks so high
 _ROWS_AT_ONCE = 2048
 
 
@@ -104,8 +105,10 @@ def modulate(
 
 def check_clip(clip_db: float | None) -> None:
     """Raise InputError unless peaks may be limited to so many dB over the mean power."""
-    if clip_db is not None and not (math.isfinite(clip_db) and clip_db >= 3):
-        raise InputError(f"the clip must be 3 dB or more over the mean power, not {clip_db:g}")
+    if clip_db is not None and not 3 <= clip_db <= _MAX_CLIP_DB:
+        raise InputError(
+            f"the clip must lie 3 to {_MAX_CLIP_DB} dB over the mean power, not {clip_db:g}"
+        )
 
 
 def demodulate(samples: ComplexArray, starts: IntArray, numerology: Numerology) -> ComplexArray:
