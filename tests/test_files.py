@@ -1,9 +1,13 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lrisc.errors import InputError
+from lrisc.evaluation.results import ResultsFolder
 from lrisc.files import UnwritableError, cache_folder, replace_atomically, write_atomically
+from lrisc.training.state import locked
 
 
 def test_files_are_whole_or_untouched(tmp_path: Path) -> None:
@@ -68,3 +72,42 @@ def test_what_lies_in_wait_under_a_temporary_name_is_not_written_to(tmp_path: Pa
     umask = os.umask(0)
     os.umask(umask)
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def evaluate(folder: Path) -> None:
+    ResultsFolder(folder).prepare({}, {}, {})
+
+
+def train(folder: Path) -> None:
+    with locked(folder):
+        pass
+
+
+@pytest.mark.parametrize("lock", [evaluate, train])
+def test_a_lock_of_somebody_else_stays_as_it_is(
+    lock: Callable[[Path], None], tmp_path: Path
+) -> None:
+    (tmp_path / ".lock").write_text("mine")
+    lock(tmp_path)
+    assert (tmp_path / ".lock").read_text() == "mine"
+
+
+@pytest.mark.parametrize("lock", [evaluate, train])
+@pytest.mark.parametrize("what", ["link", "dangling link", "pipe", "folder"])
+def test_a_lock_is_a_regular_file(lock: Callable[[Path], None], what: str, tmp_path: Path) -> None:
+    """Through a link a file elsewhere would be opened; opening a pipe waits for its other end."""
+    thesis, path = tmp_path / "thesis.txt", tmp_path / "results" / ".lock"
+    path.parent.mkdir()
+    if what == "link":
+        thesis.write_text("mine")
+    if "link" in what:
+        path.symlink_to(thesis)
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    with pytest.raises(InputError, match=r"\.lock is no regular file") as told:
+        lock(path.parent)
+    assert "\n" not in str(told.value)
+    assert thesis.exists() == (what == "link")
+    assert what != "link" or thesis.read_text() == "mine"

@@ -41,7 +41,7 @@ def edit(folder: Path, **changes: Any) -> None:
         {"unet_widths": []}, {"unet_widths": None}, {"sigma_start": float("nan")},
         {"sigma_start": float("inf")}, {"sigma_start": "x"}, {"decode_steps": 10**9},
         {"unet_stem_kernel": 10**9}, {"patch": 0}, {"latent_channels": -1}, {"x" * 5000: 1},
-        {"roi_steering": []}, {"jscc_heads": 7},
+        {"roi_steering": []}, {"jscc_heads": 7}, {"jscc_window": 64}, {"jscc_window": 32},
     ],
     ids=lambda change: str(change)[:40],
 )  # fmt: skip

@@ -11,6 +11,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from safetensors import SafetensorError
 
@@ -48,12 +49,15 @@ def scratch() -> Generator[Path]:
         yield Path(folder)
 
 
-def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def replace_atomically(
+    path: Path, write: Callable[[Path], object], *, outdated: Path | None = None
+) -> None:
     """Write under a temporary name beside the target, flush to disk, rename.
 
     Args:
         path: the file to replace; its folder is created.
         write: writes all of the file to the path it gets.
+        outdated: a file that would be wrong beside the new one: it goes just before the renaming.
 
     Raises:
         UnwritableError: in one line, what failed; an old file at ``path`` is untouched.
@@ -67,6 +71,8 @@ def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        if outdated is not None:
+            outdated.unlink(missing_ok=True)
         os.replace(temporary, path)
     # safetensors reports a full disk as its own error rather than as an OSError.
     except (OSError, SafetensorError) as error:
@@ -82,12 +88,27 @@ def write_atomically(path: Path, data: bytes) -> None:
     replace_atomically(path, lambda temporary: temporary.write_bytes(data))
 
 
+def open_lock(path: Path) -> BinaryIO:
+    """Open a file to lock it; it is made where there is none, and what is there stays as it is.
+
+    Raises:
+        InputError: no regular file, such as a link, has the name.
+        UnwritableError: it cannot be opened.
+    """
+    with told(f"write {path}"):
+        if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+            raise InputError(f"{path} is no regular file: remove it or choose another folder")
+        # For a link or a FIFO that somebody put there since.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        return os.fdopen(os.open(path, flags, 0o666), "rb")
+
+
 def remove_half_written(folder: Path) -> None:
-    """Remove the temporary files of :func:`replace_atomically` in a folder and those below.
+    """Remove the temporary files of :func:`replace_atomically` in a folder, not in those below.
 
     Only for a folder that nobody else writes to, such as one that is locked.
     """
-    for path in folder.rglob(".*.tmp"):
+    for path in folder.glob(".*.tmp"):
         if re.fullmatch(r"\..+\.\d+\.tmp", path.name):
             path.unlink(missing_ok=True)
 
@@ -105,15 +126,22 @@ def check_outputs(
         inputs: what is read, whether it is there already or not.
 
     Raises:
-        InputError: another suffix, one of the inputs, or there already and no regular file.
+        InputError: another suffix, one of the inputs, twice the same file, or there already and no
+            regular file.
         UnwritableError: a folder cannot be made or written to.
     """
     taken = {identity for source in inputs for identity in _identities(source)}
+    places: set[tuple[str, str]] = set()
     for path in paths:
         if suffixes and path.suffix.lower() not in suffixes:
             raise InputError(f"{path}: the name must end with {' or '.join(suffixes)}")
         if taken.intersection(_identities(path)):
             raise InputError(f"{path} is an input of this command: choose another output")
+        # A link would be replaced, not what it leads to.
+        place = os.path.realpath(path.parent), path.name
+        if place in places:
+            raise InputError(f"{path} is two outputs of this command: give each a name of its own")
+        places.add(place)
         if os.path.lexists(path) and os.path.exists(path) and not os.path.isfile(path):
             kind = "a folder" if os.path.isdir(path) else "no regular file"
             raise InputError(f"{path} is {kind}: choose another output")

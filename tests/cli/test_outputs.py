@@ -206,8 +206,11 @@ def test_samples_without_metadata_are_somebody_elses(
     [
         (["-o", "out.png", "--all"], "input"),
         (["-o", "out-1.png"], "input"),
-        (["-o", "plot.png", "--plot", "plot.png"], "both picture and plot"),
-        (["-o", "plot.png", "--plot", "plot-1.png", "--all"], "both picture and plot"),
+        (["-o", "plot.png", "--plot", "plot.png"], "two outputs"),
+        (["-o", "plot.png", "--plot", "FOLDER/plot.png"], "two outputs"),
+        (["-o", "plot.png", "--plot", "linked/plot.png"], "two outputs"),
+        (["-o", "plot.png", "--plot", "plot-1.png", "--all"], "two outputs"),
+        (["-o", "plot.png", "--plot", "FOLDER/plot-1.png", "--all"], "two outputs"),
     ],
 )
 def test_decode_never_paints_over_what_it_reads_or_plots(
@@ -220,7 +223,9 @@ def test_decode_never_paints_over_what_it_reads_or_plots(
     """A bare file may have any name, that of a picture among them."""
     monkeypatch.chdir(folder)
     (folder / "rec.sigmf-data").rename(folder / "out-1.png")
+    (folder / "linked").symlink_to(folder)
     bare = ("--datatype", "cf32_le", "--rate", "1")
+    others = [part.replace("FOLDER", str(folder)) for part in others]
     assert word in refused("decode", "out-1.png", *others, *bare)
 
 
@@ -235,6 +240,18 @@ def test_a_report_of_somebody_else_stays(
     pictures, out = ([photo, photo], folder.parent) if many else ([photo], folder)
     told = refused("transmit", *pictures, "--out", out)
     assert "report.json is no report of this command" in told
+
+
+@pytest.mark.parametrize("many", [True, False])
+@pytest.mark.parametrize("name", ["reconstruction.png", "overview.png"])
+def test_a_picture_of_somebody_else_stays(
+    name: str, many: bool, folder: Path, refused: Callable[..., str]
+) -> None:
+    photo = (folder / "photo.png").rename(folder / f"{folder.name}.png")
+    shutil.copy(photo, folder / name)
+    pictures, out = ([photo, photo], folder.parent) if many else ([photo], folder)
+    told = refused("transmit", *pictures, "--out", out, "--snr", "-15")
+    assert f"{folder / name} is there, without report.json" in told
 
 
 @pytest.mark.slow

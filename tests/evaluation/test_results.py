@@ -7,7 +7,6 @@ import pytest
 
 from lrisc.errors import InputError
 from lrisc.evaluation.results import COLUMNS, INFO_FILE, ROWS_FILE, ResultsFolder, Row
-from lrisc.files import UnwritableError
 
 ROW = Row(
     "bpg-ldpc", "a.png", "awgn", 10.0, 1 / 48, 0, "sent", False, 30.12345, 0.95, None, None, 0.0207,
@@ -51,12 +50,6 @@ def test_every_picture_has_a_file_of_its_own(folder: ResultsFolder) -> None:
     keys = [replace(ROW, image=name).key for name in names]
     assert len({folder.picture_path(key, ".png") for key in keys}) == len(names)
     assert folder.source_path("a.png").name == "a.png.png"
-
-
-def test_a_folder_that_cannot_be_locked_is_told(tmp_path: Path) -> None:
-    (tmp_path / ".lock").mkdir()
-    with pytest.raises(UnwritableError, match="cannot write to"):
-        ResultsFolder(tmp_path).prepare({}, {}, {})
 
 
 def test_half_a_row_is_none_and_is_cut_off(folder: ResultsFolder) -> None:

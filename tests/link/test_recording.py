@@ -1,6 +1,7 @@
 """Recordings on disk: data types, metadata, reading in parts."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from lrisc.errors import InputError
+from lrisc.files import UnwritableError
 from lrisc.link.recording import DATATYPES, Annotation, open_recording, write_samples
 
 RATE = 2e6
@@ -129,3 +131,51 @@ def test_refusals(tmp_path: Path) -> None:
             open_recording(*arguments)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no samples"):
         write_samples(tmp_path / "b", samples()[:0], RATE, "test")
+
+
+class Killed(BaseException):
+    """What nobody catches."""
+
+
+@pytest.mark.parametrize("renamed", [0, 1])
+def test_samples_never_lie_under_the_metadata_of_others(
+    renamed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between any two steps of replacing a pair."""
+    old = write_samples(tmp_path / "a", samples(), 1e6, "old", datatype="ci16_le")
+    before = old.with_suffix(".sigmf-data").read_bytes()
+    replace, done = os.replace, 0
+
+    def stop(source: Path, target: Path) -> None:
+        nonlocal done
+        if done == renamed:
+            raise Killed
+        done += 1
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(Killed):
+        write_samples(tmp_path / "a", samples()[:4000], RATE, "new")
+    assert (old.with_suffix(".sigmf-data").read_bytes() == before) == (renamed == 0)
+    with pytest.raises(InputError, match=r"there is no file .*sigmf-meta"):
+        open_recording(tmp_path / "a")
+
+
+@pytest.mark.parametrize("which", ["a.sigmf-data", "a.sigmf-meta"])
+def test_a_pair_that_cannot_be_replaced_is_as_it_was(
+    which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both files are written before anything is removed."""
+    write_samples(tmp_path / "a", samples(), 1e6, "old", datatype="ci16_le")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if which in path.name:
+            raise OSError(28, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UnwritableError, match="the previous one is intact"):
+        write_samples(tmp_path / "a", samples()[:4000], RATE, "new")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

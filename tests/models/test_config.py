@@ -58,6 +58,11 @@ def test_configs_of_older_checkpoints_load() -> None:
         ({"snr_layers": 65}, r"snr_layers must be whole numbers in \[0, 64\]"),
         ({"snr_hidden": 4097}, r"snr_hidden must be whole numbers in \[0, 4096\]"),
         ({"unet_widths": [8] * 65, "unet_attention": [0] * 65}, "unet_widths must be whole"),
+        ({"unet_widths": [8] * 8, "unet_attention": [0] * 8}, "too many levels: 8"),
+        ({"jscc_window": 4096}, r"jscc_window must be whole numbers in \[0, 32\]"),
+        ({"jscc_window": 33}, r"jscc_window must be whole numbers in \[0, 32\]"),
+        ({"jscc_window": 32, "jscc_blocks": 17}, "no 17 transformer blocks"),
+        ({"jscc_window": 0}, "windows of 0"),
     ],
 )
 def test_how_a_checkpoint_is_used_is_checked(change: dict[str, object], word: str) -> None:

@@ -239,14 +239,25 @@ def test_what_a_killed_training_left_half_written_goes(tmp_path: Path) -> None:
     for name in (
         ".state.safetensors.7.tmp",
         "best/.model.safetensors.12.tmp",
+        "final/.config.json.12.tmp",
+        "samples/.step-00000001.png.12.tmp",
+        "another-run/.state.safetensors.9.tmp",
+        "another-run/best/.model.safetensors.9.tmp",
         ".mine.tmp",
         "a.tmp",
     ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"half")
     with locked(tmp_path):
         left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {".lock", ".mine.tmp", "a.tmp"}
+    assert left == {
+        ".lock",
+        ".mine.tmp",
+        "a.tmp",
+        # Of a training that is going on.
+        "another-run/.state.safetensors.9.tmp",
+        "another-run/best/.model.safetensors.9.tmp",
+    }
 
 
 @pytest.mark.slow

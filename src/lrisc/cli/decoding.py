@@ -72,9 +72,7 @@ def paint(
 
     def places(target: Path) -> list[Path]:
         made = [target, *_sample_paths(target, how.samples)]
-        check_outputs(made, inputs=inputs)
-        if plot is not None and plot in made:
-            raise InputError(f"{plot} cannot be both picture and plot")
+        check_outputs(made if plot is None else [*made, plot], inputs=inputs)
         return made
 
     if not every:

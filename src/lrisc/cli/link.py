@@ -192,10 +192,19 @@ def _places(folder: Path) -> list[Path]:
 
 
 def _check_reports(folders: Sequence[Path]) -> None:
-    """Refuse a folder whose report.json is somebody else's: the name is a common one."""
-    for path in (folder / _REPORT for folder in folders):
-        if os.path.exists(path) and not _is_report(path):
-            raise InputError(f"{path} is no report of this command: choose another output folder")
+    """Refuse folders where somebody else's files have the names of ours, which are common ones.
+
+    Pictures are ours where a report of ours lies beside them.
+    """
+    for folder in folders:
+        report = folder / _REPORT
+        if os.path.exists(report) and not _is_report(report):
+            raise InputError(f"{report} is no report of this command: choose another output folder")
+        for picture in (folder / name for name in _PICTURES):
+            if os.path.lexists(picture) and not os.path.exists(report):
+                raise InputError(
+                    f"{picture} is there, without {_REPORT}: choose another output folder"
+                )
 
 
 def _is_report(path: Path) -> bool:
@@ -505,6 +514,9 @@ def _write_result(result: TransmitResult, folder: Path) -> None:
     from lrisc.evaluation.figures.overview import draw_overview
     from lrisc.files import remove_stale, replace_atomically, write_atomically
 
+    # Before the pictures, which are known as ours by it.
+    report = json.dumps(result.report.to_dict(), indent=2) + "\n"
+    write_atomically(folder / _REPORT, report.encode())
     reconstruction, overview = (folder / name for name in _PICTURES)
     picture = result.reconstruction
     if picture is None:
@@ -514,8 +526,6 @@ def _write_result(result: TransmitResult, folder: Path) -> None:
     else:
         replace_atomically(reconstruction, lambda path: picture.save(path, format="png"))
         replace_atomically(overview, lambda path: draw_overview(result, path))
-    report = json.dumps(result.report.to_dict(), indent=2) + "\n"
-    write_atomically(folder / _REPORT, report.encode())
 
 
 def _region(region: RegionReport) -> str:

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, Literal, get_args
 
 from lrisc._version import __version__
 from lrisc.errors import InputError, shown
-from lrisc.files import check_regular, slug, told, write_atomically
+from lrisc.files import check_regular, open_lock, slug, told, write_atomically
 
 FORMAT = 4
 ROWS_FILE = "results.csv"
@@ -289,9 +289,7 @@ class ResultsFolder:
 
     @contextmanager
     def _locked(self) -> Generator[None]:
-        with told(f"write to {self.path}"):
-            lock = (self.path / _LOCK_FILE).open("w")
-        with lock:
+        with open_lock(self.path / _LOCK_FILE) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

@@ -9,7 +9,7 @@ from lrisc.link.impairments import Impairments
 from lrisc.link.iq import unit_power
 from lrisc.link.multipath import FLAT, MODELS, Mobility, Realisation, draw
 from lrisc.link.recording import Annotation, Recording
-from lrisc.link.waveform.numerology import PRESETS, Numerology
+from lrisc.link.waveform.numerology import PRESETS
 from lrisc.link.waveform.sequences import ComplexArray
 
 MAX_SAMPLES = 1 << 25
@@ -47,15 +47,16 @@ def over_the_air(
     channels.check_seed(seed)
     noise = channels.noise_variance(snr_db)
     samples = recording.all_samples(MAX_SAMPLES)
-    waveform = _waveform(recording)
-    if waveform is None:
+    marked = _frames(recording)
+    if not marked:
         return _symbols(
             samples, channel, snr_db, noise, block_length, impairments, recording.sample_rate, seed
         ), ()
     if block_length:
         raise InputError("a block length is for one sample a symbol; OFDM fades with --speed")
+    waveform = PRESETS[marked[0].label]
     power = waveform.occupied / waveform.fft_size
-    frames = [samples[note.start : note.start + note.count] for note in recording.annotations]
+    frames = [samples[note.start : note.start + note.count] for note in marked]
     measured = float(np.mean(np.abs(np.concatenate(frames)) ** 2))
     if not measured > 0:
         raise InputError("the annotated frames of the recording are silent")
@@ -66,7 +67,7 @@ def over_the_air(
     sent = impairments.apply(scaled, recording.sample_rate, power, noise, seed, realisation)
     moved = tuple(
         Annotation(note.start + round(impairments.timing), note.count, note.label)
-        for note in recording.annotations
+        for note in marked
     )
     return sent, moved
 
@@ -107,10 +108,11 @@ class _PerSymbol(Realisation):
         return (samples * self.gains[:, 0]).astype(np.complex64)
 
 
-def _waveform(recording: Recording) -> Numerology | None:
-    """The OFDM waveform of the frames that the recording's metadata mark, if there are any."""
+def _frames(recording: Recording) -> list[Annotation]:
+    """The OFDM frames that the recording's metadata mark; anybody may have marked other things."""
     size = recording.source.size
-    for note in recording.annotations:
-        if note.label in PRESETS and note.start >= 0 and 0 < note.count <= size - note.start:
-            return PRESETS[note.label]
-    return None
+    return [
+        note
+        for note in recording.annotations
+        if note.label in PRESETS and note.start >= 0 and 0 < note.count <= size - note.start
+    ]

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lrisc.errors import InputError
-from lrisc.files import check_regular, write_atomically
+from lrisc.files import check_regular, replace_atomically
 
 ComplexArray = npt.NDArray[np.complex64]
 
@@ -255,7 +255,7 @@ def write_samples(
     datatype: str = DEFAULT_DATATYPE,
     full_scale: bool = True,
 ) -> Path:
-    """Write NAME.sigmf-meta and NAME.sigmf-data, each complete or not at all.
+    """Write NAME.sigmf-meta and NAME.sigmf-data, each complete or not at all, and never unlike.
 
     Args:
         path: either file of the pair, or NAME.
@@ -296,8 +296,15 @@ def write_samples(
         values = values * np.float32(_FULL_SCALE / max(float(np.abs(values).max()), 1e-30))
     if np.dtype(form.dtype).kind != "f":
         values = np.round(values / form.scale + form.middle)
-    write_atomically(data_path, values.astype(form.dtype).tobytes())
-    write_atomically(meta_path, (recording.dumps() + "\n").encode())
+    data, meta = values.astype(form.dtype).tobytes(), (recording.dumps() + "\n").encode()
+
+    def write(temporary: Path) -> None:
+        # Both are written before an old pair is touched. Whatever stops this then leaves samples
+        # without metadata, which nobody reads, and never under those of others.
+        temporary.write_bytes(meta)
+        replace_atomically(data_path, lambda to: to.write_bytes(data), outdated=meta_path)
+
+    replace_atomically(meta_path, write)
     return meta_path
 
 

@@ -29,9 +29,14 @@ _FORMER_NAMES = {"initial_noise": "sigma_start"}
 """Names in the configs of older checkpoints."""
 
 
-_MOST, _MOST_REPEATED, _MOST_VALUES = 4096, 64, 64
-"""Largest number of a config, of what is built again and again, longest list."""
-_REPEATED = ("blocks", "layers", "heads")
+_MOST, _MOST_VALUES = 4096, 64
+"""Largest number of a config, longest list."""
+_MOST_OF = {"blocks": 64, "layers": 64, "heads": 64, "window": 32}
+"""Of what is built again and again, or whose memory grows with its fourth power."""
+_MOST_INDICES = 2**24
+"""Of the tables of the transformer blocks of f_e or f_d, which are no weights: int64."""
+_MOST_MULTIPLE = 256
+"""Pixels a side that the smallest picture would be padded to."""
 
 
 def _check_numbers(name: str, value: object) -> None:
@@ -41,7 +46,7 @@ def _check_numbers(name: str, value: object) -> None:
         InputError: they are not.
     """
     numbers = cast(tuple[object, ...], value) if isinstance(value, tuple) else (value,)
-    most = _MOST_REPEATED if name.rpartition("_")[2] in _REPEATED else _MOST
+    most = _MOST_OF.get(name.rpartition("_")[2], _MOST)
     whole = all(type(n) is int and 0 <= n <= most for n in numbers)
     if not whole or not 1 <= len(numbers) <= _MOST_VALUES:
         raise InputError(f"{name} must be whole numbers in [0, {most}]")
@@ -150,6 +155,12 @@ class ModelConfig:
             raise InputError("patch · 2^len(analysis_widths) must be 16")
         if len(self.unet_attention) != len(self.unet_widths):
             raise InputError("unet_attention needs one number per U-Net level")
+        if not 1 <= self.jscc_window**4 <= _MOST_INDICES // max(self.jscc_blocks, 1):
+            raise InputError(
+                f"no {self.jscc_blocks} transformer blocks have windows of {self.jscc_window}"
+            )
+        if self.multiple > _MOST_MULTIPLE:
+            raise InputError(f"unet_widths has too many levels: {len(self.unet_widths)}")
         if len(self.context_widths) > len(self.unet_widths):
             raise InputError("context_widths has more levels than the U-Net")
         if self.patch * 2 ** (len(self.context_widths) - 1) > LATENT_STRIDE:

@@ -22,7 +22,7 @@ from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariable
 from torch import Tensor, nn
 
 from lrisc.errors import InputError, shown
-from lrisc.files import remove_half_written, replace_atomically, told
+from lrisc.files import open_lock, remove_half_written, replace_atomically, told
 from lrisc.training.config.read import config_changes
 from lrisc.training.config.schema import StageConfig
 
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 STATE_FILE = "state.safetensors"
 _LOCK_FILE = ".lock"
+_PARTS = ("best", "final", "samples")
+"""Folders of a run that files are put into by their temporary names."""
 _FORMAT = "lrisc-training-1"
 
 
@@ -84,13 +86,12 @@ def locked(folder: Path) -> Generator[None]:
         folder: created if needed.
 
     Raises:
-        InputError: another training is in it.
+        InputError: another training is in it, or its lock is no regular file.
         UnwritableError: it cannot be made.
     """
     with told(f"write into {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / _LOCK_FILE).open("a")
-    with file:
+    with open_lock(folder / _LOCK_FILE) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -101,7 +102,9 @@ def locked(folder: Path) -> Generator[None]:
             logger.warning("cannot lock %s: %s", folder, error.strerror)
         else:
             with told(f"write into {folder}"):
-                remove_half_written(folder)
+                # Not those below: they may be runs of their own, and going on.
+                for part in (folder, *(folder / name for name in _PARTS)):
+                    remove_half_written(part)
         yield
 
 
