@@ -11,25 +11,13 @@ matplotlib's portrait where none is named.
 import argparse
 from pathlib import Path
 
+from measure_margin import lost
+
 import lrisc
-from lrisc.errors import OutageError
 from lrisc.images import load_image
 from lrisc.link.budget import parse_cbr
-from lrisc.link.frame import Frame, parse_body, parse_header
 
 BELOW_DB = (0.0, 0.5, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0)
-
-
-def lost(frame: Frame, snr_db: float, draws: int) -> int:
-    """How many of so many channels leave no rate map, or no header."""
-    count = 0
-    for seed in range(draws):
-        received = lrisc.channel("awgn", snr_db, seed=seed)(frame)
-        try:
-            parse_body(received, parse_header(received))
-        except OutageError:
-            count += 1
-    return count
 
 
 def main() -> None:
@@ -55,9 +43,13 @@ def main() -> None:
                 pixels, snr_db=snr_db, cbr=parse_cbr(arguments.cbr), margin_db=margin_db
             )
             share = frame.counts.side_info / frame.counts.total
-            found = (str(lost(frame, snr_db - db, arguments.draws)) for db in BELOW_DB)
+            cells: list[str] = []
+            for below_db in BELOW_DB:
+                noise = lrisc.channel("awgn", snr_db - below_db)
+                maps, headers = lost(frame, noise, arguments.draws)
+                cells.append(str(maps + arguments.draws - headers))
             row = f"| {snr_db:g} dB | {margin_db:g} dB | {share:.1%} | "
-            print(row + " | ".join(found) + " |", flush=True)
+            print(row + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,24 +6,25 @@ maps of those frames whose header arrived, for every block length.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import lrisc
 from lrisc.errors import OutageError
 from lrisc.images import pictures_in
 from lrisc.link.budget import parse_cbr
+from lrisc.link.channels import Channel
 from lrisc.link.frame import Frame, parse_body, parse_header
 
 BLOCKS = (16, 64, 256, 1024)
 MARGINS_DB = (12.0, 7.0, 5.0, 3.0, 1.0, 0.0)
 
 
-def lost(frame: Frame, snr_db: float, block_length: int, draws: int) -> tuple[int, int]:
-    """Lost maps, and frames whose header arrived."""
+def lost(frame: Frame, channel: Channel, draws: int) -> tuple[int, int]:
+    """Lost maps, and frames whose header arrived, over so many realisations of a channel."""
     maps = headers = 0
     for seed in range(draws):
-        fading = lrisc.channel("rayleigh", snr_db, seed=seed, block_length=block_length)
-        received = fading(frame)
+        received = replace(channel, seed=seed)(frame)
         try:
             header = parse_header(received)
         except OutageError:
@@ -58,7 +59,8 @@ def main() -> None:
             share = sum(f.counts.side_info / f.counts.total for f in frames) / len(frames)
             cells: list[str] = []
             for block_length in BLOCKS:
-                found = [lost(f, snr_db, block_length, arguments.draws) for f in frames]
+                fading = lrisc.channel("rayleigh", snr_db, block_length=block_length)
+                found = [lost(f, fading, arguments.draws) for f in frames]
                 maps, headers = (sum(column) for column in zip(*found, strict=True))
                 cells.append(f"{maps} of {headers}")
             row = f"| {snr_db:g} dB | {margin_db:g} dB | {share:.1%} | "

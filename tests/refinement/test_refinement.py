@@ -33,6 +33,11 @@ def encode(tiny: LoadedCheckpoint, effort: int = 0, **options: object) -> Frame:
     return lrisc.Transmitter(tiny).encode(picture(96, 130), effort=effort, **given)  # type: ignore[arg-type]
 
 
+def transmit(tiny: LoadedCheckpoint, effort: int, **options: object) -> None:
+    given: dict[str, object] = {"cbr": 1 / 12, "objective": "distortion", **options}
+    lrisc.transmit(to_pil(picture(96, 130)), model=tiny, effort=effort, **given)  # type: ignore[call-overload]
+
+
 def squared_error(tiny: LoadedCheckpoint, frame: Frame, channel: str = "awgn") -> float:
     total = 0.0
     for seed in range(6):
@@ -433,17 +438,8 @@ def test_effort_prepares_for_the_channel_that_is_sent_over(
     waveform: str,
 ) -> None:
     """One path at rest: one fade for all of a frame, another for every draw."""
-    lrisc.transmit(
-        to_pil(picture(96, 130)),
-        model=tiny,
-        effort=1,
-        objective="distortion",
-        cbr=1 / 12,
-        channel=channel,
-        waveform=waveform,
-        mobility=Mobility(delay_spread=0.0, speed=0.0),
-        measure=False,
-    )
+    at_rest = Mobility(delay_spread=0.0, speed=0.0)
+    transmit(tiny, 1, channel=channel, waveform=waveform, mobility=at_rest, measure=False)
     for _, snr_db in arrivals:
         assert float(snr_db.max() - snr_db.min()) < 0.01
     assert not torch.equal(arrivals[0][1], arrivals[1][1])
@@ -459,13 +455,5 @@ def test_after_an_interruption_the_region_is_compared_with_as_much_effort(
         if len(told) == 2:
             raise KeyboardInterrupt
 
-    lrisc.transmit(
-        to_pil(picture(96, 130)),
-        model=tiny,
-        effort=7,
-        objective="distortion",
-        cbr=1 / 12,
-        roi="20,20,40,40",
-        progress=interrupt_once,
-    )
+    transmit(tiny, 7, roi="20,20,40,40", progress=interrupt_once)
     assert [(p.iteration, p.iterations) for p in told] == [(1, 7), (2, 7), (1, 2), (2, 2)]

@@ -19,7 +19,7 @@ from lrisc.link import fec
 from lrisc.link.channels import CHANNELS
 from lrisc.link.waveform.numerology import SYMBOLS
 
-FADING_MARGIN_DB = 9.0
+CODE_MARGIN_DB = 9.0
 """How much less than the mean SNR the code counts on over fading channels without a table.
 
 Less than LRISC's rate map, which is lost more seldom: docs/manual/radio.md has the measurement."""
@@ -35,7 +35,7 @@ class BpgLdpc(Scheme):
 
     A lost codeword is a lost picture. Whether one is lost is drawn with the measured error rates;
     over a waveform, or a channel without a table, by sending the codewords. There the scheme is
-    chosen for `FADING_MARGIN_DB` less where the channel fades.
+    chosen for `CODE_MARGIN_DB` less where the channel fades.
     """
 
     def __init__(self, variant: str | None, options: Options) -> None:
@@ -46,7 +46,7 @@ class BpgLdpc(Scheme):
     def fingerprint(self) -> str:
         """Codec, tables and margin."""
         tables = _digest(ldpc.table_text())
-        return f"{self.codec.name}, tables {tables}, margin {FADING_MARGIN_DB:g} dB"
+        return f"{self.codec.name}, tables {tables}, margin {CODE_MARGIN_DB:g} dB"
 
     def send(self, picture: Picture, condition: Condition) -> Delivery:
         """The largest quality that fits, lost or not."""
@@ -102,7 +102,7 @@ class BpgCapacity(Scheme):
 
 def _scheme_with_margin(condition: Condition) -> fec.Mcs:
     """For AWGN at an SNR lower by the margin; where none is left, the most robust scheme."""
-    margin = FADING_MARGIN_DB if CHANNELS[condition.channel].fades else 0.0
+    margin = CODE_MARGIN_DB if CHANNELS[condition.channel].fades else 0.0
     try:
         return ldpc.best_scheme("awgn", condition.snr_db - margin)
     except ldpc.BelowAllSchemesError:
