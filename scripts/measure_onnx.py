@@ -53,7 +53,7 @@ def in_torch(checkpoint: LoadedCheckpoint, name: str, given: Inputs) -> list[Ten
         latent = model.analysis(given["image"])
         return [latent, model.embedding_bits(latent)]
     if name == "synthesis":
-        return [model.synthesise(given["latent"], None, torch.Generator(), 0.0)]
+        return [model.synthesise(given["latent"], sigma_start=0.0)]
     return [getattr(model, name)(*given.values())]
 
 

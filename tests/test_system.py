@@ -325,10 +325,8 @@ def test_channel_and_diffusion_draw_from_different_streams(
 ) -> None:
     starts: list[torch.Tensor] = []
 
-    def synthesise(
-        latent: torch.Tensor, steps: int, generator: torch.Generator, sigma: float
-    ) -> torch.Tensor:
-        starts.append(torch.randn(3 * 96 * 96, generator=generator))
+    def synthesise(latent: torch.Tensor, steps: int, seed: int, sigma: float) -> torch.Tensor:
+        starts.append(torch.randn(3 * 96 * 96, generator=torch.Generator().manual_seed(seed)))
         return torch.zeros(1, 3, 96, 96)
 
     monkeypatch.setattr(tiny.model, "synthesise", synthesise)

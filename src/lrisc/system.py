@@ -598,10 +598,10 @@ class Receiver:
         """
         # A stream of its own: the channel's noise may come from the same seed.
         state = np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(state[0]) >> 1)
+        noise = int(state[0]) >> 1
         device = self.checkpoint.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
-            picture = self.checkpoint.model.synthesise(latent, steps, generator, sigma_start)
+            picture = self.checkpoint.model.synthesise(latent, steps, noise, sigma_start)
         picture = picture.float()
         if not bool(torch.isfinite(picture).all()):
             raise OutageError("outage: the received symbols decode to no finite picture")

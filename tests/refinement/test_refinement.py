@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from lrisc.metrics.lpips import Lpips
 from lrisc.metrics.lpips_weights import LpipsUnavailableError
 from lrisc.models.jscc import symbol_mask
 from lrisc.models.layers import ChannelNorm
+from lrisc.models.lrisc import Lrisc
 from lrisc.refinement import objective as objectives
 from lrisc.refinement import search
 from lrisc.refinement.objective import Distortion, ObjectiveName, random_view, structural_error
@@ -111,10 +113,24 @@ def test_draws_come_in_opposite_pairs(tiny: LoadedCheckpoint) -> None:
     assert float(noise[0].square().sum()) / link.symbols == pytest.approx(0.1 / 1.1**2, rel=0.1)
 
 
+def test_start_noise_comes_from_the_cpu_wherever_the_networks_are(tiny: LoadedCheckpoint) -> None:
+    link, _, _ = setup(tiny)
+    noisy = Lrisc(replace(tiny.model.config, sigma_start=0.8))
+    link.model, link.levels = noisy.to("meta"), link.levels.to("meta")
+    slots = max(noisy.config.rate_values)
+    arrival = Arrival(torch.empty(6, 8, slots, 2, device="meta"), torch.empty(6, 8, device="meta"))
+    (tile,) = tiles(6, 8, noisy.config.jscc_window)
+    assert link.paint(arrival, tile, seed=3, draw=1).shape == (1, 3, 96, 128)
+
+
 @pytest.mark.gpu
+@pytest.mark.parametrize("sigma_start", [0.0, 0.8])
 @pytest.mark.parametrize("objective", ["perception", "distortion"])
-def test_it_improves_on_a_gpu(tiny_folder: Path, objective: ObjectiveName) -> None:
+def test_it_improves_on_a_gpu(
+    tiny_folder: Path, objective: ObjectiveName, sigma_start: float
+) -> None:
     checkpoint = lrisc.Transmitter.from_pretrained(tiny_folder, device="cuda").checkpoint
+    checkpoint.model.config = replace(checkpoint.model.config, sigma_start=sigma_start)
     link, payload, source = setup(checkpoint)
     distance = objectives.objective(objective, checkpoint.device)
     found = refine(link, payload, source, distance, 5)

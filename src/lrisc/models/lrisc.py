@@ -42,7 +42,7 @@ class Lrisc(nn.Module):
         self,
         latent: Tensor,
         steps: int | None = None,
-        generator: torch.Generator | None = None,
+        seed: int = 0,
         sigma_start: float | None = None,
     ) -> Tensor:
         """g_d: paint the picture that the received latent describes.
@@ -50,7 +50,7 @@ class Lrisc(nn.Module):
         Args:
             latent: ẑ, (B, C, h, w).
             steps: DDIM steps, at least 1; default: the config's.
-            generator: source of x_N.
+            seed: of x_N, 64 bits.
             sigma_start: standard deviation of x_N; default: the config's.
 
         Returns:
@@ -61,7 +61,7 @@ class Lrisc(nn.Module):
         start = torch.zeros(b, 3, 16 * h, 16 * w)
         if sigma:
             # Drawn on the CPU, so that a seed gives one picture on every device.
-            start.normal_(0.0, sigma, generator=generator)
+            start.normal_(0.0, sigma, generator=torch.Generator().manual_seed(seed))
         start = start.to(latent.device)
         condition = self.context(latent)
         count = self.config.decode_steps if steps is None else steps

@@ -127,8 +127,8 @@ class PayloadLink:
             arrival.snr_db[at].flatten()[None],
         )
         # Only a checkpoint that starts from noise draws from it.
-        generator = torch.Generator(self.device).manual_seed((seed << 20) + draw & (1 << 62) - 1)
-        picture = self.model.synthesise(latent.float(), 1, generator)
+        noise = (seed << 20) + draw & (1 << 62) - 1
+        picture = self.model.synthesise(latent.float(), 1, noise)
         top, bottom, left, right = tile.core
         rows = slice((top - tile.top) * LATENT_STRIDE, (bottom - tile.top) * LATENT_STRIDE)
         columns = slice((left - tile.left) * LATENT_STRIDE, (right - tile.left) * LATENT_STRIDE)

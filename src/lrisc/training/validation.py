@@ -113,8 +113,8 @@ def _decode_all(
                     link = fixed_link(len(image), snr, cbr, device)
                     wanted = embedding_bits(densities.p_latent)
                     guide = send(model, latent, wanted, link, draws, config.link.adapt).estimate
-                noise = torch.Generator(device).manual_seed(_SEED + chosen.start)
-                made = model.synthesise(guide, config.validate.steps, noise).float()
+                seed = _SEED + chosen.start
+                made = model.synthesise(guide, config.validate.steps, seed).float()
                 columns[column].append(made)
                 unit = round_to_8_bit((made + 1) / 2)
                 figures = {"psnr": psnr(unit, ((image + 1) / 2).clamp(0, 1))}
