@@ -1,18 +1,26 @@
 """Where networks and draws are while training; without a GPU, ``meta`` stands in for one."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 import torch
 from tests.training.runs import TINY, Overrides
 
+from lrisc.errors import InputError
+from lrisc.metrics.lpips import Lpips
 from lrisc.models.config import PRESETS
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.config.schema import LriscStage
+from lrisc.training.linear_init import start_way
+from lrisc.training.loop import Trainer
 from lrisc.training.schedule import read_schedule, run
+from lrisc.training.tasks.codec import CodecTask
 from lrisc.training.validation import validate
 
 NOISY = {"tiny": replace(PRESETS["tiny"], sigma_start=0.8)}
@@ -29,7 +37,9 @@ def test_start_noise_of_a_validation_comes_from_the_cpu(
 ) -> None:
     made: Callable[..., Any] = torch.Generator
     model = Lrisc(NOISY["tiny"]).eval()
-    monkeypatch.setattr(torch, "Generator", lambda *device: pytest.fail("on it") if device else made())
+    monkeypatch.setattr(
+        torch, "Generator", lambda *device: pytest.fail("on it") if device else made()
+    )
     pictures = np.zeros((2, 64, 64, 3), np.uint8)
     first, again = (validate(model, None, pictures, stage(short())) for _ in range(2))
     assert first.figures == again.figures
@@ -40,4 +50,65 @@ def test_it_trains_and_validates_from_noise_on_a_gpu(
     short: Overrides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lrisc.training.step.PRESETS", NOISY)
+    assert run(TINY / "stage3.yaml", short(steps=1)) == "finished"
+
+
+@pytest.fixture
+def frozen(short: Overrides, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Overrides of a stage on stored latents, with LPIPS of random weights."""
+    monkeypatch.setattr(Lpips, "from_weights", lambda *_: Lpips("alex").requires_grad_(False))
+    return short(
+        parent=tiny_folder,
+        stored_latents="true",
+        train="[jscc_encoder,jscc_decoder]",
+        roi__fraction=0,
+        loss__lpips=0.6,
+        steps=1,
+    )
+
+
+def test_lpips_of_a_stage_on_stored_latents_follows_the_networks(frozen: list[str]) -> None:
+    task = CodecTask(stage(frozen))
+    assert task.lpips is not None
+    task.step.to("meta")
+    assert {t.device.type for t in (*task.lpips.parameters(), *task.model.parameters())} == {"meta"}
+
+
+def test_latents_are_stored_where_the_networks_train(
+    frozen: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def opened(model: Lrisc, *_: object) -> NoReturn:
+        seen.append(next(model.parameters()).device.type)
+        raise InputError("enough")
+
+    monkeypatch.setattr("lrisc.training.tasks.codec.open_latents", opened)
+    accelerator: Any = SimpleNamespace(
+        device=torch.device("meta"), local_main_process_first=nullcontext
+    )
+    with pytest.raises(InputError, match="enough"):
+        Trainer(stage(frozen), accelerator)
+    assert seen == ["meta"]
+
+
+def test_a_new_way_starts_where_the_networks_are() -> None:
+    """The pictures, which are on the CPU, go to the networks."""
+    model = Lrisc(PRESETS["tiny"]).to("meta")
+    seen: list[str] = []
+    handle = model.analysis.register_forward_pre_hook(
+        lambda _, args: seen.append(args[0].device.type)
+    )
+    start_way(model, np.zeros((2, 64, 64, 3), np.uint8))
+    handle.remove()
+    assert set(seen) == {"meta"}
+
+
+@pytest.mark.gpu
+def test_it_trains_and_validates_on_stored_latents_on_a_gpu(frozen: list[str]) -> None:
+    assert run(TINY / "stage3.yaml", frozen) == "finished"
+
+
+@pytest.mark.gpu
+def test_new_networks_start_on_a_gpu(short: Overrides) -> None:
     assert run(TINY / "stage3.yaml", short(steps=1)) == "finished"

@@ -61,11 +61,12 @@ def start_way(model: Lrisc, squares: Squares) -> None:
     sent, received = model.jscc_encoder.linear, model.jscc_decoder.linear
     if sent is None or received is None:
         return
-    count = sent.in_features
-    latents = [model.analysis(p[None])[0, -count:].flatten(1) for p in _some(squares, 50)]
+    count, device = sent.in_features, sent.weight.device
+    pictures = (p[None].to(device) for p in _some(squares, 50))
+    latents = [model.analysis(p)[0, -count:].flatten(1) for p in pictures]
     deviations, channels = torch.cat(latents, 1).std(1).clamp(min=1e-3).sort(descending=True)
     gains = deviations.rsqrt() / deviations.sqrt().mean()
-    parts = torch.arange(_NETWORKS, sent.out_features)
+    parts = torch.arange(_NETWORKS, sent.out_features, device=device)
     turn = (parts - _NETWORKS) % count
     for layer in model.jscc_encoder.head.modules():
         if isinstance(layer, nn.Linear):

@@ -166,14 +166,15 @@ class Trainer:
         self.accelerator = accelerator
         self.folder = Path(config.output)
         self.task = make_task(config)
+        model, device = self.task.model, accelerator.device
+        # First of all, as data may be made with the networks: latents.
+        self.step = self.task.step.to(device)
         # One process per machine decodes pictures; the others find the finished cache.
         with accelerator.local_main_process_first():
             self.data = self.task.data
         samples = self._samples()
         if not (self.folder / STATE_FILE).is_file():
             self.task.start()
-        model, device = self.task.model, accelerator.device
-        self.step = self.task.step.to(device)
         self.model = model
         self.ema = Ema(model, config.optimiser.ema)
         self.optimiser = self._make_optimiser()

@@ -21,14 +21,16 @@ class CodecStep(nn.Module):
 
     Args:
         model: f_e and f_d of it are trained.
+        lpips: of validation; only kept here, so that it goes where the networks go.
         config: of the stage.
     """
 
     worth: Tensor
 
-    def __init__(self, model: Lrisc, config: LriscStage) -> None:
+    def __init__(self, model: Lrisc, lpips: nn.Module | None, config: LriscStage) -> None:
         super().__init__()
         self.model = model
+        self.lpips = lpips
         self.config = config
         self.register_buffer("worth", torch.ones(model.config.latent_channels))
 
@@ -70,8 +72,8 @@ class CodecTask(LriscTask):
     def __init__(self, config: LriscStage) -> None:
         super().__init__(config)
         self._latents: LatentData | None = None
-        # The first step freezes what is not trained, and measures validation's LPIPS.
-        self.codec_step = CodecStep(self.model, config)
+        # The first step has frozen what is not trained.
+        self.codec_step = CodecStep(self.model, self.lpips, config)
 
     @property
     def step(self) -> nn.Module:
