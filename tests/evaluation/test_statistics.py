@@ -78,3 +78,11 @@ def test_nothing_in_common() -> None:
     assert far.quality == pytest.approx(-50)
     turning = [(1 / 96, 30.0), (1 / 48, 31.0), (1 / 24, 30.5)]
     assert math.isnan(difference(turning, low).rate_percent)
+
+
+def test_two_targets_that_one_codec_meets_with_the_same_symbols() -> None:
+    """DeepJSCC sends 1/48 for the targets 0.017 and 1/48 alike."""
+    twice = [*curve(1.0), (1 / 48, 30.2)]
+    once = [(cbr, value + 0.1 * (cbr == 1 / 48)) for cbr, value in curve(1.0)]
+    assert difference(twice, curve(2.0)) == difference(once, curve(2.0))
+    assert bjontegaard([(1 / 48, 30.0), (1 / 48, 30.0)], curve(1.0)) is None

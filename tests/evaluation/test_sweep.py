@@ -102,6 +102,17 @@ def test_processes_and_shards_give_the_same(
     assert table(tmp_path / "shards") == rows
 
 
+@pytest.mark.parametrize(("rank", "count"), [("0", "0"), ("5", "2"), ("-1", "2"), ("x", "2")])
+def test_a_share_that_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluate: Run, rank: str, count: str
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", count)
+    told = evaluate(*grey("--snr", "10"), "-o", tmp_path / "out")
+    assert told.code == 2
+    assert "WORLD_SIZE" in told.err
+
+
 def test_a_log_gets_a_line_for_every_row(tmp_path: Path, evaluate: Run) -> None:
     told = evaluate(*grey("--snr", "10"), "-o", tmp_path / "out")
     assert told.code == 0

@@ -117,9 +117,14 @@ def check(sweep: Sweep, jobs: int | None, limit: int | None) -> None:
 def shard_from_environment() -> tuple[int, int]:
     """Number of this process and how many there are, as torchrun says; (0, 1) without it."""
     try:
-        return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     except ValueError as error:
         raise InputError("RANK and WORLD_SIZE must be numbers, as torchrun sets them") from error
+    if not 0 <= rank < count:
+        raise InputError(
+            f"RANK must lie between 0 and WORLD_SIZE - 1, not RANK={rank} of WORLD_SIZE={count}"
+        )
+    return rank, count
 
 
 def _warn_without_lpips(sweep: Sweep, console: Console) -> None:

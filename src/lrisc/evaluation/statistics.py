@@ -61,22 +61,23 @@ def bjontegaard(scheme: Curve, anchor: Curve) -> Bjontegaard | None:
     """Bjøntegaard's differences (VCEG-M33) of curves over log CBR.
 
     Interpolated by monotone cubics (PCHIP), as CompressAI and JCT-VC's sheets do, not by one
-    polynomial.
+    polynomial. Points of one CBR count as their mean: a codec may meet two targets with it.
 
     Args:
-        scheme: two points at least.
+        scheme: two rates at least.
         anchor: the same.
 
     Returns:
-        ``None`` where the two have no range of CBR in common, or one has a single point.
+        ``None`` where the two have no range of CBR in common, or one has a single rate.
     """
     from scipy.interpolate import PchipInterpolator
 
     def sorted_by(curve: Curve) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        points = np.array(sorted(curve), dtype=np.float64)
-        return np.log(points[:, 0]), points[:, 1]
+        rates, owner = np.unique([rate for rate, _ in curve], return_inverse=True)
+        quality = np.bincount(owner, [value for _, value in curve]) / np.bincount(owner)
+        return np.log(rates), quality
 
-    if min(len(scheme), len(anchor)) < 2:
+    if min(len({rate for rate, _ in curve}) for curve in (scheme, anchor)) < 2:
         return None
     (a_rate, a), (b_rate, b) = sorted_by(scheme), sorted_by(anchor)
     low, high = max(a_rate[0], b_rate[0]), min(a_rate[-1], b_rate[-1])
