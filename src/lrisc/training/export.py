@@ -89,7 +89,7 @@ def stage_record(config: StageConfig, progress: Progress, facts: dict[str, Any])
     return {
         "stage": config.name,
         **facts,
-        "parent": "/".join(Path(config.parent).parts[-2:]),
+        "parent": "/".join(Path(progress.config["parent"]).parts[-2:]),
         "steps": progress.step,
         "samples": progress.samples,
         "hours": round(progress.seconds / 3600, 4),

@@ -32,11 +32,14 @@ from lrisc.training.state import (
     STATE_FILE,
     Progress,
     changes_since,
-    load_state,
+    load_moments,
+    load_weights,
+    parent_changes,
+    parent_sha256,
     read_progress,
     save_state,
 )
-from lrisc.training.tasks import make_task
+from lrisc.training.tasks import data_key, make_task
 from lrisc.training.tasks.base import Data
 from lrisc.training.validation import better, save_sheet
 
@@ -167,18 +170,26 @@ class Trainer:
         self.folder = Path(config.output)
         self.task = make_task(config)
         model, device = self.task.model, accelerator.device
-        # First of all, as data may be made with the networks: latents.
         self.step = self.task.step.to(device)
+        state = self.folder / STATE_FILE
+        resumed = state.is_file()
+        if resumed:
+            # Before the data, which may be made with the networks: latents.
+            self.progress = self._resume(state)
         # One process per machine decodes pictures; the others find the finished cache.
         with accelerator.local_main_process_first():
             self.data = self.task.data
         samples = self._samples()
-        if not (self.folder / STATE_FILE).is_file():
+        if not resumed:
             self.task.start()
+            self.progress = self._begin()
         self.model = model
+        self.progress.data_key = self.data.key
         self.ema = Ema(model, config.optimiser.ema)
         self.optimiser = self._make_optimiser()
-        self.progress = self._resume()
+        if resumed:
+            load_weights(state, "ema", self.ema.model)
+            load_moments(state, model, self.optimiser)
         self.compiled = config.compile and self.task.compile(device)
         self.wrapped: Any = accelerator.prepare_model(self.step)
         self.pool = ThreadPoolExecutor(1)
@@ -206,22 +217,30 @@ class Trainer:
             return torch.optim.AdamW(trained, rate, betas, weight_decay=decay, fused=fused)
         return torch.optim.Adam(trained, rate, betas, fused=fused)
 
-    def _resume(self) -> Progress:
-        """Load the state of a run that was stopped, if there is one."""
-        path = self.folder / STATE_FILE
+    def _begin(self) -> Progress:
+        """Counters of a run that starts."""
+        parent = parent_sha256(self.config.parent)
+        return self._as_now(Progress(parent=parent), flatten(self.config))
+
+    def _resume(self, path: Path) -> Progress:
+        """Counters of a run that was stopped; its weights go into the networks."""
+        progress, now = read_progress(path), flatten(self.config)
+        for change in changes_since(path, progress, self.config, data_key(self.config)):
+            logger.warning("resuming with a changed config: %s", change)
+        load_weights(path, "model", self.task.model)
+        logger.info("resuming %s at step %d", self.config.name, progress.step)
+        if parent_changes(progress, self.config):
+            now["parent"] = progress.config["parent"]  # of what goes on, and in its record
+        elif not progress.parent:
+            progress.parent = parent_sha256(self.config.parent)
+        return self._as_now(progress, now)
+
+    def _as_now(self, progress: Progress, config: dict[str, Any]) -> Progress:
+        """Counters with what is trained from here on."""
         here = hardware(self.accelerator.device, self.accelerator.num_processes)
-        if not path.is_file():
-            progress = Progress(data_key=self.data.key)
-        else:
-            progress = read_progress(path)
-            for change in changes_since(path, progress, self.config, self.data.key):
-                logger.warning("resuming with a changed config: %s", change)
-            load_state(path, self.model, self.ema.model, self.optimiser)
-            logger.info("resuming %s at step %d", self.config.name, progress.step)
-        progress.config, progress.data_key = flatten(self.config), self.data.key
-        progress.finished = False
         if here not in progress.hardware:
             progress.hardware.append(here)
+        progress.config, progress.finished = config, False
         return progress
 
     @property

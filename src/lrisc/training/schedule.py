@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -108,12 +108,13 @@ def run(config_path: Path, overrides: list[str]) -> Outcome:
     slot = Slot(schedule.max_minutes)
     accelerator = make_accelerator(schedule.stages[0])
     with slot.signals(), deterministic(accelerator), ExitStack() as locks:
-        for config in schedule.stages:
+        for number, config in enumerate(schedule.stages):
             if accelerator.is_main_process:
                 locks.enter_context(locked(Path(config.output)))
             if _is_done(config):
                 logger.info("%s is finished: %s/final", config.name, config.output)
                 continue
+            _check_later(config, schedule.stages[number + 1 :])
             trainer = Trainer(config, accelerator)
             outcome = trainer.run(slot)
             if outcome != "finished":
@@ -164,6 +165,20 @@ def _is_done(config: StageConfig) -> bool:
     for change in changes_since(folder / STATE_FILE, progress, config, data_key(config)):
         logger.warning("%s is finished and stays as it was: %s", config.name, change)
     return True
+
+
+def _check_later(config: StageConfig, later: Sequence[StageConfig]) -> None:
+    """Refuse to train a stage on that later ones were trained from.
+
+    Raises:
+        InputError: one was, and the config does not say ``resume_anyway``.
+    """
+    stale = next((s.output for s in later if (Path(s.output) / STATE_FILE).exists()), None)
+    if stale is not None and not config.resume_anyway:
+        raise InputError(
+            f"{config.name} would change, and {stale} was trained from it as it is: remove "
+            f"{stale} to train it again, or add resume_anyway=true to keep it"
+        )
 
 
 def _finish(source: Path, target: Path) -> None:

@@ -8,21 +8,24 @@ disagree.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import logging
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 
+from lrisc.checkpoint import EMBEDDED
 from lrisc.errors import InputError, shown
 from lrisc.files import open_lock, remove_half_written, replace_atomically, told
+from lrisc.stored import WEIGHTS_FILE
 from lrisc.training.config.read import config_changes
 from lrisc.training.config.schema import StageConfig
 
@@ -49,6 +52,7 @@ class Progress:
         sums: figures since the last line of the log.
         config: flattened config of the run.
         data_key: hash of the pictures.
+        parent: SHA-256 of the parent's weights; empty: without one, or a state of before 0.8.
         validation: the last validation's figures.
         hardware: descriptions of the machines, in the order they were first used.
         finished: whether ``config`` was trained to its end and its final checkpoint is written.
@@ -63,6 +67,7 @@ class Progress:
     sums: dict[str, float] = field(default_factory=lambda: {})
     config: dict[str, Any] = field(default_factory=lambda: {})
     data_key: str = ""
+    parent: str = ""
     validation: dict[str, float] = field(default_factory=lambda: {})
     hardware: list[str] = field(default_factory=lambda: [])
     finished: bool = False
@@ -161,6 +166,28 @@ def read_progress(path: Path) -> Progress:
     return progress
 
 
+def parent_sha256(parent: str) -> str:
+    """SHA-256 of the weights in a parent's folder; empty: there are none."""
+    path = next(
+        (at / WEIGHTS_FILE for at in (EMBEDDED / parent, Path(parent)) if at.is_dir()), None
+    )
+    if not parent or path is None or not path.is_file():
+        return ""
+    with told(f"read {path}"), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def parent_changes(progress: Progress, config: StageConfig) -> list[str]:
+    """A line where the parent is another one; its folder may have moved, or be gone."""
+    before, now = str(progress.config.get("parent", "")), config.parent
+    if bool(before) != bool(now):
+        return [f"parent: {before or 'none'} -> {now or 'none'}"]
+    found = parent_sha256(now)
+    if found and progress.parent and found != progress.parent:
+        return [f"parent: {now} has other weights than before"]
+    return []
+
+
 def changes_since(
     path: Path, progress: Progress, config: StageConfig, data_key: str | None
 ) -> list[str]:
@@ -175,7 +202,7 @@ def changes_since(
     Raises:
         InputError: something differs and the config does not say ``resume_anyway``.
     """
-    changes = config_changes(progress.config, config)
+    changes = config_changes(progress.config, config) + parent_changes(progress, config)
     if data_key is not None and progress.data_key != data_key:
         changes.append("data: other pictures than before")
     if changes and not config.resume_anyway:
@@ -186,32 +213,45 @@ def changes_since(
     return changes
 
 
-def load_state(
-    path: Path, model: nn.Module, ema: nn.Module, optimiser: torch.optim.Optimizer | None
-) -> None:
-    """Put a state file's tensors back where they were, to the bit.
+def load_weights(path: Path, prefix: Literal["model", "ema"], module: nn.Module) -> None:
+    """Put a state file's weights, or their average, back to the bit.
 
     Raises:
         InputError: the file does not fit the networks.
     """
+    with _opened(path) as file:
+        for name, tensor in module.state_dict().items():  # shares the live storage
+            # copy_ keeps the memory format of the live tensor; the file has none.
+            tensor.copy_(file.get_tensor(f"{prefix}.{name}"))
+
+
+def load_moments(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Put what the optimiser keeps for the weights of a model back, to the bit.
+
+    Raises:
+        InputError: the file does not fit the networks.
+    """
+    with _opened(path) as file:
+        stored = set(file.keys())
+        for name, parameter in model.named_parameters():
+            keys = [k for k in stored if k.startswith(f"optimiser.{name}.")]
+            if not keys:
+                continue
+            state: dict[str, Tensor] = {}
+            for stored_key in keys:
+                key, tensor = stored_key.rsplit(".", 1)[1], file.get_tensor(stored_key)
+                if tensor.shape == parameter.shape:
+                    tensor = torch.empty_like(parameter).copy_(tensor)
+                state[key] = tensor.to(parameter.device)
+            optimiser.state[parameter] = state
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[Any]:
+    """A state file; what goes wrong with it is an InputError in one line."""
     try:
         with safe_open(path, framework="pt") as file:
-            for prefix, module in (("model", model), ("ema", ema)):
-                for name, tensor in module.state_dict().items():  # shares the live storage
-                    # copy_ keeps the memory format of the live tensor; the file has none.
-                    tensor.copy_(file.get_tensor(f"{prefix}.{name}"))
-            stored = set(file.keys())
-            for name, parameter in model.named_parameters():
-                keys = [k for k in stored if k.startswith(f"optimiser.{name}.")]
-                if optimiser is None or not keys:
-                    continue
-                state: dict[str, Tensor] = {}
-                for stored_key in keys:
-                    key, tensor = stored_key.rsplit(".", 1)[1], file.get_tensor(stored_key)
-                    if tensor.shape == parameter.shape:
-                        tensor = torch.empty_like(parameter).copy_(tensor)
-                    state[key] = tensor.to(parameter.device)
-                optimiser.state[parameter] = state
+            yield file
     except (OSError, SafetensorError, RuntimeError) as error:
         raise InputError(
             f"the training state {path} does not fit: {' '.join(str(error).split())}"

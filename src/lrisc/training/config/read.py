@@ -36,8 +36,8 @@ _HARMLESS = frozenset(
         *("prior_pictures", "masks", "maps"),
     )
 )
-"""Keys that may change on resuming: places, lengths and logs. Other pictures are noticed by
-their hash, whatever they are called."""
+"""Keys that may change on resuming: places, lengths and logs. Other pictures and another parent are
+noticed by their hashes, whatever they are called."""
 
 
 def config_changes(saved: Mapping[str, Any], config: StageConfig) -> list[str]:
