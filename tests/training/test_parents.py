@@ -37,7 +37,9 @@ def test_another_parent_is_refused_in_one_line(
 ) -> None:
     train("stage2a", parent=tiny_folder, steps=1)
     before = state.read_bytes()
-    with pytest.raises(InputError, match="parent: .*other has other weights than before") as caught:
+    with pytest.raises(
+        InputError, match=r"parent: .*other has other weights than before"
+    ) as caught:
         train("stage2a", parent=other_folder, steps=steps)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"parent: .* -> none"):

@@ -167,14 +167,19 @@ def read_progress(path: Path) -> Progress:
 
 
 def parent_sha256(parent: str) -> str:
-    """SHA-256 of the weights in a parent's folder; empty: there are none."""
-    path = next(
-        (at / WEIGHTS_FILE for at in (EMBEDDED / parent, Path(parent)) if at.is_dir()), None
-    )
-    if not parent or path is None or not path.is_file():
-        return ""
-    with told(f"read {path}"), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of the weights in a parent's folder; empty: there are none.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    for path in (EMBEDDED / parent / WEIGHTS_FILE, Path(parent, WEIGHTS_FILE)):
+        if parent and path.is_file():
+            try:
+                with path.open("rb") as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise InputError(f"cannot read {path}: {error.strerror}") from error
+    return ""
 
 
 def parent_changes(progress: Progress, config: StageConfig) -> list[str]:
