@@ -1,6 +1,6 @@
 """Where networks and draws are while training; without a GPU, ``meta`` stands in for one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from tests.training.runs import TINY, Overrides
 
 from lrisc.errors import InputError
@@ -18,7 +19,7 @@ from lrisc.models.config import PRESETS
 from lrisc.models.lrisc import Lrisc
 from lrisc.training.config.schema import LriscStage
 from lrisc.training.linear_init import start_way
-from lrisc.training.loop import Trainer
+from lrisc.training.loop import Trainer, make_accelerator
 from lrisc.training.schedule import read_schedule, run
 from lrisc.training.tasks.codec import CodecTask
 from lrisc.training.validation import validate
@@ -112,3 +113,38 @@ def test_it_trains_and_validates_on_stored_latents_on_a_gpu(frozen: list[str]) -
 @pytest.mark.gpu
 def test_new_networks_start_on_a_gpu(short: Overrides) -> None:
     assert run(TINY / "stage3.yaml", short(steps=1)) == "finished"
+
+
+@pytest.fixture
+def fresh_accelerate() -> Iterator[None]:
+    """Accelerate keeps what it read of the environment for the life of the process."""
+    states: tuple[Any, ...] = (AcceleratorState, PartialState, GradientState)
+    for state in states:
+        state._reset_state()
+    yield
+    for state in states:
+        state._reset_state()
+
+
+@pytest.mark.usefixtures("fresh_accelerate")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GRADIENT_ACCUMULATION_STEPS", "4"),
+        ("MIXED_PRECISION", "bf16"),
+        ("DYNAMO_BACKEND", "EAGER"),
+    ],
+)
+def test_the_config_alone_says_how_gradients_are_made(
+    short: Overrides, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """``accelerate launch`` tells its own settings by the environment."""
+    monkeypatch.setenv(f"ACCELERATE_{name}", value)
+    accelerator = make_accelerator(stage(short(device="cpu")))
+    layer = torch.nn.Linear(3, 1, bias=False)
+    wrapped = accelerator.prepare_model(layer)
+    assert wrapped is layer
+    picture = torch.tensor([[1.0, 0.1, 1e-3]])
+    accelerator.backward(wrapped(picture).sum())
+    assert layer.weight.grad is not None
+    assert torch.equal(layer.weight.grad, picture)

@@ -16,6 +16,7 @@ from typing import Any, Literal, NoReturn
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import GradientAccumulationPlugin
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
@@ -106,8 +107,16 @@ class Slot:
 
 
 def make_accelerator(config: StageConfig) -> Accelerator:
-    """Devices and processes of this run, as torchrun or accelerate launch started it."""
-    return Accelerator(cpu=config.device == "cpu" or not torch.accelerator.is_available())
+    """Devices and processes of this run, as torchrun or accelerate launch started it.
+
+    Nothing else is taken from there: how gradients are made is said by the config alone.
+    """
+    return Accelerator(
+        cpu=config.device == "cpu" or not torch.accelerator.is_available(),
+        mixed_precision="no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        dynamo_backend="no",
+    )
 
 
 @contextmanager
