@@ -12,6 +12,8 @@ from lrisc.models.lrisc import Lrisc
 from lrisc.training.dry_run import dry_run
 from lrisc.training.schedule import read_schedule
 
+CODEC = TINY.parent / "compact" / "codec.yaml"
+
 
 @pytest.mark.slow
 def test_it_tells_parameters_steps_memory_and_time(short: Overrides, tmp_path: Path) -> None:
@@ -43,3 +45,15 @@ def test_steps_follow_epochs_and_pictures(short: Overrides) -> None:
     assert "unknown steps (name data=...)" in text
     with pytest.raises(InputError, match="does not exist"):
         dry_run(read_schedule(config, short(epochs=10, data="/nowhere")))
+
+
+def test_a_stage_on_stored_latents_needs_no_parent_yet(short: Overrides) -> None:
+    latents = ["stored_latents=true", "train=[jscc_encoder,jscc_decoder]", "parent=later/final"]
+    settings = [*short(roi__detector_fraction=0, roi__steering="rate"), *latents]
+    text = "\n".join(dry_run(read_schedule(TINY / "stage3.yaml", settings)))
+    model = Lrisc(PRESETS["tiny"])
+    codec = sum(p.numel() for m in (model.jscc_encoder, model.jscc_decoder) for p in m.parameters())
+    assert f"{codec / 1e6:.1f} M trained" in text
+    assert "4 steps of 4 crops" in text
+    lines = dry_run(read_schedule(CODEC, ["loss.lpips=0"]))
+    assert lines[-1] == "the whole schedule: 35.0 minutes"

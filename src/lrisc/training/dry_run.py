@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from lrisc.errors import InputError
 from lrisc.link.draws import Draws
-from lrisc.training.config.schema import PictureStage, StageConfig
+from lrisc.models.config import LATENT_STRIDE, PRESETS
+from lrisc.training.config.schema import LriscStage, PictureStage, StageConfig
 from lrisc.training.export import hardware
 from lrisc.training.loop import deterministic, make_accelerator
 from lrisc.training.schedule import Schedule
 from lrisc.training.tasks import make_task
 from lrisc.training.tasks.base import Task
+from lrisc.training.tasks.codec import CodecStep
+from lrisc.training.tasks.lrisc import LriscTask
 
 _FLOAT = 4
 
@@ -94,9 +97,8 @@ def _cost(config: StageConfig, processes: int, device: torch.device) -> StageCos
     if not isinstance(config, PictureStage):
         raise InputError(f"preset {config.preset} does not train on pictures alone: no dry run")
     share = config.batch_size // processes
-    task = make_task(replace(config, parent="", compile=False))
-    step = task.step.to(device)
-    seconds, kept = _measure(step, config, device)
+    task, step = _anew(replace(config, compile=False))
+    seconds, kept = _measure(step.to(device), _sample(config, device), config, device)
     total = sum(p.numel() for p in task.model.parameters())
     trained = sum(p.numel() for p in task.model.parameters() if p.requires_grad)
     moments = 2 if config.optimiser.name != "muon" else 1
@@ -113,16 +115,37 @@ def _cost(config: StageConfig, processes: int, device: torch.device) -> StageCos
     )
 
 
+def _anew(config: PictureStage) -> tuple[Task, nn.Module]:
+    """A stage's task and step with random weights: its parent need not be there yet."""
+    if isinstance(config, LriscStage) and config.stored_latents:
+        task = LriscTask(replace(config, parent="", stored_latents=False))
+        return task, CodecStep(task.model, task.lpips, config)
+    task = make_task(replace(config, parent=""))
+    return task, task.step
+
+
+def _sample(config: PictureStage, device: torch.device) -> Tensor:
+    """What a step takes for one picture."""
+    if isinstance(config, LriscStage) and config.stored_latents:
+        model = PRESETS[config.preset]
+        side = config.crops.square // model.multiple * model.multiple // LATENT_STRIDE
+        shape = (1, model.latent_channels + 1, side, side)
+        return torch.rand(shape, dtype=torch.float16, device=device)
+    shape = (1, 3, config.crops.crop, config.crops.crop)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+
+
 def _steps(config: StageConfig, task: Task) -> int | None:
     if config.epochs > 0 and not config.data:
         return None
     return config.steps_on(len(task.data) if config.epochs > 0 else 0)
 
 
-def _measure(step: nn.Module, config: PictureStage, device: torch.device) -> tuple[float, int]:
+def _measure(
+    step: nn.Module, picture: Tensor, config: PictureStage, device: torch.device
+) -> tuple[float, int]:
     """Seconds of one picture's forward and backward, and bytes kept between the two."""
-    side, half = config.crops.crop, config.precision == "bf16"
-    picture = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8, device=device)
+    half = config.precision == "bf16"
     inputs = {
         t.untyped_storage().data_ptr() for t in chain(step.parameters(), step.buffers(), [picture])
     }
