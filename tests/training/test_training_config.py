@@ -73,6 +73,37 @@ def test_overrides() -> None:
 
 
 @pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("stage2a.max_minutes=5", "stage2a.max_minutes"),
+        ("stage2a.output=/elsewhere", "stage2a.output"),
+        ("stage2a.name=other", "stage2a.name"),
+        ("name=other", "stage1.name"),
+    ],
+)
+def test_what_a_schedule_says_for_all_is_not_said_for_one_stage(override: str, key: str) -> None:
+    with pytest.raises(InputError, match=f"^{key}: cannot be set for one stage") as caught:
+        read_schedule(CONFIGS / "tiny" / "all.yaml", [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_slot_of_a_stage_does_not_vanish_in_a_schedule(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("{name: one, output: x, preset: tiny, max_minutes: 5}")
+    (tmp_path / "plan.yaml").write_text("{stages: [one.yaml], output: runs}")
+    with pytest.raises(InputError, match=r"^one\.max_minutes: "):
+        read_schedule(tmp_path / "plan.yaml", ["max_minutes=7"])
+    assert read_schedule(tmp_path / "one.yaml", []).max_minutes == 5
+
+
+def test_all_stages_or_none_train_on_the_cpu() -> None:
+    stages = read_schedule(CONFIGS / "tiny" / "all.yaml", ["device=cpu"]).stages
+    assert {stage.device for stage in stages} == {"cpu"}
+    for name in ("stage1", "stage3"):
+        with pytest.raises(InputError, match=r"^device: must be the same for all stages"):
+            read_schedule(CONFIGS / "tiny" / "all.yaml", [f"{name}.device=cpu"])
+
+
+@pytest.mark.parametrize(
     ("override", "message"),
     [
         ("stepz=3", "unknown key 'stepz'"),
@@ -147,6 +178,12 @@ def test_numbers_out_of_range_are_named_in_one_line(override: str, message: str)
     assert str(caught.value).startswith(f"{key}: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("pictures", [0, -3])
+def test_the_detector_is_validated_on_pictures(pictures: int) -> None:
+    with pytest.raises(InputError, match=r"^validate.pictures: must be at least 1, not"):
+        read_schedule(CONFIGS / "saliency.yaml", [f"validate.pictures={pictures}"])
 
 
 def test_ends_of_ranges_are_allowed() -> None:

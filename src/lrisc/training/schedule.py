@@ -75,14 +75,28 @@ def read_schedule(path: Path, overrides: list[str]) -> Schedule:
         stage["output"] = str(Path(plan.output) / name)
         stage["parent"] = parent or (stage.get("parent", "") if not stages else "")
         stages.append(_stage(apply_overrides(stage, shared + special)))
+        given = {"name": name, "output": stage["output"], "max_minutes": 0}
+        _check_common(stages[-1], given)
         parent = str(Path(plan.output) / name / "final")
     if not stages:
         raise InputError(f"{path}: stages is empty")
+    if len({stage.device for stage in stages}) > 1:
+        raise InputError("device: must be the same for all stages of a schedule")
     return Schedule(tuple(stages), Path(plan.output), plan.max_minutes)
 
 
 def _stage(values: dict[str, Any]) -> StageConfig:
     return build(stage_class(values.get("preset", StageConfig.preset)), values)
+
+
+def _check_common(stage: StageConfig, given: dict[str, Any]) -> None:
+    """Refuse what the schedule alone says: a stage's own would be ignored, or part the chain."""
+    for key, value in given.items():
+        if getattr(stage, key) != value:
+            raise InputError(
+                f"{given['name']}.{key}: cannot be set for one stage of a schedule; "
+                "leave it out, or set that of the schedule"
+            )
 
 
 def _stage_of(override: str, names: list[str]) -> str | None:

@@ -19,7 +19,13 @@ from lrisc.errors import InputError
 from lrisc.link.draws import Draws
 from lrisc.metrics.lpips import Lpips
 from lrisc.roi.saliency import SaliencyConfig, SaliencyNet, load_detector, saliency, save_detector
-from lrisc.training.config.schema import NotNegative, Share, StageConfig, ValidationConfig
+from lrisc.training.config.schema import (
+    Count,
+    NotNegative,
+    Share,
+    StageConfig,
+    ValidationConfig,
+)
 from lrisc.training.data.crops import to_signal
 from lrisc.training.saliency.composites import Composer
 from lrisc.training.saliency.distil import (
@@ -77,7 +83,7 @@ class SaliencyValidation(ValidationConfig):
         metric: ``max_f`` (highest).
     """
 
-    pictures: int = 60
+    pictures: Count = 60
     metric: Literal["max_f"] = "max_f"
 
 
