@@ -84,6 +84,16 @@ def test_killed_and_resumed_equals_uninterrupted(
     runs.check_that_a_killed_run_ends_as_a_whole_one(start_training, CONFIG, few, tmp_path, 8)
 
 
+def test_crops_grow_at_the_same_step_after_a_stop(few: Overrides, tmp_path: Path) -> None:
+    """Step 2 of 4 is the first of larger crops, whether or not the run was stopped before it."""
+    run(CONFIG, few(output=tmp_path / "whole", steps=4))
+    for _ in range(2):
+        run(CONFIG, few(output=tmp_path / "cut", steps=4, max_minutes=1e-6))
+    assert run(CONFIG, few(output=tmp_path / "cut", steps=4)) == "finished"
+    whole, cut = (load_file(tmp_path / n / "state.safetensors") for n in ("whole", "cut"))
+    assert all(torch.equal(tensor, cut[key]) for key, tensor in whole.items())
+
+
 def test_crops_grow_and_exact_masks_come_more_often(few: Overrides, tmp_path: Path) -> None:
     np.save(tmp_path / "s.npy", np.zeros((6, 64, 64, 3), np.uint8))
     np.save(tmp_path / "m.npy", np.full((6, 32, 32), 100, np.uint8))

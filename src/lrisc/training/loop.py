@@ -255,9 +255,13 @@ class Trainer:
     @property
     def fraction(self) -> float:
         """Share of the schedule that is done."""
+        return self._fraction_at(self.progress.step)
+
+    def _fraction_at(self, step: int) -> float:
+        """The same before a step; of a schedule that follows time, as far as is known now."""
         if self.config.schedule == "time":
             return self.progress.seconds / (60 * self.config.total_minutes)
-        return self.progress.step / self.total_steps
+        return step / self.total_steps
 
     def learning_rate(self) -> float:
         """Linear warm-up, then cosine to zero or constant."""
@@ -309,7 +313,10 @@ class Trainer:
         while self.fraction < 1:
             asked = time.monotonic()
             batch = upcoming.result()
-            upcoming = self.batches.start(progress.step + 1, self.fraction)
+            # Of that step, as if the run began with it.
+            upcoming_at = self._fraction_at(progress.step + 1)
+            if upcoming_at < 1:
+                upcoming = self.batches.start(progress.step + 1, upcoming_at)
             waiting += time.monotonic() - asked
             now = time.monotonic()
             wish = Agreement(
