@@ -313,7 +313,7 @@ class Trainer:
         while self.fraction < 1:
             asked = time.monotonic()
             batch = upcoming.result()
-            # Of that step, as if the run began with it.
+            # As a run that is resumed at that step has it.
             upcoming_at = self._fraction_at(progress.step + 1)
             if upcoming_at < 1:
                 upcoming = self.batches.start(progress.step + 1, upcoming_at)
