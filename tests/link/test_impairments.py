@@ -84,3 +84,12 @@ def test_dc_amplifier_and_converter() -> None:
 def test_refusals(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError):
         Impairments(**wrong)  # type: ignore[arg-type]
+
+
+def test_an_offset_that_would_alias_is_refused() -> None:
+    assert np.allclose(passed(tone(0.0), cfo=-RATE / 2), tone(-0.5), atol=1e-3)
+    with pytest.raises(InputError, match=r"±1e\+06 Hz"):
+        passed(tone(0.0), cfo=RATE / 2 + 1)
+    # Whole Hz would turn one sample a symbol by whole circles: by nothing.
+    with pytest.raises(InputError, match=r"±0\.5 cycles per symbol"):
+        Impairments(cfo=3.0).apply(tone(0.0), 1.0, 1.0, 0.0, 0)

@@ -1,5 +1,7 @@
 """Statistics of the multipath channels."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -75,3 +77,24 @@ def test_every_model_and_refusals() -> None:
     for wrong in ({"speed": -1.0}, {"delay_spread": float("nan")}, {"carrier_frequency": 0.0}):
         with pytest.raises(InputError):
             Mobility(**wrong)
+
+
+def test_long_delays_take_no_more_memory_than_short_ones() -> None:
+    samples = np.ones(100_000, np.complex64)
+    one = Realisation(np.array([0.0, 2000 / 2e6]), np.array([[0.8, 0.6j]]), 1.0)
+    tracemalloc.start()
+    y = one.apply(samples, 2e6)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 400e6  # 2,025 taps for each of 65,536 samples alone are 2.1 GB
+    assert y[50_000] == pytest.approx(0.8 + 0.6j, abs=0.02)
+
+
+def test_what_cannot_be_served_is_refused_in_one_line() -> None:
+    far = Realisation(np.array([0.0, 12e-3]), np.array([[0.8, 0.6j]]), 1.0)
+    with pytest.raises(InputError, match=r"span 24,025 samples at 2e\+06 Hz.*delay spread"):
+        far.apply(np.ones(100, np.complex64), 2e6)
+    fast = Mobility(speed=1000.0, carrier_frequency=1e11)
+    for model in ("rayleigh", "tdl-a"):
+        with pytest.raises(InputError, match=r"Doppler.*lower speed"):
+            draw(model, fast, 1.0, 0)

@@ -49,3 +49,29 @@ def test_the_snr_is_that_of_the_frames_whatever_else_is_marked(
         share = PRESETS["ofdm"].occupied / PRESETS["ofdm"].fft_size
         # The standard error of the two powers is 0.04 dB.
         assert 10 * np.log10((power - noise) / noise / share) == pytest.approx(10.0, abs=0.2)
+
+
+@pytest.mark.parametrize("sro", [-1000.0, 1000.0])
+@pytest.mark.parametrize("timing", [0.0, 7.4])
+def test_a_frame_is_marked_where_another_clock_puts_it(
+    sro: float, timing: float, tmp_path: Path
+) -> None:
+    np.ones(SIZE, np.complex64).tofile(tmp_path / "rec")
+    recording = Recording(
+        FileSource(tmp_path / "rec", "cf32_le"),
+        2e6,
+        0,
+        (Annotation(10_000, SIZE - 10_000, "ofdm"), Annotation(0, SIZE, "ofdm")),
+    )
+    samples, marked = over_the_air(
+        recording, "awgn", 60.0, block_length=0, mobility=Mobility(),
+        impairments=Impairments(sro=sro, timing=timing), seed=0,
+    )  # fmt: skip
+    start = np.flatnonzero(np.abs(samples) > 0.4)[0]
+    end = np.flatnonzero(np.abs(samples) > 0.4)[-1]
+    late, whole = marked
+    assert late.start == pytest.approx(10_000 * (1 + sro * 1e-6) + timing, abs=0.51)
+    assert whole.start == pytest.approx(start, abs=1)
+    for note in marked:
+        assert note.start + note.count == pytest.approx(end, abs=2)
+        assert note.start + note.count <= samples.size

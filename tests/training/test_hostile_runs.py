@@ -66,8 +66,8 @@ def test_a_sparse_member_of_gigabytes_is_skipped(tmp_path: Path) -> None:
         file.truncate(3 << 30)
     paths = (str(tmp_path / "a.tar"), str(tmp_path))
     found = list(read_pictures(list_pictures(paths)))
-    assert {name for name, _ in found} == {"sparse.png", "large.jpg"}
-    assert all(raw is None for _, raw in found)
+    assert {picture.name for picture in found} == {"sparse.png", "large.jpg"}
+    assert all(picture.raw is None for picture in found)
 
 
 @pytest.mark.process

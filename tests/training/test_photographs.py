@@ -15,6 +15,7 @@ from lrisc.link.draws import Draws
 from lrisc.training.conditions import draw_regions
 from lrisc.training.config.read import build, read_yaml
 from lrisc.training.config.schema import DataConfig, LriscStage, RoiConfig
+from lrisc.training.data.masks import MaskFolder
 from lrisc.training.data.opened import open_data
 from lrisc.training.data.photographs import open_photographs
 
@@ -160,3 +161,56 @@ def test_masks_of_other_pictures_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=complaint):
             open_data(replace(config, roi=roi))
         Image.new("L", (96, 80)).save(tmp_path / "m" / "other.png")
+
+
+def halves(folder: Path, masks: Path, subfolders: tuple[str, ...] = ("a", "b")) -> None:
+    """The same names in two folders: red and its mask left in the first, right in the second."""
+    for subfolder, red in zip(subfolders, (slice(0, 48), slice(48, 96)), strict=True):
+        for place in (folder / subfolder, masks / subfolder):
+            place.mkdir(parents=True, exist_ok=True)
+        for number in range(10):
+            pixels = np.full((80, 96, 3), 8 * number, np.uint8)
+            pixels[:, red, 0] = 255
+            Image.fromarray(pixels).save(folder / subfolder / f"{number}.png")
+            Image.fromarray(pixels[..., 0]).point(lambda v: 255 * (v == 255)).save(
+                masks / subfolder / f"{number}.png"
+            )
+
+
+@pytest.mark.parametrize("decode", ["once", "always"])
+@pytest.mark.parametrize("packed", [False, True], ids=["folders", "shard"])
+def test_masks_in_subfolders_go_with_their_photographs(
+    tmp_path: Path, decode: str, packed: bool
+) -> None:
+    source = tmp_path / "d"
+    halves(source, tmp_path / "m")
+    if packed:
+        source = tmp_path / "d.tar"
+        with tarfile.open(source, "w") as tar:
+            tar.add(tmp_path / "d", ".")
+    config = stage(source, tmp_path / "c", decode=decode)
+    data = open_data(replace(config, roi=RoiConfig(fraction=1.0, masks=str(tmp_path / "m"))))
+    crops = torch.cat([data.crops(step, range(16)) for step in range(2)]).float()
+    wrong = ((crops[:, 0] > 250).float() * 255 - crops[:, 3]).abs() > 200
+    assert float(wrong.float().mean()) < 0.01
+
+
+@pytest.mark.parametrize("decode", ["once", "always"])
+def test_masks_that_may_be_of_several_photographs_are_refused(tmp_path: Path, decode: str) -> None:
+    halves(tmp_path / "d", tmp_path / "m")
+    halves(tmp_path / "flat", tmp_path / "elsewhere", ("", ""))
+    for data, masks, complaint in (
+        ("d", "elsewhere", r"0\.png would be of both .*a/0\.png and .*b/0\.png"),
+        ("flat", "m", r"a/0\.png and .*b/0\.png could both be of .*flat/0\.png"),
+    ):
+        config = stage(tmp_path / data, tmp_path / "c", decode=decode)
+        with pytest.raises(InputError, match=f"^roi.masks: .*{complaint}") as caught:
+            open_data(replace(config, roi=RoiConfig(fraction=1.0, masks=str(tmp_path / masks))))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_mask_that_moves_to_another_subfolder_is_another_mask(tmp_path: Path) -> None:
+    noise(tmp_path / "m" / "a", 1)
+    before = MaskFolder(str(tmp_path / "m")).key
+    (tmp_path / "m" / "a").rename(tmp_path / "m" / "c")
+    assert MaskFolder(str(tmp_path / "m")).key != before

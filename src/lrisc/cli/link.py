@@ -373,13 +373,24 @@ def channel(
     delay_spread: DelaySpreadOption = None,
     speed: SpeedOption = None,
     carrier_frequency: CarrierOption = None,
-    cfo: Annotated[float, typer.Option("--cfo", help="Carrier frequency offset, Hz.")] = 0.0,
+    cfo: Annotated[
+        float,
+        typer.Option(
+            "--cfo",
+            help="Carrier frequency offset, Hz, up to half the sample rate; at one sample a symbol "
+            "cycles per symbol.",
+        ),
+    ] = 0.0,
     timing: Annotated[float, typer.Option("--timing", help="Delay, samples and fractions.")] = 0.0,
     sro: Annotated[
         float, typer.Option("--sro", help="The receiver's clock is faster by this, ppm.")
     ] = 0.0,
     phase_noise: Annotated[
-        float, typer.Option("--phase-noise", help="Linewidth of the oscillators, Hz.")
+        float,
+        typer.Option(
+            "--phase-noise",
+            help="Linewidth of the oscillators, Hz; at one sample a symbol cycles per symbol.",
+        ),
     ] = 0.0,
     iq_imbalance: Annotated[
         str, typer.Option("--iq-imbalance", help="Gain in dB and phase in degrees: 1,5.")

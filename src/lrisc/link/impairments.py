@@ -26,7 +26,7 @@ class Impairments:
         pa: input back-off in dB of a Rapp amplifier of smoothness 2; None is linear.
         timing: delay in samples, whole and fraction; that much silence comes before.
         sro: sampling rate offset in ppm: the receiver's clock is that much faster.
-        cfo: carrier frequency offset in Hz.
+        cfo: carrier frequency offset in Hz, at most half the sample rate.
         phase_noise: linewidth in Hz of a Wiener process, both oscillators together.
         iq_imbalance: gain (dB) and phase (degrees) between I and Q of the receiver.
         dc: power of the receiver's DC offset over the signal's, dB; None is none.
@@ -80,7 +80,16 @@ class Impairments:
 
         Returns:
             complex64, longer than the input by the delay and the clocks' difference.
+
+        Raises:
+            InputError: a ``cfo`` that samples at this rate cannot show: it would be another one.
         """
+        if abs(self.cfo) > sample_rate / 2:
+            unit = "cycles per symbol" if sample_rate == 1 else "Hz"
+            raise InputError(
+                f"cfo must lie in ±{sample_rate / 2:g} {unit}, half of this recording's sample "
+                f"rate, not {self.cfo:g}"
+            )
         rng = np.random.default_rng([seed, 0x696D7061])
         y = samples if self.pa is None else rapp(samples, power, self.pa)
         if multipath is not None:

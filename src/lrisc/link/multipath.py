@@ -7,7 +7,8 @@ Realisations are never normalised one by one: that would take the fades out.
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,9 @@ from lrisc.link.sionna_blocks import IMPORTING
 from lrisc.link.waveform.modulator import data_columns
 from lrisc.link.waveform.numerology import PRESETS, Numerology
 from lrisc.link.waveform.sequences import ComplexArray
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
 
 SPEED_OF_LIGHT = 299_792_458.0
 FLAT = ("rayleigh", "rician")
@@ -29,7 +33,12 @@ _PER_PERIOD = 16
 _SINUSOIDS = 32
 # The sinc of a fractional delay is cut off this many samples before and behind it.
 _REACH = 12
-_CHUNK = 1 << 16
+# Samples at a time, and samples times lags: the taps of a part take 16 bytes each.
+_CHUNK, _CHUNK_TAPS = 1 << 16, 1 << 22
+MAX_LAGS = 1 << 12
+"""Samples that the paths of a realisation may span; every lag costs a pass over the samples."""
+MAX_STEPS = 1 << 17
+"""Times that gains are drawn for; Sionna takes some 10 KB for each."""
 
 
 @dataclass(frozen=True)
@@ -84,25 +93,37 @@ class Realisation:
         """Gains at times in seconds, complex128 (len(times), P)."""
         if self.gains.shape[0] == 1:
             return np.repeat(self.gains, times.size, axis=0)
+        return self._spline(times)
+
+    @cached_property
+    def _spline(self) -> "CubicSpline":
         # Imported here: training draws channels on machines that may have no SciPy.
         from scipy.interpolate import CubicSpline
 
-        knots = np.arange(self.gains.shape[0]) / self.rate
-        return CubicSpline(knots, self.gains)(times)
+        return CubicSpline(np.arange(self.gains.shape[0]) / self.rate, self.gains)
 
     def apply(self, samples: ComplexArray, sample_rate: float) -> ComplexArray:
         """Send samples through it: complex64 (n,) to (n,), the shortest path without delay.
 
         y[i] = Σ_l h_l(i) x[i - l],  h_l = Σ_p g_p sinc(l - τ_p fs).
+
+        Raises:
+            InputError: paths that span more than ``MAX_LAGS`` samples.
         """
         positions = self.delays * sample_rate
         low = math.floor(float(positions.min())) - _REACH
         high = math.ceil(float(positions.max())) + _REACH
+        if high - low >= MAX_LAGS:
+            raise InputError(
+                f"the channel's paths span {high - low + 1:,} samples at {sample_rate:g} Hz, of "
+                f"{MAX_LAGS:,} at most: choose a smaller delay spread"
+            )
         lags = np.arange(low, high + 1)
         shape = np.sinc(lags[None, :] - positions[:, None])
         out = np.zeros(samples.size, np.complex64)
-        for start in range(0, samples.size, _CHUNK):
-            stop = min(start + _CHUNK, samples.size)
+        chunk = min(_CHUNK, _CHUNK_TAPS // lags.size)
+        for start in range(0, samples.size, chunk):
+            stop = min(start + chunk, samples.size)
             taps = self.at(np.arange(start, stop) / sample_rate) @ shape
             for lag, tap in zip(lags.tolist(), taps.T, strict=True):
                 first, last = max(start - lag, 0), min(stop - lag, samples.size)
@@ -133,12 +154,21 @@ def draw(model: str, mobility: Mobility, duration: float, seed: int) -> Realisat
         mobility: delay spread, speed, carrier frequency.
         duration: seconds it must last.
         seed: the same seed makes the same realisation.
+
+    Raises:
+        InputError: an unknown model, or one that turns too often while it lasts.
     """
     if model not in MODELS:
         raise InputError(f"unknown multipath channel '{model}'; choose one of {', '.join(MODELS)}")
     rate = _PER_PERIOD * mobility.doppler
     # One value serves while the channel turns by less than a thousandth of a period.
     steps = 1 if mobility.doppler * duration < 1e-3 else max(4, math.ceil(duration * rate) + 4)
+    if steps > MAX_STEPS:
+        raise InputError(
+            f"the channel changes too often: {mobility.doppler:g} Hz of Doppler for {duration:.3g} "
+            f"s, at most {MAX_STEPS // _PER_PERIOD / duration:.0f} Hz for so long: choose a lower "
+            "speed or carrier frequency"
+        )
     rate = max(rate, 1e-9)
     if model in FLAT:
         gains = _jakes(mobility.doppler, np.arange(steps) / rate, seed)

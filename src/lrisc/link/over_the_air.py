@@ -65,8 +65,12 @@ def over_the_air(
     if channel != "awgn":
         realisation = draw(channel, mobility, samples.size / recording.sample_rate, seed)
     sent = impairments.apply(scaled, recording.sample_rate, power, noise, seed, realisation)
+    # The silence that resampling ends with keeps every one of them within the recording.
+    clock = 1 + impairments.sro * 1e-6
     moved = tuple(
-        Annotation(note.start + round(impairments.timing), note.count, note.label)
+        Annotation(
+            round(impairments.timing + clock * note.start), round(clock * note.count), note.label
+        )
         for note in marked
     )
     return sent, moved

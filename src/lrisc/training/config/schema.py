@@ -196,8 +196,9 @@ class RoiConfig:
         fraction: share of pictures with a mask.
         gamma: smallest and largest weight of the background, uniform.
         detector_fraction: share of those masks that are the detector's rather than random.
-        masks: folder of mask pictures, named as the photographs, that stand for the detector's:
-            made offline by any detector. Empty: the embedded detector finds them.
+        masks: folder of mask pictures, named as the photographs and in subfolders as they are,
+            that stand for the detector's: made offline by any detector. Empty: the embedded
+            detector finds them.
         steering: what gamma weights, see `lrisc.roi.fusion.Steering`; ``latent`` is the paper's
             way, ``power`` what the transmitter does unless told otherwise.
     """

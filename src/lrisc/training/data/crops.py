@@ -26,11 +26,11 @@ def centre_crops(paths: tuple[str, ...], count: int, side: int) -> Squares:
         InputError: no picture is usable.
     """
     crops: list[Squares] = []
-    for _, raw in read_pictures(list_pictures(paths)):
+    for encoded in read_pictures(list_pictures(paths)):
         if len(crops) == count:
             break
         try:
-            picture = decoded(raw or b"")
+            picture = decoded(encoded.raw or b"")
         except Exception:  # as above: any broken picture is passed over
             continue
         left, top = (picture.width - side) // 2, (picture.height - side) // 2

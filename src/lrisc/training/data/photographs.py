@@ -37,7 +37,7 @@ from lrisc.link.draws import Draws
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.crops import CROP_NUMBERS, cut_crop
 from lrisc.training.data.masks import MaskFolder
-from lrisc.training.data.sources import SUFFIXES, Listing, decoded, list_pictures
+from lrisc.training.data.sources import SUFFIXES, Listing, decoded, list_pictures, place_in
 from lrisc.training.data.squares import Squares, cache_of, too_few
 
 logger = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ class Photographs:
         picture = decoded(raw)
         if self._masks is None:
             return np.asarray(picture)
-        mask = self._masks.read(entry.name, picture.size)
+        mask = self._masks.read(_place(self._files, entry), picture.size)
         return np.dstack([np.asarray(picture), np.asarray(mask)])
 
 
@@ -184,6 +184,12 @@ def _order(counts: tuple[int, ...], seed: int, epoch: int) -> npt.NDArray[np.int
         for window in windows
     ]
     return np.concatenate(mixed)
+
+
+def _place(files: Sequence[Path], entry: Entry) -> str:
+    """Path of a photograph, through its shard if it is in one."""
+    file = files[entry.file]
+    return place_in(file, entry.name) if entry.length else str(file)
 
 
 def open_photographs(
@@ -220,7 +226,7 @@ def open_photographs(
         )
     folder_of_masks = MaskFolder(masks) if masks else None
     if folder_of_masks is not None:
-        folder_of_masks.check(e.name for e in entries)
+        folder_of_masks.check([_place(files, entry) for entry in entries])
     if len(entries) < least:
         raise too_few(len(entries), "pictures", data.crop, name, found["skipped"], least)
     key = photographs_key(paths, data, masks)

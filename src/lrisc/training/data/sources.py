@@ -73,15 +73,35 @@ def list_pictures(paths: tuple[str, ...]) -> Listing:
     return Listing(tuple(files), tuple(shards), digest.hexdigest())
 
 
-def read_pictures(listing: Listing) -> Iterator[tuple[str, bytes | None]]:
-    """Names and undecoded bytes, in a fixed order; ``None`` for what cannot even be read."""
+@dataclass(frozen=True)
+class Encoded:
+    """A picture that is not decoded yet.
+
+    Attributes:
+        name: of its file, or its path in its shard.
+        place: its path, through its shard if it is in one.
+        raw: its bytes; ``None``: it cannot even be read.
+    """
+
+    name: str
+    place: str
+    raw: bytes | None
+
+
+def place_in(shard: Path, name: str) -> str:
+    """Path of a picture in a shard as if that were a folder."""
+    return str(shard.with_suffix("") / name)
+
+
+def read_pictures(listing: Listing) -> Iterator[Encoded]:
+    """Undecoded pictures, in a fixed order."""
     for path in listing.files:
         try:
             check_regular(path, "picture", MAX_FILE_BYTES)
             raw = path.read_bytes()
         except (OSError, InputError):
             raw = None
-        yield path.name, raw
+        yield Encoded(path.name, str(path), raw)
     for shard in listing.shards:
         # A truncated shard gives the pictures before the break and counts as one corrupt picture.
         try:
@@ -91,9 +111,10 @@ def read_pictures(listing: Listing) -> Iterator[tuple[str, bytes | None]]:
                         # The holes of a sparse member cost nothing until they are read.
                         fits = member.size <= MAX_FILE_BYTES
                         file = tar.extractfile(member) if fits else None
-                        yield member.name, None if file is None else file.read()
+                        data = None if file is None else file.read()
+                        yield Encoded(member.name, place_in(shard, member.name), data)
         except (OSError, tarfile.TarError, EOFError):
-            yield shard.name, None
+            yield Encoded(shard.name, str(shard), None)
 
 
 def decoded(raw: bytes) -> Image.Image:

@@ -33,7 +33,7 @@ from lrisc.errors import InputError, reason
 from lrisc.files import UnwritableError, cache_folder
 from lrisc.training.config.schema import DataConfig
 from lrisc.training.data.masks import MaskFolder
-from lrisc.training.data.sources import Listing, decoded, list_pictures, read_pictures
+from lrisc.training.data.sources import Encoded, Listing, decoded, list_pictures, read_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -234,8 +234,8 @@ def _read_cache(path: Path, facts: Path, shape: tuple[int, ...]) -> tuple[Square
     return squares, skipped
 
 
-def _chosen(listing: Listing, data: DataConfig) -> Iterator[tuple[str, bytes | None]]:
-    """Names and bytes of the pictures a config asks for, a fixed subset if it limits them."""
+def _chosen(listing: Listing, data: DataConfig) -> Iterator[Encoded]:
+    """The pictures a config asks for, a fixed subset if it limits them."""
     if not data.pictures or listing.shards:
         for number, item in enumerate(read_pictures(listing)):
             if data.pictures and number >= data.pictures:
@@ -249,7 +249,7 @@ def _chosen(listing: Listing, data: DataConfig) -> Iterator[tuple[str, bytes | N
 
 
 def _build(
-    pictures: Iterator[tuple[str, bytes | None]],
+    pictures: Iterator[Encoded],
     path: Path,
     data: DataConfig,
     masks: MaskFolder | None,
@@ -257,7 +257,7 @@ def _build(
     """Decode everything into an .npy file; returns the number of squares and of skipped."""
     count = skipped = 0
     shape = _square_shape(data, masks)
-    names: list[str] = []
+    places: list[str] = []
     with path.open("w+b") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
         _write_header(file, (0, *shape))
         start = file.tell()
@@ -271,9 +271,9 @@ def _build(
                 file.write(square.tobytes())
 
         waiting: deque[Future[list[Squares]]] = deque()
-        for name, raw in pictures:
-            names.append(name)
-            waiting.append(pool.submit(_squares, name, raw, data, masks))
+        for picture in pictures:
+            places.append(picture.place)
+            waiting.append(pool.submit(_squares, picture, data, masks))
             if len(waiting) > 64:
                 store(waiting.popleft())
         while waiting:
@@ -283,7 +283,7 @@ def _build(
         # numpy leaves room in the header for the first axis to grow.
         assert file.tell() == start
     if masks is not None:
-        masks.check(names)
+        masks.check(places)
     return count, skipped
 
 
@@ -292,27 +292,25 @@ def _write_header(file: io.BufferedRandom, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _squares(
-    name: str, raw: bytes | None, data: DataConfig, masks: MaskFolder | None
-) -> list[Squares]:
+def _squares(encoded: Encoded, data: DataConfig, masks: MaskFolder | None) -> list[Squares]:
     """Squares of one picture, none if it is corrupt or too small.
 
     The scale is random between "the short side fits" and the picture's own; a picture's squares
     depend on its name only.
     """
-    if raw is None:
+    if encoded.raw is None:
         return []
     side = data.square
     try:
-        picture = decoded(raw)
-        mask = None if masks is None else masks.read(name, picture.size)
+        picture = decoded(encoded.raw)
+        mask = None if masks is None else masks.read(encoded.place, picture.size)
     # Pillow's decoders raise almost anything on broken input; the picture is counted and skipped.
     except Exception:
         return []
     short = min(picture.size)
     if short < side:
         return []
-    rng = np.random.default_rng(list(hashlib.sha256(os.fsencode(name)).digest()[:16]))
+    rng = np.random.default_rng(list(hashlib.sha256(os.fsencode(encoded.name)).digest()[:16]))
     made: list[Squares] = []
     for _ in range(data.squares_per_picture):
         window = round(side * (short / side) ** rng.random())
