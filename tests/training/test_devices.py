@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -148,3 +149,19 @@ def test_the_config_alone_says_how_gradients_are_made(
     accelerator.backward(wrapped(picture).sum())
     assert layer.weight.grad is not None
     assert torch.equal(layer.weight.grad, picture)
+
+
+@pytest.mark.usefixtures("fresh_accelerate")
+def test_processes_wait_for_the_one_that_decodes(
+    short: Overrides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first makes squares and latents, validates and exports; 10 minutes may not do."""
+    given: dict[str, Any] = {}
+    ranks = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+    for name, value in {**ranks, "MASTER_PORT": "1", "OMP_NUM_THREADS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda **how: given.update(how))
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 1)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    make_accelerator(stage(short(device="cpu")))
+    assert given["timeout"] >= timedelta(hours=12)

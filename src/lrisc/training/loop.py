@@ -11,12 +11,13 @@ from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import GradientAccumulationPlugin
+from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
@@ -48,6 +49,8 @@ logger = logging.getLogger(__name__)
 
 Outcome = Literal["finished", "out of time", "interrupted"]
 _MAX_SKIPPED = 10
+_PATIENCE = timedelta(days=1)
+"""How long processes wait for the one that decodes, stores latents, validates or exports."""
 _NAMES = ("pictures", "targets")
 _HALF_MAX = torch.finfo(torch.float16).max
 
@@ -116,6 +119,7 @@ def make_accelerator(config: StageConfig) -> Accelerator:
         mixed_precision="no",
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         dynamo_backend="no",
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
 
 
