@@ -281,6 +281,15 @@ def test_channels(tiny: LoadedCheckpoint, channel: str) -> None:
     assert result.report.margin_db == (MANY_FADES_MARGIN_DB if fading else 0)
 
 
+@pytest.mark.parametrize("channel", ["selective", "tdl-a"])
+def test_channels_without_blocks_have_no_block_length(tiny: LoadedCheckpoint, channel: str) -> None:
+    asked: dict[str, Any] = {"channel": channel, "model": tiny, "measure": False}
+    report = lrisc.transmit(picture(64, 64), snr_db=25, cbr=1 / 6, **asked).report
+    assert "block_length" not in report.to_dict()
+    with pytest.raises(InputError, match=f"fades of {channel} have no block length"):
+        lrisc.transmit(picture(64, 64), block_length=64, **asked)
+
+
 def test_outage_is_told_and_makes_no_picture(tiny: LoadedCheckpoint) -> None:
     result = lrisc.transmit(picture(128, 128), snr_db=-10, cbr=1 / 12, model=tiny)
     assert result.reconstruction is None

@@ -97,7 +97,7 @@ class Report:
         snr_db: mean Es/N0, dB.
         margin_db: how much less the rate map's code counted on, dB.
         channel: its name.
-        block_length: symbols per fade, 0 for one fade; ``None`` where the channel does not fade.
+        block_length: symbols per fade, 0 for one fade; ``None`` where the channel has none.
         height: of the picture in pixels.
         width: of the picture in pixels.
         model: the checkpoint, as it was asked for.
@@ -277,7 +277,7 @@ def transmit(
             1/48 unless ``beta`` is given.
         beta: symbols per bit instead of ``cbr``, see :meth:`lrisc.system.Transmitter.encode`.
         channel: a name in :data:`lrisc.link.channels.CHANNELS`.
-        block_length: symbols per fade on fading channels; default: the channel's.
+        block_length: symbols per fade of channels that fade in blocks; default: the channel's.
         roi: region of interest; anything but a :class:`lrisc.roi.region.Region` is the mask of one
             with the default strength.
         steps: DDIM steps; default: what the checkpoint says.
@@ -317,7 +317,9 @@ def transmit(
     link = make_link(
         channel, snr_db, waveform=waveform, seed=seed, block_length=block_length, mobility=mobility
     )
-    fades = channels.CHANNELS[channel].fades
+    channels.check_block_length(channel, block_length)
+    kind = channels.CHANNELS[channel]
+    blocks = kind.fades and kind.blocks
     # Flat fading hardly changes while an OFDM frame lasts.
     fade_symbols = link.block_length if isinstance(link, Channel) else 0
     ceiling = one_rate(cbr, beta)
@@ -395,7 +397,7 @@ def transmit(
         snr_db=float(snr_db),
         margin_db=margin_db,
         channel=channel,
-        block_length=link.block_length if fades and isinstance(link, Channel) else None,
+        block_length=link.block_length if blocks and isinstance(link, Channel) else None,
         height=frame.height,
         width=frame.width,
         model=checkpoint.name,

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lrisc.errors import InputError
+from lrisc.link.channels import CHANNELS, ChannelModel, rayleigh_gains
 from lrisc.link.impairments import Impairments
 from lrisc.link.multipath import Mobility
 from lrisc.link.over_the_air import over_the_air
@@ -17,7 +19,7 @@ SIZE, FRAME = 60_000, slice(10_000, 30_000)
 def sent(source: FileSource, *notes: Annotation) -> tuple[np.ndarray, tuple[Annotation, ...]]:
     recording = Recording(source, 2e6, 0, notes)
     options = {"mobility": Mobility(), "impairments": Impairments(), "seed": 0}
-    return over_the_air(recording, "awgn", 10.0, block_length=0, **options)  # type: ignore[arg-type]
+    return over_the_air(recording, "awgn", 10.0, block_length=None, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_a_frame_is_marked_where_another_clock_puts_it(
         (Annotation(10_000, SIZE - 10_000, "ofdm"), Annotation(0, SIZE, "ofdm")),
     )
     samples, marked = over_the_air(
-        recording, "awgn", 60.0, block_length=0, mobility=Mobility(),
+        recording, "awgn", 60.0, block_length=None, mobility=Mobility(),
         impairments=Impairments(sro=sro, timing=timing), seed=0,
     )  # fmt: skip
     start = np.flatnonzero(np.abs(samples) > 0.4)[0]
@@ -75,3 +77,41 @@ def test_a_frame_is_marked_where_another_clock_puts_it(
     for note in marked:
         assert note.start + note.count == pytest.approx(end, abs=2)
         assert note.start + note.count <= samples.size
+
+
+def through(channel: str, folder: Path, *notes: Annotation, block: int | None = None) -> np.ndarray:
+    """Ones, sent over a channel without noise to speak of."""
+    np.ones(SIZE, np.complex64).tofile(folder / "rec")
+    recording = Recording(FileSource(folder / "rec", "cf32_le"), 2e6, 0, notes)
+    options = {"mobility": Mobility(), "impairments": Impairments(), "seed": 3}
+    return over_the_air(recording, channel, 60.0, block_length=block, **options)[0]  # type: ignore[arg-type]
+
+
+OFDM = Annotation(0, SIZE, "ofdm")
+
+
+def test_channels_are_those_of_the_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CHANNELS, "_things", dict(CHANNELS))
+    CHANNELS.add("street", ChannelModel(rayleigh_gains, "", fades=True, paths="tdl-c"))
+    CHANNELS.add("quiet", ChannelModel(CHANNELS["awgn"].gains, ""))
+    CHANNELS.add("drawn", ChannelModel(rayleigh_gains, "", fades=True))
+    for name, alike in (("AWGN", "awgn"), ("street", "tdl-c"), ("quiet", "awgn")):
+        assert np.array_equal(through(name, tmp_path, OFDM), through(alike, tmp_path, OFDM))
+    assert np.array_equal(through("Rayleigh", tmp_path), through("rayleigh", tmp_path))
+    assert through("drawn", tmp_path).size == SIZE
+    for name in ("drawn", "selective"):
+        with pytest.raises(InputError, match=f"{name} has no paths"):
+            through(name, tmp_path, OFDM)
+
+
+def test_what_no_recording_can_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="every symbol of selective"):
+        through("selective", tmp_path)
+    with pytest.raises(InputError, match="OFDM fades with --speed"):
+        through("rayleigh", tmp_path, OFDM, block=0)
+    with pytest.raises(InputError, match="tdl-a have no block length"):
+        through("tdl-a", tmp_path, block=64)
+    with pytest.raises(InputError, match="send it a recording with an OFDM waveform"):
+        through("tdl-a", tmp_path)

@@ -445,7 +445,7 @@ def channel(
         source,
         channel,
         snr,
-        block_length=block_length or 0,
+        block_length=block_length,
         mobility=mobility(delay_spread, speed, carrier_frequency),
         impairments=impairments,
         seed=seed,

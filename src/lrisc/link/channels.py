@@ -196,6 +196,12 @@ def channel(
     return Channel(name, float(snr_db), block_length, seed, mobility)
 
 
+def check_block_length(name: str, block_length: int | None) -> None:
+    """Raise InputError where somebody chose how long the fades of a channel last that has none."""
+    if block_length is not None and not CHANNELS[name].blocks:
+        raise InputError(f"the fades of {name} have no block length")
+
+
 def check_snr(snr_db: float) -> None:
     """Raise InputError unless ``snr_db`` is a usable number of decibels."""
     if abs(finite(snr_db, "the SNR")) > 100:

@@ -7,7 +7,7 @@ from lrisc.errors import InputError
 from lrisc.link import channels
 from lrisc.link.impairments import Impairments
 from lrisc.link.iq import unit_power
-from lrisc.link.multipath import FLAT, MODELS, Mobility, Realisation, draw
+from lrisc.link.multipath import FLAT, Mobility, Realisation, draw
 from lrisc.link.recording import Annotation, Recording
 from lrisc.link.waveform.numerology import PRESETS
 from lrisc.link.waveform.sequences import ComplexArray
@@ -21,7 +21,7 @@ def over_the_air(
     channel: str,
     snr_db: float,
     *,
-    block_length: int,
+    block_length: int | None,
     mobility: Mobility,
     impairments: Impairments,
     seed: int,
@@ -30,9 +30,10 @@ def over_the_air(
 
     Args:
         recording: of any waveform.
-        channel: ``awgn`` or a name in :data:`lrisc.link.multipath.MODELS`.
+        channel: a name in :data:`lrisc.link.channels.CHANNELS`.
         snr_db: Es/N0 per symbol or element, dB.
-        block_length: symbols per fade of ``rayleigh`` at one sample a symbol; 0 is one for all.
+        block_length: symbols per fade at one sample a symbol, where the channel has such; ``None``
+            and 0 are one for all.
         mobility: delay spread, speed and carrier frequency of channels with paths.
         impairments: of both radios.
         seed: of channel, noise and impairments.
@@ -45,15 +46,27 @@ def over_the_air(
     """
     channels.check_snr(snr_db)
     channels.check_seed(seed)
+    channel = channels.CHANNELS.key(channel)
+    model = channels.CHANNELS[channel]
     noise = channels.noise_variance(snr_db)
     samples = recording.all_samples(MAX_SAMPLES)
     marked = _frames(recording)
     if not marked:
+        channels.check_block_length(channel, block_length)
         return _symbols(
-            samples, channel, snr_db, noise, block_length, impairments, recording.sample_rate, seed
+            samples,
+            channel,
+            snr_db,
+            noise,
+            block_length or 0,
+            impairments,
+            recording.sample_rate,
+            seed,
         ), ()
-    if block_length:
+    if block_length is not None:
         raise InputError("a block length is for one sample a symbol; OFDM fades with --speed")
+    if model.fades and model.paths is None:
+        raise InputError(f"the channel {channel} has no paths that an OFDM waveform could meet")
     waveform = PRESETS[marked[0].label]
     power = waveform.occupied / waveform.fft_size
     frames = [samples[note.start : note.start + note.count] for note in marked]
@@ -62,8 +75,8 @@ def over_the_air(
         raise InputError("the annotated frames of the recording are silent")
     scaled = samples * np.float32(np.sqrt(power / measured))
     realisation = None
-    if channel != "awgn":
-        realisation = draw(channel, mobility, samples.size / recording.sample_rate, seed)
+    if model.paths is not None:
+        realisation = draw(model.paths, mobility, samples.size / recording.sample_rate, seed)
     sent = impairments.apply(scaled, recording.sample_rate, power, noise, seed, realisation)
     # The silence that resampling ends with keeps every one of them within the recording.
     clock = 1 + impairments.sro * 1e-6
@@ -87,9 +100,15 @@ def _symbols(
     seed: int,
 ) -> ComplexArray:
     """One sample a symbol: gains and noise by the channel, or impairments with its gains."""
-    if channel in MODELS and channel not in FLAT:
+    model = channels.CHANNELS[channel]
+    if model.paths is not None and model.paths not in FLAT:
         raise InputError(
             f"{channel} has paths of different delays: send it a recording with an OFDM waveform"
+        )
+    if model.fades and not model.blocks:
+        raise InputError(
+            f"every symbol of {channel} has another gain, which no receiver finds in a recording: "
+            "choose another channel"
         )
     symbols = unit_power(torch.from_numpy(samples))
     link = channels.channel(channel, snr_db, block_length=block_length, seed=seed)
