@@ -334,8 +334,9 @@ def _write_frame(
     frame: Frame, output: Path, ofdm: Numerology | None, *, clip_db: float | None, datatype: str
 ) -> tuple[Path, str]:
     """Write a recording; returns its metadata file, and what went where in words."""
+    import torch
+
     from lrisc.link.iq import write_recording
-    from lrisc.link.recording import Annotation, write_samples
     from lrisc.link.waveform.modulator import modulate
 
     counts = frame.counts
@@ -347,14 +348,7 @@ def _write_frame(
     if ofdm is None:
         return write_recording(output, frame.symbols, datatype), told
     samples = modulate(frame.symbols.numpy(), ofdm, clip_db)
-    meta = write_samples(
-        output,
-        samples,
-        ofdm.sample_rate,
-        f"LRISC frame, waveform {ofdm.name}",
-        annotations=[Annotation(0, samples.size, ofdm.name)],
-        datatype=datatype,
-    )
+    meta = write_recording(output, torch.from_numpy(samples), datatype, ofdm)
     values = 3 * frame.height * frame.width
     grid = ofdm.elements(frame.symbols.numel())
     told += (
