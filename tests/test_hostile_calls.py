@@ -25,7 +25,9 @@ PICTURE = picture(96, 96)
         {"snr_db": math.nan}, {"model": "nothing"},
         {"steps": 2**63}, {"steps": 1.5}, {"steps": "1"}, {"seed": 0.5}, {"seed": None},
         {"block_length": 1.5},
-        {"channel": "wire"},
+        {"channel": "wire"}, {"channel": None}, {"effort": 2.5}, {"effort": "3"}, {"effort": -1},
+        {"effort": 1, "objective": None}, {"effort": 1, "objective": ["distortion"]},
+        {"cbr": None, "beta": "0.2"}, {"cbr": None, "beta": True}, {"cbr": None, "beta": math.nan},
     ],
     ids=str,
 )  # fmt: skip

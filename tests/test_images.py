@@ -5,9 +5,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from lrisc.errors import InputError
-from lrisc.images import load_image, picture_size, read_rgb, scaled_size, to_pil
+from lrisc.images import (
+    check_picture,
+    load_image,
+    picture_size,
+    read_rgb,
+    scaled_size,
+    to_pil,
+)
 
 
 def grey_ramp() -> np.ndarray:
@@ -93,6 +101,24 @@ def test_scaling_is_offered_where_it_helps(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="8000×10 pixels") as told:
         load_image(tmp_path / "long.png")
     assert "--max-side" not in str(told.value)
+
+
+def test_absurd_sizes_are_refused_before_anything_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PNG of 12000×12000 was decoded whole, 550 MB, to see whether EXIF turns it."""
+    Image.new("L", (8000, 5000)).save(tmp_path / "huge.png")
+
+    def loaded(_: object) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(PngImageFile, "load", loaded)
+    path = tmp_path / "huge.png"
+    for read in (load_image, read_rgb, check_picture, lambda p: load_image(p.read_bytes())):
+        with pytest.raises(InputError, match="8000×5000 pixels"):
+            read(path)
+    with Image.open(path) as opened, pytest.raises(InputError, match="8000×5000 pixels"):
+        load_image(opened)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])

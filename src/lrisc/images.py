@@ -87,7 +87,7 @@ def load_image(source: ImageLike, max_side: int | None = None) -> Tensor:
         return _from_array(source)
     if isinstance(source, Image.Image):
         with _told("the picture", "picture"):
-            size = scaled_size(*_shown_size(source), max_side)
+            _, size = _sizes(source, "the picture", max_side)
             return _to_tensor(_pixels(source, "the picture", size))
     if isinstance(source, str | os.PathLike):
         return read_picture(Path(source), "picture", max_side=max_side)
@@ -104,7 +104,8 @@ def load_image(source: ImageLike, max_side: int | None = None) -> Tensor:
             f"not {type(source).__name__}"
         )
     with _opened(data, "the picture", "picture") as image:
-        return _to_tensor(_pixels(image, "the picture", _draft(image, max_side)))
+        size = _draft(image, "the picture", max_side)
+        return _to_tensor(_pixels(image, "the picture", size))
 
 
 def read_picture(
@@ -131,12 +132,12 @@ def read_picture(
         InputError: as for :func:`load_image`.
     """
     with _opened(path, str(path), what) as image:
-        size = _draft(image, max_side)
+        size = _draft(image, str(path), max_side, smallest)
         return _to_tensor(_pixels(image, str(path), size, background, smallest))
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture file as it is shown; only its start is read.
+    """Width and height of a picture file as it is shown; only a PNG is decoded for them.
 
     Raises:
         InputError: it is no picture.
@@ -155,10 +156,8 @@ def check_picture(path: Path, max_side: int | None = None) -> tuple[tuple[int, i
         InputError: it is no picture, or has too many pixels or too few.
     """
     check_max_side(max_side)
-    shown = picture_size(path)
-    size = scaled_size(*shown, max_side)
-    _check_size(*size, str(path))
-    return shown, size
+    with _opened(path, str(path), "picture") as image:
+        return _sizes(image, str(path), max_side)
 
 
 def read_rgb(path: Path, max_side: int | None = None) -> Image.Image:
@@ -172,7 +171,7 @@ def read_rgb(path: Path, max_side: int | None = None) -> Image.Image:
         InputError: as for :func:`load_image`.
     """
     with _opened(path, str(path), "picture") as image:
-        pixels = _pixels(image, str(path), _draft(image, max_side))
+        pixels = _pixels(image, str(path), _draft(image, str(path), max_side))
     if pixels.ndim == 3:
         return Image.fromarray(pixels)
     return Image.fromarray((pixels * 255).round().astype(np.uint8)).convert("RGB")
@@ -284,13 +283,29 @@ def _shown_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-def _draft(image: Image.Image, max_side: int | None) -> tuple[int, int]:
+def _sizes(
+    image: Image.Image, name: str, max_side: int | None, smallest: int = MIN_SIDE
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Width and height as a picture is shown, and those that it is scaled to.
+
+    Raises:
+        InputError: it has too many pixels or too few.
+    """
+    # Turned or not, the same sizes are refused; Pillow decodes a whole PNG to see if it is turned.
+    _check_size(*scaled_size(*image.size, max_side), name, smallest)
+    shown = _shown_size(image)
+    return shown, scaled_size(*shown, max_side)
+
+
+def _draft(
+    image: Image.Image, name: str, max_side: int | None, smallest: int = MIN_SIDE
+) -> tuple[int, int]:
     """Let a JPEG decode to a half or less, at a fraction of the time, where that is enough.
 
     Returns:
         What it is to be scaled to; it follows from the whole picture's size, not from the draft's.
     """
-    size = scaled_size(*_shown_size(image), max_side)
+    _, size = _sizes(image, name, max_side, smallest)
     width, height = scaled_size(*image.size, max_side)
     image.draft(None, (2 * width, 2 * height))
     return size
@@ -332,7 +347,7 @@ def _pixels(
 
     It is turned as EXIF says, and then scaled to ``size``, (W, H).
     """
-    # Before any pixel is decoded: absurd sizes must cost nothing.
+    # An array comes here unseen.
     _check_size(*size, name, smallest)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):

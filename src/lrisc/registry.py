@@ -17,7 +17,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
-from lrisc.errors import InputError
+from lrisc.errors import InputError, shown
 
 T = TypeVar("T")
 
@@ -72,6 +72,8 @@ class Registry(Mapping[str, T]):
         Raises:
             UnknownNameError: nothing has this name.
         """
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UnknownNameError(f"a {self.kind} is chosen by its name, not by {shown(name)}")
         lower = name.lower()
         if lower != name and name not in self and lower in self:
             return lower

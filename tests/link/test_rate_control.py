@@ -86,6 +86,12 @@ def test_budgets_beyond_the_largest_rates_are_told() -> None:
         RateController(PRIOR, VALUES, 10).decide(bits, 10**6)
 
 
+def test_a_budget_beyond_them_is_told_of_a_picture_without_information_too() -> None:
+    """Every embedding had the largest rate, and 3 % of the budget was left unsaid."""
+    with pytest.raises(BudgetError, match="the largest takes"):
+        RateController(PRIOR, VALUES, 15).decide(np.zeros((10, 13)), 17545)
+
+
 def test_a_flat_picture_without_information_still_gets_its_budget() -> None:
     decision = RateController(PRIOR, VALUES, 10).decide(np.zeros((16, 16)), 4096)
     assert 0.99 * 4096 <= decision.frame_symbols <= 4096

@@ -46,7 +46,7 @@ def check_cbr(cbr: float | str) -> float:
 
 def check_beta(beta: float) -> None:
     """Raise InputError unless beta can be the rate scale of a frame's header."""
-    if not 2**-12 <= beta <= 2**4:
+    if not 2**-12 <= finite(beta, "beta") <= 2**4:
         raise InputError(f"beta must lie in [2^-12, 16], such as 0.2, not {beta:g}")
 
 

@@ -13,7 +13,7 @@ from lrisc.link.impairments import Impairments
 from lrisc.link.multipath import Mobility, draw
 from lrisc.link.ofdm_receiver import receive, receive_symbols
 from lrisc.link.waveform.detection import Detection, find_frames
-from lrisc.link.waveform.modulator import DEFAULT_CLIP_DB, modulate
+from lrisc.link.waveform.modulator import DEFAULT_CLIP_DB, at_unit_energy, modulate
 from lrisc.link.waveform.numerology import SYMBOLS, Numerology, numerology
 from lrisc.link.waveform.source import ArraySource
 
@@ -67,7 +67,7 @@ class OfdmLink:
         """What the receiving radio records, complex64 (m,)."""
         n = self.waveform
         silence = np.zeros(_GUARD, np.complex64)
-        samples = modulate(symbols.to(torch.complex64).numpy(), n, self.clip_db)
+        samples = at_unit_energy(modulate(symbols.to(torch.complex64).numpy(), n, self.clip_db), n)
         samples = np.concatenate([silence, samples, silence])
         model = channels.CHANNELS[self.channel]
         paths = None

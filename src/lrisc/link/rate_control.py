@@ -116,7 +116,9 @@ class RateController:
 
     Bisection on log2(beta) finds the last rate map that fits. Between it and the first that does
     not, embeddings are raised one at a time, the next in the order of the rate rule first, and
-    then, for what is left, those whose step fits best. The budget is a ceiling.
+    then, for what is left, those whose step fits best. The budget is a ceiling. Of pictures of
+    256×256 pixels and more at most 1 % of it is left; of smaller ones at low SNR 4 %, where the
+    next larger map takes a longer code.
 
     Args:
         prior: entropy model of the rate map.
@@ -163,9 +165,10 @@ class RateController:
             if fitting.frame_symbols <= budget and fitting.payload_symbols > 0:
                 best = fitting
                 break
+        best = self._fill(best, bits, budget)
         if (best.levels == len(self.values) - 1).all() and best.frame_symbols < 0.99 * budget:
             raise BudgetError(best.frame_symbols, "largest")
-        return self._fill(best, bits, budget)
+        return best
 
     def at_scale(self, bits: npt.NDArray[np.float64], rate_scale: float) -> RateDecision:
         """The rate map of Eq. 3 at a fixed beta, whatever it takes.

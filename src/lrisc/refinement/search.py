@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lrisc.errors import InputError
+from lrisc.errors import InputError, whole
 from lrisc.link.draws import Draws
 from lrisc.models.config import LATENT_STRIDE
 from lrisc.refinement.objective import Objective, Target
@@ -80,7 +80,7 @@ class Refined:
 
 def check_effort(effort: int) -> None:
     """Raise InputError unless ``effort`` is a usable number of iterations."""
-    if not 0 <= effort <= MAX_EFFORT:
+    if not 0 <= whole(effort, "effort") <= MAX_EFFORT:
         raise InputError(f"effort must lie between 0 and {MAX_EFFORT} iterations, not {effort}")
 
 

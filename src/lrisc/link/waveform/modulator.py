@@ -77,8 +77,9 @@ def modulate(
         clip_db: limit of a sample's power over the mean, in dB; None leaves all peaks.
 
     Returns:
-        complex64 (numerology.samples(n),), of mean power occupied / N while the frame lasts: the
-        transform is unitary, so that noise of variance N0 a sample is N0 an element, and Es = 1.
+        complex64 (numerology.samples(n),), of mean power occupied / N while the frame lasts, less
+        what the clip takes (6 dB: 0.08 dB). The transform is unitary: noise of variance N0 a sample
+        is N0 an element.
     """
     if symbols.ndim != 1 or symbols.size == 0:
         raise InputError("there are no symbols to modulate")
@@ -101,6 +102,12 @@ def modulate(
             limit = math.sqrt(numerology.occupied / n) * 10 ** (clip_db / 20)
             rows /= np.maximum(np.abs(rows) / limit, 1.0)
     return samples
+
+
+def at_unit_energy(samples: ComplexArray, numerology: Numerology) -> ComplexArray:
+    """A frame's samples with Es = 1 an element, whatever the clip took: mean power occupied / N."""
+    power = float(np.mean(np.abs(samples) ** 2))
+    return samples * np.float32(math.sqrt(numerology.occupied / numerology.fft_size / power))
 
 
 def check_clip(clip_db: float | None) -> None:
