@@ -269,8 +269,7 @@ class Transmitter:
                 possible = f"{whole(error.symbols / pixels * 1e6) / 1e6:.6f}"
                 limit = f"too {'small: at least' if small else 'large: at most'} {possible}"
                 raise InputError(
-                    f"cbr {cbr:.6g} is {limit} is possible for this picture of {width}×{height}; "
-                    f"say --cbr {possible}"
+                    f"cbr {cbr:.6g} is {limit} is possible for this picture of {width}×{height}"
                 ) from error
 
     def decide_by(self, bits: Tensor, *, snr_db: float, beta: float) -> RateDecision:
@@ -546,7 +545,7 @@ class Receiver:
         if header.checkpoint_id != self.checkpoint.checkpoint_id:
             raise InputError(
                 f"the frame was made with checkpoint {header.checkpoint_id:04x}, "
-                f"this is {self.checkpoint.checkpoint_id:04x}: choose the same with --model"
+                f"this is {self.checkpoint.checkpoint_id:04x}: decode it with that one"
             )
         return header
 

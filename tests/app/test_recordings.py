@@ -9,6 +9,8 @@ from lrisc.app import recordings
 from lrisc.app.recordings import read_upload, zip_recording
 from lrisc.errors import InputError
 from lrisc.link.iq import write_recording
+from lrisc.link.recording import Annotation, open_recording
+from lrisc.link.waveform.numerology import PRESETS
 
 SYMBOLS = torch.complex(torch.arange(40.0), torch.ones(40))
 
@@ -18,6 +20,14 @@ def test_a_zip_comes_back(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["sent.zip"]
     (tmp_path / "in").mkdir()
     assert np.array_equal(read_upload([archive], tmp_path / "in").source.samples, SYMBOLS)
+
+
+def test_where_the_frame_is_is_marked(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    archive = zip_recording(tmp_path, "x", SYMBOLS, PRESETS["ofdm-long"], guard=5)
+    zipfile.ZipFile(archive).extractall(tmp_path / "in")
+    opened = open_recording(tmp_path / "in" / "x")
+    assert opened.annotations == (Annotation(5, 30, "ofdm-long"),)
 
 
 def test_a_pair_comes_back_whatever_its_folders(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -109,6 +110,14 @@ def test_over_ofdm_samples_are_recorded_drawn_and_decoded(
     assert report["cbr"] < report["cbr_grid"] < report["cbr_on_air"]
     assert answer.plot is not None
     assert min(Image.open(answer.plot).size) > 300
+    sizes: list[int] = []
+    for name, start in (("sent", 0), ("received", 1500)):
+        with zipfile.ZipFile(answer.files[3 if name == "sent" else 4]) as packed:
+            metadata = json.loads(packed.read(f"{name}.sigmf-meta"))
+        (note,) = metadata["annotations"]
+        assert (note["core:sample_start"], note["core:label"]) == (start, "ofdm")
+        sizes.append(note["core:sample_count"])
+    assert sizes[0] == sizes[1]
     decoded = service.decode([answer.files[-2]], steps=1, seed=0)
     assert "frame at sample 15" in decoded.status  # after 1500 samples of noise, by a path or two
     assert decoded.picture is not None
@@ -196,6 +205,29 @@ def test_every_channel_is_offered(service: Service, request_: Request) -> None:
     one_fade = next(c for c, (_, block) in CHANNEL_CHOICES.items() if block == 0)
     answer = service.send(replace(request_, channel=one_fade, snr_db=20.0))
     assert answer.status
+
+
+@pytest.mark.usefixtures("_grey_and_lost")
+def test_one_fade_goes_with_every_waveform(service: Service, request_: Request) -> None:
+    asked = replace(request_, channel="rayleigh, one fade", waveform="ofdm", snr_db=24.0, seed=1)
+    assert "over rayleigh at 24 dB" in service.send(asked).status
+    assert "all the same" in service.compare(asked).table
+
+
+def test_advice_is_for_visitors_not_for_a_command_line(
+    service: Service, request_: Request, tiny: LoadedCheckpoint, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"at least 0\.\d+ is possible") as told:
+        service.send(replace(request_, cbr="0.001"))
+    assert "--" not in str(told.value)
+    levels = np.zeros((4, 4), dtype=np.int64)
+    levels[0, 0] = 1
+    bits = tiny.prior.encode(levels)
+    other = Header(64, 64, tiny.checkpoint_id ^ 1, bits.size, 2, 0, 0)
+    symbols = build_frame(other, bits, torch.ones(2, dtype=torch.complex64))
+    with pytest.raises(InputError, match="made with checkpoint") as told:
+        service.decode([zip_recording(tmp_path, "other", symbols)], steps=1, seed=0)
+    assert "--" not in str(told.value)
 
 
 @pytest.mark.slow
@@ -328,6 +360,9 @@ def test_the_others_get_the_same_picture_and_budget(service: Service, request_: 
     assert np.array_equal(Image.open(comparison.source), Image.open(request_.picture or ""))
     assert "all the same" in comparison.table
     assert "outage: nothing came through" in comparison.table
+    tried = service.compare(replace(request_, effort=2))
+    assert [name for _, name in tried.pictures] == ["LRISC, effort 0", "Grey"]
+    assert ">LRISC, effort 0<" in tried.table
     assert comparison.table.count("1/24.0") == 3
 
 

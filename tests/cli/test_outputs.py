@@ -11,6 +11,11 @@ from PIL import Image
 from tests import helpers
 from tests.helpers import Run
 
+from lrisc.checkpoint import save_checkpoint
+from lrisc.link.recording import open_recording, write_samples
+from lrisc.models.config import PRESETS
+from lrisc.models.lrisc import Lrisc
+
 
 @pytest.fixture(scope="module")
 def recorded(
@@ -106,6 +111,71 @@ def test_an_outage_removes_the_old_picture_and_only_a_regular_file(
     data.write_bytes(noise.tobytes())
     assert run_tiny("decode", folder / "rec", "-o", folder / "old.png").code == 3
     assert not (folder / "old.png").exists()
+
+
+@pytest.fixture
+def waves(folder: Path, run_tiny: Run) -> Path:
+    """A recording of two OFDM frames, beside old.png, old-1.png, old-2.png and plot.png."""
+    sent = ("encode", folder / "photo.png", "-o", folder / "one", "--waveform", "ofdm")
+    assert run_tiny(*sent, "--cbr", "1/24").code == 0
+    frame = open_recording(folder / "one").all_samples(1 << 20)
+    pause = np.zeros(3000, np.complex64)
+    write_samples(folder / "two", np.concatenate([frame, pause, frame]), 2e6, "two frames")
+    for name in ("old", "old-1", "old-2", "plot"):
+        shutil.copy(folder / "photo.png", folder / f"{name}.png")
+    return folder / "two"
+
+
+def left(folder: Path) -> set[str]:
+    """Which of the old pictures are there, as they were."""
+    old = (folder / "photo.png").read_bytes()
+    names = ("old", "old-1", "old-2", "plot")
+    return {n for n in names if (f := folder / f"{n}.png").exists() and f.read_bytes() == old}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["outage", "another checkpoint"])
+@pytest.mark.parametrize("every", [True, False])
+def test_what_an_earlier_run_left_does_not_pass_for_a_lost_frame(
+    case: str, every: bool, folder: Path, waves: Path, tmp_path: Path, run: Run, tiny_folder: Path
+) -> None:
+    model = tiny_folder
+    if case == "outage":
+        samples = open_recording(waves).all_samples(1 << 20)
+        samples[1000:2500] = 0  # the header of either frame is lost
+        samples[(samples.size + 3000) // 2 + 1000 :][:1500] = 0
+        write_samples(waves, samples, 2e6, "two frames")
+    else:
+        model = tmp_path / "another"
+        save_checkpoint(model, Lrisc(PRESETS["tiny"]))
+    options = ("--plot", folder / "plot.png", "--model", model, *(["--all"] if every else []))
+    told = run("decode", waves, "-o", folder / "old.png", *options)
+    assert told.code == (3 if case == "outage" else 2)
+    assert left(folder) == ({"old"} if every else {"old-1", "old-2"})
+
+
+@pytest.mark.slow
+def test_a_frame_that_is_cut_short_leaves_no_old_picture_between_new_ones(
+    folder: Path, waves: Path, run_tiny: Run
+) -> None:
+    samples = open_recording(waves).all_samples(1 << 20)
+    write_samples(waves, samples[:-2000], 2e6, "two frames")
+    assert run_tiny("decode", waves, "-o", folder / "old.png", "--all").code == 0
+    assert left(folder) == {"old", "plot"}
+    assert not (folder / "old-2.png").exists()
+    # With nothing new, nothing old is in its way.
+    write_samples(waves, samples[: samples.size // 2 - 4000], 2e6, "a part of one")
+    shutil.copy(folder / "photo.png", folder / "old-1.png")
+    assert run_tiny("decode", waves, "-o", folder / "old.png", "--all").code == 2
+    assert left(folder) == {"old", "old-1", "plot"}
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_a_plot_of_no_waveform_is_refused_before_networks_are_loaded(
+    every: bool, folder: Path, no_networks: None, refused: Callable[..., str]
+) -> None:
+    options = ("--plot", folder / "p.png", *(["--all"] if every else []))
+    assert "--plot" in refused("decode", folder / "rec", "-o", folder / "d.png", *options)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make or delete a device")

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tests import helpers
 from tests.helpers import Run
 
+from lrisc.link.iq import write_recording
 from lrisc.link.recording import open_recording, write_samples
 
 
@@ -16,13 +18,14 @@ from lrisc.link.recording import open_recording, write_samples
 def folder(
     tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path, portrait: Image.Image
 ) -> Path:
-    """A folder with photo.png and its OFDM recording tx."""
+    """A folder with photo.png, its OFDM recording tx, and one with one sample a symbol."""
     made = tmp_path_factory.mktemp("radio")
     portrait.crop((100, 40, 356, 296)).save(made / "photo.png")
     with pytest.MonkeyPatch.context() as patch:
         arguments = ("encode", made / "photo.png", "-o", made / "tx", "--cbr", "1/24")
         options = ("--waveform", "ofdm", "--model", tiny_folder)
         assert helpers.run(patch, *arguments, *options) == 0
+    write_recording(made / "symbols", torch.ones(400, dtype=torch.complex64))
     return made
 
 
@@ -179,6 +182,18 @@ def test_bad_recordings(folder: Path, tmp_path: Path, run_tiny: Run) -> None:
         (["transmit", "PHOTO", "--start-noise", "1e30"], "between 0 and 100"),
         (["--threads", "1000000000000", "models"], "--threads"),
         (["channel", "TX", "-o", "OUT", "--snr", "5", "--block-length", "8"], "block length"),
+        (["channel", "TX", "-o", "OUT", "--snr", "5", "--speed", "8"],
+         "--speed has no effect on the channel awgn"),
+        (["channel", "TX", "-o", "OUT", "--snr", "5", "--channel", "rician", "--delay-spread", "9"],
+         "--delay-spread has no effect on the channel rician"),
+        (["channel", "RX", "-o", "OUT", "--snr", "5", "--channel", "rayleigh", "--speed", "8"],
+         "--speed has no effect on the channel rayleigh at one sample a symbol"),
+        (["transmit", "PHOTO", "--channel", "rayleigh", "--carrier-frequency", "1e9"],
+         "--carrier-frequency has no effect on the channel rayleigh at one sample a symbol"),
+        (["transmit", "PHOTO", "--channel", "tdl-a", "--block-length", "64"], "no block length"),
+        (["transmit", "PHOTO", "--roi-strength", "0.3"], "--roi-strength has no effect without"),
+        (["encode", "PHOTO", "-o", "OUT", "--roi-steering", "rate"], "no effect without --roi"),
+        (["encode", "PHOTO", "-o", "OUT", "--clip", "3"], "--clip has no effect at one sample"),
         (["decode", "TX", "-o", "OUT.png", "--plot", "x.pdf"], ".png"),
         (["decode", "TX", "-o", "OUT.png", "--rate", "2e6"], "data type"),
     ],
@@ -187,8 +202,8 @@ def test_usage_errors_are_one_line(
     arguments: list[str], word: str, folder: Path, tmp_path: Path, run: Run, run_tiny: Run
 ) -> None:
     names = {
-        "PHOTO": folder / "photo.png", "TX": folder / "tx", "OUT": tmp_path / "out",
-        "OUT.png": tmp_path / "out.png",
+        "PHOTO": folder / "photo.png", "TX": folder / "tx", "RX": folder / "symbols",
+        "OUT": tmp_path / "out", "OUT.png": tmp_path / "out.png",
     }  # fmt: skip
     command = [names.get(argument, argument) for argument in arguments]
     own = arguments[0] in ("encode", "decode", "transmit")
@@ -197,3 +212,16 @@ def test_usage_errors_are_one_line(
     assert word in told
     assert told.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", [("--roi-strength", "0.3"), ("--roi-steering", "rate")])
+def test_evaluate_refuses_a_way_to_favour_no_region(
+    option: tuple[str, str], folder: Path, tmp_path: Path, run: Run
+) -> None:
+    told = run("evaluate", folder, "--schemes", "lrisc", *option, "-o", tmp_path / "results")
+    assert (told.code, told.err.count("\n")) == (2, 1)
+    assert f"{option[0]} has no effect without --roi" in told.err
+    moving = ("--channel", "rayleigh", "--speed", "8", "-o", tmp_path / "results")
+    told = run("evaluate", folder, "--schemes", "lrisc", *moving)
+    assert (told.code, told.err.count("\n")) == (2, 1)
+    assert "--speed has no effect on the channel rayleigh" in told.err

@@ -79,16 +79,17 @@ def deliver(
     return delivered
 
 
-def table(own: Report, others: list[Delivered]) -> str:
+def table(name: str, own: Report, others: list[Delivered]) -> str:
     """All schemes in figures, as HTML.
 
     Args:
+        name: what our row is called.
         own: our report.
         others: what was delivered besides.
     """
-    rows = _row("LRISC", own.to_dict(), own.cbr, own.outage_reason or "")
+    rows = _row(name, own.to_dict(), own.cbr, own.outage_reason or "")
     rows += "".join(_row(OTHERS[d.name], d.figures, d.cbr, d.note) for d in others)
-    head = "".join(f"<th>{name}</th>" for name in ("", "PSNR", "MS-SSIM", "LPIPS", "CBR", ""))
+    head = "".join(f"<th>{title}</th>" for title in ("", "PSNR", "MS-SSIM", "LPIPS", "CBR", ""))
     return (
         '<div class="lrisc-wide"><table class="lrisc-table">'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lrisc.errors import InputError
 from lrisc.link.iq import MAX_SYMBOLS, write_recording
-from lrisc.link.recording import DATA_SUFFIX, META_SUFFIX, open_recording, write_samples
+from lrisc.link.recording import DATA_SUFFIX, META_SUFFIX, open_recording
 from lrisc.link.waveform.numerology import Numerology
 from lrisc.link.waveform.source import ArraySource
 
@@ -21,7 +21,7 @@ three quarters."""
 
 
 def zip_recording(
-    folder: Path, name: str, samples: Tensor, waveform: Numerology | None = None
+    folder: Path, name: str, samples: Tensor, waveform: Numerology | None = None, guard: int = 0
 ) -> Path:
     """Write ``name.zip`` with the SigMF pair of some samples, and nothing else, into a folder.
 
@@ -30,12 +30,9 @@ def zip_recording(
         name: of the recording.
         samples: complex64 (n,): symbols of a frame at one sample each, or of an OFDM waveform.
         waveform: which of them.
+        guard: samples before and behind the frame of an OFDM waveform.
     """
-    if waveform is None:
-        meta = write_recording(folder / name, samples)
-    else:
-        title = f"LRISC frame, waveform {waveform.name}"
-        meta = write_samples(folder / name, samples.numpy(), waveform.sample_rate, title)
+    meta = write_recording(folder / name, samples, waveform=waveform, guard=guard)
     archive = folder / f"{name}.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
         for path in (meta, meta.with_suffix(DATA_SUFFIX)):

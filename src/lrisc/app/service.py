@@ -211,7 +211,7 @@ class Service:
     ) -> Comparison:
         """Send the same picture with this and the other schemes.
 
-        Regions of interest are left out: the others have none.
+        Regions of interest and effort are left out: the others have none.
 
         Raises:
             InputError: anything the user can mend, in a sentence.
@@ -311,7 +311,7 @@ class Service:
     def _transmit(
         self, image: Image.Image, request: Request, **more: Unpack[transmission.TransmitOptions]
     ) -> transmission.TransmitResult:
-        channel, block_length = CHANNEL_CHOICES[request.channel]
+        channel, block_length = _channel(request)
         common: transmission.TransmitOptions = {
             "snr_db": request.snr_db,
             "cbr": parse_cbr(request.cbr),
@@ -327,7 +327,7 @@ class Service:
     def _compare(self, request: Request, tell: Tell | None) -> Comparison:
         image, _ = self.source(request)
         _check_work(*image.size, request.steps)
-        channel, block_length = CHANNEL_CHOICES[request.channel]
+        channel, block_length = _channel(request)
         if block_length is not None:
             raise InputError(
                 f"the comparison fades every {DEFAULT_BLOCK_LENGTH} symbols or not at all: "
@@ -340,16 +340,18 @@ class Service:
         )
         result = self._transmit(image, request)
         others = compare.deliver(image, condition, self.checkpoint.device, tell)
-        shown = [("LRISC", result.reconstruction)]
+        # The others have no effort either, and each try would take as long as sending.
+        name = "LRISC, effort 0" if request.effort else "LRISC"
+        shown = [(name, result.reconstruction)]
         shown += [(compare.OTHERS[other.name], other.picture) for other in others]
         folder = self.workspace.folder()
         _save(result.source, folder / "source.png")
         pictures: list[tuple[Path, str]] = []
-        for number, (name, picture) in enumerate(shown):
+        for number, (caption, picture) in enumerate(shown):
             if picture is not None:
-                pictures.append((folder / f"{number}.png", name))
+                pictures.append((folder / f"{number}.png", caption))
                 _save(picture, pictures[-1][0])
-        table = compare.table(result.report, others)
+        table = compare.table(name, result.report, others)
         return Comparison(table, folder / "source.png", pictures)
 
     def _decode(self, files: list[Path], steps: int, seed: int, tell: Tell | None) -> Answer:
@@ -410,7 +412,9 @@ class Service:
         sent = torch.from_numpy(modulate(symbols.numpy(), link.waveform))
         recorded = link.over_the_air(symbols)
         files.append(zip_recording(folder, "sent", sent, link.waveform))
-        files.append(zip_recording(folder, "received", torch.from_numpy(recorded), link.waveform))
+        guard = (recorded.size - sent.numel()) // 2
+        received = torch.from_numpy(recorded)
+        files.append(zip_recording(folder, "received", received, link.waveform, guard))
         source = ArraySource(recorded)
         for _, item in receive_all(source, (link.waveform,)):
             if isinstance(item, Reception):
@@ -418,6 +422,12 @@ class Service:
                 draw_reception(source, link.waveform.sample_rate, 0, item, plot)
                 return [*files, plot], plot
         return files, None
+
+
+def _channel(request: Request) -> tuple[str, int | None]:
+    """Name and block length; flat fading is one fade to an OFDM frame, whatever is chosen."""
+    name, block_length = CHANNEL_CHOICES[request.channel]
+    return name, block_length if request.waveform == SYMBOLS else None
 
 
 def _check_work(width: int, height: int, steps: int, effort: int = 0) -> None:

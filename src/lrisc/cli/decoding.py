@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lrisc.cli.output import terminal
 from lrisc.errors import InputError, OutageError
-from lrisc.link.finding import FoundFrame, find
+from lrisc.link.finding import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from lrisc.link.channels import Received
+    from lrisc.link.ofdm_receiver import Reception
     from lrisc.link.recording import Recording
     from lrisc.system import Receiver
 
@@ -60,8 +61,8 @@ def paint(
         inputs: files that nothing is written to.
 
     Raises:
-        InputError: nothing to be found, a frame of another checkpoint, or a picture that would be
-            written over an input or the plot.
+        InputError: nothing to be found, a frame of another checkpoint, a picture that would be
+            written over an input or the plot, or a plot of what is none to be drawn of.
         OutageError: frames were found, and all of them were lost.
     """
     from lrisc.files import check_outputs, remove_stale
@@ -69,6 +70,9 @@ def paint(
     console = terminal()
     receiver: Receiver | None = None
     painted, lost = 0, []
+    # What an earlier run left must not pass for this one's result; where nothing was received at
+    # all, there is no result.
+    received, beside_new = False, list[Path]()
 
     def places(target: Path) -> list[Path]:
         made = [target, *_sample_paths(target, how.samples)]
@@ -82,6 +86,8 @@ def paint(
         target = output.with_name(f"{output.stem}-{number}{output.suffix}") if every else output
         written = places(target)
         if found.lost is None:
+            if plot is not None and found.reception is None:
+                raise InputError("--plot draws OFDM frames; this recording has one sample a symbol")
             receiver = receiver or _ready(load, how)
         try:
             if found.lost is not None:
@@ -89,21 +95,26 @@ def paint(
             assert receiver is not None
             assert found.received is not None
             told = _write(receiver, found.received, target, how)
-        except OutageError as error:
-            # What an earlier run left must not pass for this one's result.
-            for path in written:
-                remove_stale(path)
+        except (InputError, OutageError) as error:
             lost.append((found, error))
+            if isinstance(error, OutageError) or found.lost is None:
+                received = True
+                for path in written:
+                    remove_stale(path)
+            elif every:
+                beside_new += written
             continue
-        except InputError as error:
-            lost.append((found, error))
-            continue
-        if plot is not None and not painted:
-            _draw(recording, found, plot)
+        if plot is not None and found.reception is not None and not painted:
+            _draw(recording, found.reception, plot)
         console.print(f"{target}: {told[0]}, {found.told}{told[1]}")
         painted += 1
         if not every:
             break
+    if painted:
+        for path in beside_new:
+            remove_stale(path)
+    elif received and plot is not None:
+        remove_stale(plot)
     if painted or len(lost) > 1:
         for found, error in lost:
             console.print(f"lost: {found.told}: {error}")
@@ -158,12 +169,9 @@ def _save(picture: Image.Image, path: Path) -> None:
     replace_atomically(path, lambda to: picture.save(to, format="png"))
 
 
-def _draw(recording: Recording, found: FoundFrame, plot: Path) -> None:
+def _draw(recording: Recording, reception: Reception, plot: Path) -> None:
     from lrisc.evaluation.figures.recording import draw_reception
     from lrisc.files import replace_atomically
 
-    reception = found.reception
-    if reception is None:
-        raise InputError("--plot draws OFDM frames; this recording has one sample a symbol")
     where = recording.source, recording.sample_rate, recording.offset
     replace_atomically(plot, lambda path: draw_reception(*where, reception, path))

@@ -20,6 +20,7 @@ from lrisc.cli.options import (
     StepsOption,
     StrengthOption,
     WaveformOption,
+    check_region,
     mobility,
     number,
     objective_name,
@@ -111,7 +112,9 @@ def evaluate(
         cbrs=tuple(parse_cbr(text) for text in split(cbr or "1/48", "--cbr")),
         channel=channel,
         waveform=waveform,
-        mobility=mobility(delay_spread, speed, carrier_frequency),
+        mobility=mobility(
+            delay_spread, speed, carrier_frequency, channel=channel, waveform=waveform
+        ),
         seed=seed,
         seeds=seeds,
         options=Options(
@@ -127,6 +130,7 @@ def evaluate(
         lpips_vgg=lpips_vgg,
         keep=keep,
     )
+    check_region(roi, roi_strength, roi_steering)
     console = terminal()
     try:
         evaluate_folder(sweep, data, output, jobs=jobs, limit=limit, console=console)

@@ -130,7 +130,9 @@ def transmit(
         "seed": seed,
         "block_length": block_length,
         "waveform": waveform,
-        "mobility": mobility(delay_spread, speed, carrier_frequency),
+        "mobility": mobility(
+            delay_spread, speed, carrier_frequency, channel=channel, waveform=waveform
+        ),
         "max_side": max_side,
     }
     if many:
@@ -260,9 +262,11 @@ def encode(
     effort: EffortOption = 0,
     objective: ObjectiveOption = "perception",
     clip: Annotated[
-        float,
-        typer.Option("--clip", help="OFDM: peaks over the mean power, 3 to 100 dB; inf: all."),
-    ] = 6.0,
+        float | None,
+        typer.Option(
+            "--clip", help="OFDM: peaks over the mean power, 3 to 100 dB; inf: all. Default: 6."
+        ),
+    ] = None,
     datatype: WrittenDatatypeOption = "cf32_le",
     max_side: MaxSideOption = None,
     model: ModelOption = "compact",
@@ -275,14 +279,16 @@ def encode(
         _look_at(images[0], max_side)
     from lrisc.images import load_image
     from lrisc.link.recording import check_datatype, keep_bare_samples, recording_paths
-    from lrisc.link.waveform.modulator import check_clip
+    from lrisc.link.waveform.modulator import DEFAULT_CLIP_DB, check_clip
     from lrisc.link.waveform.numerology import SYMBOLS, numerology
     from lrisc.system import FADING_MARGIN_DB, Transmitter
 
     check_datatype(datatype)
     ofdm = None if waveform == SYMBOLS else numerology(waveform)
-    clip_db = None if clip == math.inf else clip
+    clip_db = DEFAULT_CLIP_DB if clip is None else None if clip == math.inf else clip
     check_clip(clip_db)
+    if clip is not None and ofdm is None:
+        raise InputError("--clip has no effect at one sample a symbol: it is for OFDM waveforms")
     jobs = find_jobs(images) if many else [Job(images[0], output.name)]
     folder = output if many else output.parent
     if many:
@@ -334,8 +340,9 @@ def _write_frame(
     frame: Frame, output: Path, ofdm: Numerology | None, *, clip_db: float | None, datatype: str
 ) -> tuple[Path, str]:
     """Write a recording; returns its metadata file, and what went where in words."""
+    import torch
+
     from lrisc.link.iq import write_recording
-    from lrisc.link.recording import Annotation, write_samples
     from lrisc.link.waveform.modulator import modulate
 
     counts = frame.counts
@@ -347,14 +354,7 @@ def _write_frame(
     if ofdm is None:
         return write_recording(output, frame.symbols, datatype), told
     samples = modulate(frame.symbols.numpy(), ofdm, clip_db)
-    meta = write_samples(
-        output,
-        samples,
-        ofdm.sample_rate,
-        f"LRISC frame, waveform {ofdm.name}",
-        annotations=[Annotation(0, samples.size, ofdm.name)],
-        datatype=datatype,
-    )
+    meta = write_recording(output, torch.from_numpy(samples), datatype, ofdm)
     values = 3 * frame.height * frame.width
     grid = ofdm.elements(frame.symbols.numel())
     told += (
@@ -415,7 +415,7 @@ def channel(
     state, so at one sample a symbol the default of rayleigh is one fade for all of it.
     """
     from lrisc.link.impairments import Impairments
-    from lrisc.link.over_the_air import over_the_air
+    from lrisc.link.over_the_air import ofdm_frames, over_the_air
     from lrisc.link.recording import (
         check_datatype,
         keep_bare_samples,
@@ -423,6 +423,7 @@ def channel(
         recording_paths,
         write_samples,
     )
+    from lrisc.link.waveform.numerology import SYMBOLS
 
     check_datatype(datatype)
     parts = [number(part, "--iq-imbalance") for part in iq_imbalance.split(",")]
@@ -441,12 +442,16 @@ def channel(
     check_outputs(recording_paths(output), inputs=recording_paths(recording))
     keep_bare_samples(output)
     source = open_recording(recording)
+    frames = ofdm_frames(source)
+    waveform = frames[0].label if frames else SYMBOLS
     samples, annotations = over_the_air(
         source,
         channel,
         snr,
         block_length=block_length,
-        mobility=mobility(delay_spread, speed, carrier_frequency),
+        mobility=mobility(
+            delay_spread, speed, carrier_frequency, channel=channel, waveform=waveform
+        ),
         impairments=impairments,
         seed=seed,
     )

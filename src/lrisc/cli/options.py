@@ -173,17 +173,40 @@ def number(text: str, option: str) -> float:
 
 
 def mobility(
-    delay_spread_ns: float | None, speed: float | None, carrier_frequency: float | None
+    delay_spread_ns: float | None,
+    speed: float | None,
+    carrier_frequency: float | None,
+    *,
+    channel: str,
+    waveform: str,
 ) -> Mobility:
-    """What was given; the rest keeps its defaults."""
-    from lrisc.link.multipath import Mobility
+    """What was given; the rest keeps its defaults.
+
+    Raises:
+        InputError: a value that cannot be, or one that this channel has no use for.
+    """
+    from lrisc.link.multipath import FLAT, Mobility
 
     given = {
         "delay_spread": None if delay_spread_ns is None else delay_spread_ns * 1e-9,
         "speed": speed,
         "carrier_frequency": carrier_frequency,
     }
-    return Mobility(**{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    found = Mobility(**given)
+    if given:
+        from lrisc.link.channels import CHANNELS
+        from lrisc.link.waveform.numerology import SYMBOLS
+
+        paths = CHANNELS[CHANNELS.key(channel)].paths
+        flat = paths in FLAT
+        still = paths is None or (flat and waveform == SYMBOLS)
+        for name in given:
+            if still or (flat and name == "delay_spread"):
+                where = " at one sample a symbol" if flat and still else ""
+                option = name.replace("_", "-")
+                raise InputError(f"--{option} has no effect on the channel {channel}{where}")
+    return found
 
 
 def cbr_or_none(text: str | None) -> float | None:
@@ -198,9 +221,19 @@ def steering_or_none(text: str | None) -> Steering | None:
     return cast(Steering | None, text)
 
 
+def check_region(roi: object, strength: float | None, steering: str | None) -> None:
+    """Refuse what says how to favour a region where there is none."""
+    if not roi:
+        for option, value in (("--roi-strength", strength), ("--roi-steering", steering)):
+            if value is not None:
+                raise InputError(f"{option} has no effect without --roi: say which region")
+
+
 def region_of(roi: list[str] | None, strength: float | None, steering: str | None) -> Region:
     """The region of interest that the options say; what is not given keeps its default."""
     from lrisc.roi.region import Region
 
     given: dict[str, Any] = {"gamma": strength, "steering": steering}
-    return Region(roi or None, **{name: v for name, v in given.items() if v is not None})
+    found = Region(roi or None, **{name: v for name, v in given.items() if v is not None})
+    check_region(roi, strength, steering)
+    return found

@@ -1,4 +1,4 @@
-"""The waveform of one sample a symbol: a frame and nothing else, its channel estimated from it."""
+"""A frame as a recording; at one sample a symbol its channel is estimated from it alone."""
 
 import math
 from dataclasses import dataclass, replace
@@ -18,7 +18,8 @@ from lrisc.link.frame import (
     pilots,
     preamble,
 )
-from lrisc.link.recording import DEFAULT_DATATYPE, write_samples
+from lrisc.link.recording import DEFAULT_DATATYPE, Annotation, write_samples
+from lrisc.link.waveform.numerology import Numerology
 from lrisc.link.waveform.source import SampleSource
 
 MAX_SYMBOLS = 1 << 24
@@ -28,27 +29,38 @@ MAX_SYMBOLS = 1 << 24
 NOISE_FLOOR = 1e-5
 
 
-def write_recording(path: str | Path, symbols: Tensor, datatype: str = DEFAULT_DATATYPE) -> Path:
-    """Write a frame at one sample a symbol: NAME.sigmf-meta and NAME.sigmf-data.
+def write_recording(
+    path: str | Path,
+    samples: Tensor,
+    datatype: str = DEFAULT_DATATYPE,
+    waveform: Numerology | None = None,
+    guard: int = 0,
+) -> Path:
+    """Write the recording of a frame: NAME.sigmf-meta and NAME.sigmf-data.
 
     Args:
         path: either file of the pair, or NAME.
-        symbols: complex64 (n,), n > 0.
+        samples: complex64 (n,), n > 0: a frame's symbols at one sample each, or an OFDM waveform.
         datatype: a name in :data:`lrisc.link.recording.DATATYPES`.
+        waveform: the OFDM waveform, whose frame is annotated; ``None`` for symbols.
+        guard: samples before the frame of an OFDM waveform, and as many behind it.
 
     Returns:
         Path of the metadata file.
     """
-    if symbols.dim() != 1 or symbols.numel() == 0:
+    if samples.dim() != 1 or samples.numel() == 0:
         raise InputError("there are no symbols to record")
-    samples = symbols.detach().to("cpu", torch.complex64).numpy()
+    values = samples.detach().to("cpu", torch.complex64).numpy()
+    if waveform is None:
+        told = "LRISC frame, one sample per symbol"
+        return write_samples(path, values, 1.0, told, datatype=datatype, full_scale=False)
     return write_samples(
         path,
-        samples,
-        1.0,
-        "LRISC frame, one sample per symbol",
+        values,
+        waveform.sample_rate,
+        f"LRISC frame, waveform {waveform.name}",
+        annotations=[Annotation(guard, values.size - 2 * guard, waveform.name)],
         datatype=datatype,
-        full_scale=False,
     )
 
 

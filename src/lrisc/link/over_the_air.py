@@ -50,7 +50,7 @@ def over_the_air(
     model = channels.CHANNELS[channel]
     noise = channels.noise_variance(snr_db)
     samples = recording.all_samples(MAX_SAMPLES)
-    marked = _frames(recording)
+    marked = ofdm_frames(recording)
     if not marked:
         channels.check_block_length(channel, block_length)
         return _symbols(
@@ -131,7 +131,7 @@ class _PerSymbol(Realisation):
         return (samples * self.gains[:, 0]).astype(np.complex64)
 
 
-def _frames(recording: Recording) -> list[Annotation]:
+def ofdm_frames(recording: Recording) -> list[Annotation]:
     """The OFDM frames that the recording's metadata mark; anybody may have marked other things."""
     size = recording.source.size
     return [
