@@ -93,7 +93,8 @@ WrittenDatatypeOption = Annotated[
 BlockOption = Annotated[
     int | None,
     typer.Option(
-        "--block-length", help="Symbols per fade, where the channel fades; 0: one for all."
+        "--block-length",
+        help="Symbols per fade, where the channel fades in blocks; 0: one for all.",
     ),
 ]
 RoiOption = Annotated[
