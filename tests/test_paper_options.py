@@ -83,7 +83,7 @@ def test_a_fixed_beta_lets_the_rate_follow_the_picture(
     with pytest.raises(InputError, match="not both"):
         transmitter.encode(photo, snr_db=10, cbr=1 / 48, beta=0.2)
     for beta in (0.0, -1.0, float("nan"), 17.0):
-        with pytest.raises(InputError, match="beta must lie in"):
+        with pytest.raises(InputError, match="beta must"):
             transmitter.encode(photo, snr_db=10, beta=beta)
 
 

@@ -97,7 +97,7 @@ def paint(
             told = _write(receiver, found.received, target, how)
         except (InputError, OutageError) as error:
             lost.append((found, error))
-            if isinstance(error, OutageError) or found.lost is None:
+            if isinstance(error, OutageError):
                 received = True
                 for path in written:
                     remove_stale(path)
