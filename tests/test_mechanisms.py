@@ -60,12 +60,13 @@ def test_bits_of_a_whole_picture_are_those_of_its_tiles(
 @pytest.mark.slow
 @pytest.mark.parametrize("grey", [0.25, 0.5, 0.75])
 def test_a_flat_picture_gets_a_flat_map(compact: LoadedCheckpoint, grey: float) -> None:
-    """Away from the edges, where the networks' padding is detail of a kind; 3 levels with them."""
+    """Nearly all patches are a level from the median at most; at the edges padding is detail."""
     pixels = torch.full((3, 512, 768), grey)
     frame = lrisc.Transmitter(compact).encode(pixels, snr_db=10, cbr=1 / 48)
     levels = np.searchsorted(compact.model.config.rate_values, frame.rate_map)
-    for part, most in ((levels[4:-4, 4:-4], 2), (levels, 3)):
-        assert np.percentile(part, 95) - np.percentile(part, 5) <= most
+    distance = np.abs(levels - np.median(levels))
+    assert (distance <= 1).mean() >= 0.85
+    assert distance[4:-4, 4:-4].max() <= 3
 
 
 def test_gates_are_open_and_listen(compact: LoadedCheckpoint, crops: list[Image.Image]) -> None:
