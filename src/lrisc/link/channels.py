@@ -196,6 +196,15 @@ def channel(
     return Channel(name, float(snr_db), block_length, seed, mobility)
 
 
+def check_meets_ofdm(name: str, block_length: int | None) -> None:
+    """Raise InputError unless an OFDM waveform can meet a channel, with such a block length."""
+    if block_length is not None:
+        raise InputError("a block length is for one sample a symbol; OFDM fades with --speed")
+    model = CHANNELS[name]
+    if model.fades and model.paths is None:
+        raise InputError(f"the channel {name} has no paths that an OFDM waveform could meet")
+
+
 def check_block_length(name: str, block_length: int | None) -> None:
     """Raise InputError where somebody chose how long the fades of a channel last that has none."""
     if block_length is not None and not CHANNELS[name].blocks:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrisc.errors import InputError, OutageError
+from lrisc.errors import OutageError
 from lrisc.link import channels
 from lrisc.link.channels import Channel, HasSymbols, Received
 from lrisc.link.impairments import Impairments
@@ -106,11 +106,7 @@ def make_link(
         options = {} if block_length is None else {"block_length": block_length}
         return channels.channel(channel, snr_db, seed=seed, mobility=mobility, **options)
     ofdm = numerology(waveform)
-    if block_length is not None:
-        raise InputError("a block length is for one sample a symbol; OFDM fades with --speed")
-    model = channels.CHANNELS[channel]
-    if model.fades and model.paths is None:
-        raise InputError(f"the channel {channel} has no paths that an OFDM waveform could meet")
+    channels.check_meets_ofdm(channel, block_length)
     channels.check_snr(snr_db)
     channels.check_seed(seed)
     return OfdmLink(ofdm, channel, float(snr_db), seed, mobility or Mobility())

@@ -63,10 +63,7 @@ def over_the_air(
             recording.sample_rate,
             seed,
         ), ()
-    if block_length is not None:
-        raise InputError("a block length is for one sample a symbol; OFDM fades with --speed")
-    if model.fades and model.paths is None:
-        raise InputError(f"the channel {channel} has no paths that an OFDM waveform could meet")
+    channels.check_meets_ofdm(channel, block_length)
     waveform = PRESETS[marked[0].label]
     power = waveform.occupied / waveform.fft_size
     frames = [samples[note.start : note.start + note.count] for note in marked]
