@@ -95,6 +95,14 @@ def test_rows_made_with_something_else_are_not_mixed(
     assert folder.info()["images"] == {"a.png": "1", "b.png": "3"}
 
 
+def test_a_setting_that_only_one_sweep_has_is_another_one(folder: ResultsFolder) -> None:
+    """`evaluate --waveform ofdm` added its rows to those of one sample a symbol, and back."""
+    with pytest.raises(InputError, match="waveform ofdm, this sweep has unset"):
+        folder.prepare({}, {}, {})
+    with pytest.raises(InputError, match="speed unset, this sweep has 3"):
+        folder.prepare({"waveform": "ofdm", "speed": 3.0}, {}, {})
+
+
 def test_files_that_are_not_ours_are_refused(folder: ResultsFolder, tmp_path: Path) -> None:
     (folder.path / ROWS_FILE).write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="other columns"):

@@ -132,6 +132,14 @@ def test_a_system_that_does_not_tell_its_cores(
     assert evaluate(*what).code == 0
 
 
+def test_rows_over_ofdm_of_0_7_are_not_mixed_with_others(tmp_path: Path) -> None:
+    settings = Sweep(("lrisc",), (10.0,), (1 / 48,), waveform="ofdm").settings()
+    folder = ResultsFolder(tmp_path / "results")
+    folder.prepare({k: v for k, v in settings.items() if k != "energy"}, {}, {})
+    with pytest.raises(InputError, match="energy"):
+        folder.prepare(settings, {}, {})
+
+
 def test_every_row_has_its_own_seed() -> None:
     keys = Sweep(("a", "b"), (0.0, 10.0), (1 / 48, 1 / 24), seed=7, seeds=3).keys("p.png")
     seeds = {key: seed_of(key) for key in keys}

@@ -279,8 +279,10 @@ class ResultsFolder:
             "schemes": "by another {0} ({1}, now {2})",
         }
         for part, message in what.items():
-            for name, value in new[part].items():
-                before = old[part].get(name, value)
+            # A setting that only one of them has is another one; pictures and schemes are added.
+            names = old[part] | new[part] if part == "settings" else old[part].keys() & new[part]
+            for name in names:
+                before, value = (found[part].get(name, "unset") for found in (old, new))
                 if before != value:
                     told = message.format(name, before, value)
                     raise InputError(
