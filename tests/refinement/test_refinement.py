@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tests.helpers import picture
 
 import lrisc
@@ -245,6 +246,19 @@ def test_on_a_rough_channel_perception_counts_more(weighted: bool) -> None:
         )
         assert calm > 1e-3
         assert rough == pytest.approx(objectives.ROUGH_WEIGHT * calm, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_single_iteration_gains(compact: LoadedCheckpoint, portrait: Image.Image) -> None:
+    """Its step was twice as long, and the estimate refused it."""
+    crop = portrait.crop((160, 300, 416, 556))
+    plain, tried = (
+        lrisc.transmit(crop, cbr=1 / 48, model=compact, effort=n, objective="distortion").report
+        for n in (0, 1)
+    )
+    assert plain.psnr_db is not None
+    assert tried.psnr_db is not None
+    assert tried.psnr_db > plain.psnr_db + 0.05
 
 
 def test_never_worse_than_without(tiny: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -283,7 +283,8 @@ class _Adam:
 
 
 def _cosine(step: int, steps: int) -> float:
-    return 0.5 * (1 + math.cos(math.pi * step / steps))
+    """Size of a step; the last is half of the first at most, also where it is the only one."""
+    return min(0.5 * (1 + math.cos(math.pi * step / steps)), 0.5 if step == steps - 1 else 1.0)
 
 
 def _bfloat16_pays(device: torch.device) -> bool:
