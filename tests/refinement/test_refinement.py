@@ -197,7 +197,7 @@ def test_a_first_step_has_the_same_energy_for_an_embedding_at_every_rate(
     levels = torch.full((6, 8), level, device=tiny.device)
     link = PayloadLink(tiny.model, levels, 10.0, uneven=False, fades=None)
     payload = torch.randn(link.symbols, dtype=torch.complex64)
-    refine(link, payload, source, Distortion(), 1)
+    refine(link, payload, source, Distortion(), 2)
     energy = float(steps[0].square().sum()) / levels.numel()
     assert energy == pytest.approx(search.STEP_ENERGY, rel=1e-3)
 
