@@ -67,7 +67,8 @@ class OfdmLink:
         """What the receiving radio records, complex64 (m,)."""
         n = self.waveform
         silence = np.zeros(_GUARD, np.complex64)
-        samples = at_unit_energy(modulate(symbols.to(torch.complex64).numpy(), n, self.clip_db), n)
+        frame = modulate(symbols.to(torch.complex64).numpy(), n, self.clip_db)
+        samples = at_unit_energy(frame, frame, n)
         samples = np.concatenate([silence, samples, silence])
         model = channels.CHANNELS[self.channel]
         paths = None

@@ -9,6 +9,7 @@ from lrisc.link.impairments import Impairments
 from lrisc.link.iq import unit_power
 from lrisc.link.multipath import FLAT, Mobility, Realisation, draw
 from lrisc.link.recording import Annotation, Recording
+from lrisc.link.waveform.modulator import at_unit_energy
 from lrisc.link.waveform.numerology import PRESETS
 from lrisc.link.waveform.sequences import ComplexArray
 
@@ -67,10 +68,7 @@ def over_the_air(
     waveform = PRESETS[marked[0].label]
     power = waveform.occupied / waveform.fft_size
     frames = [samples[note.start : note.start + note.count] for note in marked]
-    measured = float(np.mean(np.abs(np.concatenate(frames)) ** 2))
-    if not measured > 0:
-        raise InputError("the annotated frames of the recording are silent")
-    scaled = samples * np.float32(np.sqrt(power / measured))
+    scaled = at_unit_energy(samples, np.concatenate(frames), waveform)
     realisation = None
     if model.paths is not None:
         realisation = draw(model.paths, mobility, samples.size / recording.sample_rate, seed)

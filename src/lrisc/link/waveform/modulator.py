@@ -104,9 +104,22 @@ def modulate(
     return samples
 
 
-def at_unit_energy(samples: ComplexArray, numerology: Numerology) -> ComplexArray:
-    """A frame's samples with Es = 1 an element, whatever the clip took: mean power occupied / N."""
-    power = float(np.mean(np.abs(samples) ** 2))
+def at_unit_energy(
+    samples: ComplexArray, frames: ComplexArray, numerology: Numerology
+) -> ComplexArray:
+    """Scale samples so that Es = 1 an element, whatever the clip took.
+
+    Args:
+        samples: complex64 (n,).
+        frames: those of them that are of frames, whose mean power becomes occupied / N.
+        numerology: of the waveform.
+
+    Raises:
+        InputError: the frames are silent.
+    """
+    power = float(np.mean(np.abs(frames) ** 2))
+    if not power > 0:
+        raise InputError("the annotated frames of the recording are silent")
     return samples * np.float32(math.sqrt(numerology.occupied / numerology.fft_size / power))
 
 
